@@ -1,0 +1,3 @@
+//! Codecs against named baselines.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Configuration to running daemon: graph, signals, drain.

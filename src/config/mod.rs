@@ -1,0 +1,1 @@
+//! YAML to component configuration, with the place of everything.

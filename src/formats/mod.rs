@@ -1,0 +1,87 @@
+//! Bytes to profiles and back: pure functions with [`Limits`], one module per format.
+
+pub mod compress;
+mod error;
+pub mod limits;
+pub mod wire;
+
+pub use compress::Compression;
+pub use error::{DecodeError, EncodeError, Fault};
+pub use limits::Limits;
+
+use std::fmt;
+
+use crate::profile::Profiles;
+
+/// A format of profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// OTLP profiles, protobuf.
+    Otlp,
+    /// OTLP profiles, JSON.
+    OtlpJson,
+    /// pprof protobuf, compressed or not.
+    Pprof,
+    /// `frame;frame;frame count` lines, root first.
+    Collapsed,
+    /// speedscope JSON.
+    Speedscope,
+}
+
+impl Format {
+    /// The name on the command line and in error texts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Otlp => "otlp",
+            Self::OtlpJson => "otlp_json",
+            Self::Pprof => "pprof",
+            Self::Collapsed => "collapsed",
+            Self::Speedscope => "speedscope",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a decoder made of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Decoded {
+    /// The profiles.
+    pub profiles: Profiles,
+    /// Profiles left out because they are defective, each with the reason; the rest passed.
+    pub rejected: Rejected,
+    /// Whether the bytes may stand for `profiles`: current wire version, and every byte of it is in the model.
+    pub exact: bool,
+    /// How often something was mended on the way in (invalid UTF-8, missing ids, negative times).
+    pub repairs: u64,
+}
+
+/// Defective profiles of a request whose other profiles are fine.
+#[derive(Clone, Debug, Default)]
+pub struct Rejected {
+    /// How many.
+    pub profiles: u64,
+    /// Why the first of them was.
+    pub first: Option<DecodeError>,
+}
+
+impl Rejected {
+    /// Counts one more.
+    pub fn add(&mut self, why: DecodeError) {
+        self.profiles += 1;
+        self.first.get_or_insert(why);
+    }
+}
+
+/// A format with its compression: what one exporter sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// The format.
+    pub format: Format,
+    /// The compression around it.
+    pub compression: Compression,
+}

@@ -1,0 +1,372 @@
+//! Protobuf's wire format, read with checks and written without intermediate buffers.
+//!
+//! The reader knows fields, not messages: each decoder walks the fields it is given and says what they mean.
+//! Offsets are those of the whole request, so that an error names a place that a person can find.
+
+/// Bytes that are not protobuf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem} at byte {offset}")]
+pub struct WireError {
+    /// Where in the whole request.
+    pub offset: usize,
+    /// What is wrong, lower case.
+    pub problem: &'static str,
+}
+
+/// The value of a field, by its wire type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Field<'a> {
+    /// int32, int64, uint32, uint64, bool, enum.
+    Varint(u64),
+    /// fixed64, sfixed64, double.
+    Fixed64(u64),
+    /// string, bytes, embedded message, packed list.
+    Bytes(Reader<'a>),
+    /// fixed32, sfixed32, float.
+    Fixed32(u32),
+}
+
+/// Reads the fields of one message, or the items of one packed list.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of a whole request.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, offset: 0 }
+    }
+
+    /// The bytes not read yet.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Where the next byte lies in the whole request.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Whether all is read.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// An error at the place reached.
+    pub fn error(&self, problem: &'static str) -> WireError {
+        WireError {
+            offset: self.offset,
+            problem,
+        }
+    }
+
+    /// The next field with its number; none at the end.
+    #[inline]
+    pub fn field(&mut self) -> Result<Option<(u32, Field<'a>)>, WireError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let start = *self;
+        let key = self.varint()?;
+        let number = u32::try_from(key >> 3).map_err(|_| start.error("a field number above 2^29"))?;
+        if number == 0 {
+            return Err(start.error("field number 0"));
+        }
+        let value = match key & 7 {
+            0 => Field::Varint(self.varint()?),
+            1 => Field::Fixed64(self.fixed64()?),
+            2 => Field::Bytes(self.delimited()?),
+            5 => Field::Fixed32(u32::from_le_bytes(self.array()?)),
+            3 | 4 => return Err(start.error("a group, which profiles do not use")),
+            _ => return Err(start.error("a wire type that does not exist")),
+        };
+        Ok(Some((number, value)))
+    }
+
+    /// A base-128 number.
+    #[inline]
+    pub fn varint(&mut self) -> Result<u64, WireError> {
+        // one byte is by far the most common
+        if let [first, rest @ ..] = self.rest
+            && *first < 0x80
+        {
+            self.rest = rest;
+            self.offset += 1;
+            return Ok(u64::from(*first));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, WireError> {
+        let mut value = 0u64;
+        for (i, byte) in self.rest.iter().take(10).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * i);
+            if *byte < 0x80 {
+                if i == 9 && *byte > 1 {
+                    return Err(self.error("a number of more than 64 bits"));
+                }
+                self.skip(i + 1);
+                return Ok(value);
+            }
+        }
+        Err(self.error(if self.rest.len() < 10 {
+            "the message ends inside a number"
+        } else {
+            "a number of more than 10 bytes"
+        }))
+    }
+
+    /// Eight bytes, least significant first.
+    pub fn fixed64(&mut self) -> Result<u64, WireError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let Some((head, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(self.error("the message ends inside a fixed-size number"));
+        };
+        self.rest = rest;
+        self.offset += N;
+        Ok(*head)
+    }
+
+    fn delimited(&mut self) -> Result<Reader<'a>, WireError> {
+        let start = *self;
+        let len = self.varint()?;
+        let split = usize::try_from(len)
+            .ok()
+            .and_then(|len| self.rest.split_at_checked(len));
+        let Some((inside, rest)) = split else {
+            return Err(start.error("a length that reaches past the end of the message"));
+        };
+        let inside = Reader {
+            rest: inside,
+            offset: self.offset,
+        };
+        self.offset += inside.rest.len();
+        self.rest = rest;
+        Ok(inside)
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+        self.offset += bytes;
+    }
+}
+
+impl<'a> Field<'a> {
+    /// A number; `what` names the field in the error.
+    pub fn varint(self, at: usize, what: &'static str) -> Result<u64, WireError> {
+        match self {
+            Self::Varint(value) => Ok(value),
+            _ => Err(WireError {
+                offset: at,
+                problem: what,
+            }),
+        }
+    }
+}
+
+/// Writes messages into one buffer.
+#[derive(Debug, Default)]
+pub struct Writer {
+    out: Vec<u8>,
+}
+
+impl Writer {
+    /// A writer with room for `bytes`.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            out: Vec::with_capacity(bytes),
+        }
+    }
+
+    /// What was written.
+    pub fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// A number without a key: an item of a packed list.
+    #[inline]
+    pub fn raw_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.out.push(value as u8);
+    }
+
+    /// Eight bytes without a key: an item of a packed list.
+    pub fn raw_fixed64(&mut self, value: u64) {
+        self.out.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn key(&mut self, number: u32, wire_type: u64) {
+        self.raw_varint(u64::from(number) << 3 | wire_type);
+    }
+
+    /// A number, left out if 0.
+    #[inline]
+    pub fn uint(&mut self, number: u32, value: u64) {
+        if value != 0 {
+            self.uint_always(number, value);
+        }
+    }
+
+    /// A number, written also if 0: members of a oneof.
+    pub fn uint_always(&mut self, number: u32, value: u64) {
+        self.key(number, 0);
+        self.raw_varint(value);
+    }
+
+    /// A signed number (int64, not zigzag), left out if 0.
+    pub fn int(&mut self, number: u32, value: i64) {
+        self.uint(number, value as u64);
+    }
+
+    /// A fixed64 number, left out if 0.
+    pub fn fixed64(&mut self, number: u32, value: u64) {
+        if value != 0 {
+            self.fixed64_always(number, value);
+        }
+    }
+
+    /// A fixed64 number or double, written also if 0.
+    pub fn fixed64_always(&mut self, number: u32, value: u64) {
+        self.key(number, 1);
+        self.raw_fixed64(value);
+    }
+
+    /// Bytes or text, left out if empty.
+    pub fn bytes(&mut self, number: u32, value: &[u8]) {
+        if !value.is_empty() {
+            self.bytes_always(number, value);
+        }
+    }
+
+    /// Bytes or text, written also if empty: items of a repeated field, members of a oneof.
+    pub fn bytes_always(&mut self, number: u32, value: &[u8]) {
+        self.key(number, 2);
+        self.raw_varint(value.len() as u64);
+        self.out.extend_from_slice(value);
+    }
+
+    /// An embedded message or packed list, written also if empty.
+    #[inline]
+    pub fn message(&mut self, number: u32, write: impl FnOnce(&mut Self)) {
+        self.key(number, 2);
+        self.out.push(0);
+        let start = self.out.len();
+        write(self);
+        self.close_length(start);
+    }
+
+    /// A packed list of numbers, left out if empty.
+    #[inline]
+    pub fn packed(&mut self, number: u32, values: impl Iterator<Item = u64>) {
+        let before = self.out.len();
+        self.key(number, 2);
+        self.out.push(0);
+        let start = self.out.len();
+        for value in values {
+            self.raw_varint(value);
+        }
+        if self.out.len() == start {
+            self.out.truncate(before);
+        } else {
+            self.close_length(start);
+        }
+    }
+
+    /// Most messages are shorter than 128 bytes, whose length fits the one byte kept free; longer ones move over.
+    fn close_length(&mut self, start: usize) {
+        let len = self.out.len() - start;
+        if let (true, Some(slot)) = (len < 0x80, self.out.get_mut(start - 1)) {
+            *slot = len as u8;
+            return;
+        }
+        let mut encoded = [0u8; 10];
+        let mut rest = len as u64;
+        let mut used = 0;
+        for byte in &mut encoded {
+            *byte = rest as u8 & 0x7f;
+            rest >>= 7;
+            used += 1;
+            if rest == 0 {
+                break;
+            }
+            *byte |= 0x80;
+        }
+        let prefix = encoded.into_iter().take(used);
+        self.out.splice(start - 1..start, prefix);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn only(bytes: &[u8]) -> Result<Option<(u32, Field<'_>)>, WireError> {
+        Reader::new(bytes).field()
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let cut = Reader::new(&[0x0a, 0x02, 0x08, 0x01, 0x12, 0x7f]);
+        let mut reader = cut;
+        assert!(reader.field().is_ok());
+        let error = reader.field().expect_err("the length reaches past the end");
+        assert_eq!(error.offset, 5);
+        assert!(only(&[0x80]).is_err());
+        assert!(only(&[0x00, 0x00]).is_err());
+        assert!(only(&[0x0b]).is_err());
+        assert!(only(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]).is_err());
+    }
+
+    #[test]
+    fn padded_numbers_are_read() {
+        assert_eq!(only(&[0x08, 0x81, 0x80, 0x00]), Ok(Some((1, Field::Varint(1)))));
+    }
+
+    proptest! {
+        #[test]
+        fn prop_numbers_survive(value: u64, number in 1u32..1000) {
+            let mut writer = Writer::default();
+            writer.uint_always(number, value);
+            let bytes = writer.finish();
+            prop_assert_eq!(only(&bytes), Ok(Some((number, Field::Varint(value)))));
+        }
+
+        #[test]
+        fn prop_messages_of_any_length_survive(body in proptest::collection::vec(any::<u8>(), 0..40_000)) {
+            let mut writer = Writer::default();
+            writer.message(3, |w| w.bytes_always(7, &body));
+            writer.uint(4, 9);
+            let bytes = writer.finish();
+            let mut reader = Reader::new(&bytes);
+            let Ok(Some((3, Field::Bytes(mut inside)))) = reader.field() else { panic!("field 3") };
+            let Ok(Some((7, Field::Bytes(got)))) = inside.field() else { panic!("field 7") };
+            prop_assert_eq!(got.bytes(), &body[..]);
+            prop_assert_eq!(reader.field(), Ok(Some((4, Field::Varint(9)))));
+        }
+
+        #[test]
+        fn prop_any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut reader = Reader::new(&bytes);
+            while let Ok(Some(_)) = reader.field() {}
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Flamegate: the gate that profiles pass on their way to a backend.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`profile`] | the model: dictionary, samples, compaction; no I/O, no wire format |
+//! | [`formats`] | bytes to profiles and back, with limits |
+//! | [`pipeline`] | the engine: batches, chain, fan-out, sinks, lifecycle |
+//! | [`receivers`] [`processors`] [`exporters`] | the components; each `mod.rs` is the table of its kind |
+//! | [`net`] | servers and clients |
+//! | [`config`] | YAML to component configuration |
+//! | [`telemetry`] | metric names, logs |
+//! | [`admin`] | health, readiness, metrics over HTTP |
+//! | [`app`] [`cli`] | the daemon and its command line |
+//!
+//! `docs/architecture.md` walks the path of a request; `tests/` holds the import rule.
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod exporters;
+pub mod formats;
+pub mod net;
+pub mod pipeline;
+pub mod processors;
+pub mod profile;
+pub mod receivers;
+pub mod telemetry;

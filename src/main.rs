@@ -1,0 +1,3 @@
+//! The Flamegate binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Servers and clients: one accept loop, one HTTP client.

@@ -1,0 +1,148 @@
+//! What flows: a payload, where it came from, what it stands for, and the memory it holds.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::budget::Permit;
+use crate::formats::{Decoded, Format};
+use crate::profile::Profiles;
+
+/// One request on its way through the gate. Cloning is cheap; fan-out copies nothing.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    payload: Payload,
+    received: Option<Received>,
+    origin: Arc<Origin>,
+    weight: u64,
+    permit: Permit,
+}
+
+/// What a batch carries.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Profiles, decoded.
+    Profiles(Profiles),
+    /// Spans: bytes of an OTLP trace request that pass through and feed the join.
+    Traces(Bytes),
+}
+
+/// The decompressed bytes as they came, while they are still the truth.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Their format.
+    pub format: Format,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// Where a batch came from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Id of the receiver.
+    pub receiver: Arc<str>,
+    /// Address of the sender.
+    pub peer: Option<std::net::SocketAddr>,
+    /// Whose data it is: the credential's, else that of a trusted peer's header, else `default`.
+    pub tenant: Arc<str>,
+    /// When it came.
+    pub arrived: SystemTime,
+    /// Request headers that exporters may send on.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+impl Origin {
+    /// An origin without a peer: files, the quickstart, tests.
+    pub fn local(receiver: &str) -> Self {
+        Self {
+            receiver: receiver.into(),
+            peer: None,
+            tenant: "default".into(),
+            arrived: SystemTime::now(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl Batch {
+    /// A batch of profiles just decoded. `received` are the bytes they were decoded from.
+    pub fn profiles(decoded: Decoded, received: Received, origin: Arc<Origin>, permit: Permit) -> Self {
+        Self {
+            weight: decoded.profiles.profile_count() as u64,
+            received: decoded.exact.then_some(received),
+            payload: Payload::Profiles(decoded.profiles),
+            origin,
+            permit,
+        }
+    }
+
+    /// A batch made here, of profiles that no received bytes stand for. `weight` says how many received profiles it carries on.
+    pub fn made(profiles: Profiles, weight: u64, origin: Arc<Origin>, permit: Permit) -> Self {
+        Self {
+            payload: Payload::Profiles(profiles),
+            received: None,
+            origin,
+            weight,
+            permit,
+        }
+    }
+
+    /// What it carries.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The profiles it carries; none if it carries spans.
+    pub fn as_profiles(&self) -> Option<&Profiles> {
+        match &self.payload {
+            Payload::Profiles(profiles) => Some(profiles),
+            Payload::Traces(_) => None,
+        }
+    }
+
+    /// The profiles, to be changed: from now on the received bytes are no longer the truth.
+    pub fn edit(&mut self) -> Option<&mut Profiles> {
+        match &mut self.payload {
+            Payload::Profiles(profiles) => {
+                self.received = None;
+                Some(profiles)
+            }
+            Payload::Traces(_) => None,
+        }
+    }
+
+    /// Removes what nothing refers to and joins what is equal; done once, at the end of the chain.
+    pub fn compact(&mut self) {
+        if self.received.is_none()
+            && let Payload::Profiles(profiles) = &mut self.payload
+        {
+            profiles.compact();
+        }
+    }
+
+    /// The bytes as they came, if they still are the truth.
+    pub fn received(&self) -> Option<&Received> {
+        self.received.as_ref()
+    }
+
+    /// Where it came from.
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// How many received profiles it stands for: the unit of conservation.
+    pub fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// The same batch standing for another number of received profiles.
+    pub fn with_weight(self, weight: u64) -> Self {
+        Self { weight, ..self }
+    }
+
+    /// The memory it holds.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+}

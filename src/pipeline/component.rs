@@ -1,0 +1,230 @@
+//! The three kinds of component, and the words they speak to the engine.
+//!
+//! Receivers and exporters wait on the network; processors are synchronous CPU work that runs on the compute pool.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::batch::Batch;
+use super::outlet::Outlet;
+use super::stop::Stop;
+use crate::formats::DecodeError;
+
+/// Brings profiles in.
+#[async_trait]
+pub trait Receiver: Send {
+    /// Runs until `stop` is asked for and everything taken on has been handed to `out`.
+    ///
+    /// Binding happens here, so that building a pipeline opens no socket. Call [`Outlet::ready`] once requests are served.
+    async fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), ReceiverError>;
+}
+
+/// A receiver that cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReceiverError(pub String);
+
+/// What became of a batch that the pipeline took: the answer is OK, perhaps with a partial success.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Profiles that did not pass, by defect or by policy.
+    pub rejected: u64,
+    /// Why, for the sender. Never text of the payload.
+    pub message: String,
+}
+
+/// A batch that the pipeline did not take. `net` maps it to gRPC and HTTP, in one function each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The bytes are wrong: 400, do not resend.
+    #[error("{0}")]
+    Invalid(String),
+    /// Too large, also after decompression: 413, split.
+    #[error("{0}")]
+    TooLarge(String),
+    /// A media type or encoding that is not spoken: 415.
+    #[error("{0}")]
+    Unsupported(String),
+    /// No or wrong credentials: 401.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// This sender is over its rate: 429, wait.
+    #[error("over the rate; retry in {after:?}")]
+    Throttled {
+        /// When to come back.
+        after: Duration,
+    },
+    /// No room, or stopping: 503, wait.
+    #[error("{why}")]
+    Unavailable {
+        /// What there is no room for.
+        why: &'static str,
+        /// When to come back.
+        after: Duration,
+    },
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        use crate::formats::Fault;
+        match error.fault {
+            Fault::Malformed | Fault::Unsupported => Self::Invalid(error.to_string()),
+            Fault::TooLarge => Self::TooLarge(error.to_string()),
+        }
+    }
+}
+
+/// Changes, splits or drops batches. Pure CPU: it never waits, and reads only snapshots of the outside.
+pub trait Processor: Send + Sync {
+    /// Decides about one batch.
+    fn process(&self, batch: Batch, cx: &Context) -> Verdict;
+
+    /// When a batch held back must go on; only for processors that answer [`Verdict::Hold`].
+    fn due(&self) -> Option<std::time::Instant> {
+        None
+    }
+
+    /// Batches held back whose time has come, or all of them at shutdown. They run the rest of the chain.
+    fn flush(&self, _all: bool) -> Vec<Batch> {
+        Vec::new()
+    }
+}
+
+/// What a processor may look at besides the batch.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// When the chain began with this batch.
+    pub now: std::time::SystemTime,
+}
+
+/// What a processor decided.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Goes on. `rejected` profiles of it stay here, for the reason given.
+    Pass {
+        /// What goes on.
+        batch: Batch,
+        /// What does not.
+        rejected: Option<(u64, Reason)>,
+    },
+    /// Goes on in several parts, whose weights sum up to that of the whole.
+    Split(Vec<Batch>),
+    /// Kept; comes out of [`Processor::flush`] later.
+    Hold,
+    /// Dropped whole, and the sender gets OK.
+    Drop(Reason),
+    /// Refused: the sender is told.
+    Refuse(Refusal),
+}
+
+impl Verdict {
+    /// Goes on whole.
+    pub fn pass(batch: Batch) -> Self {
+        Self::Pass { batch, rejected: None }
+    }
+}
+
+/// Why profiles were dropped. Every reason is enumerated: it is a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Defective in a request whose other profiles passed.
+    Defective,
+    /// A `filter` rule.
+    Filtered,
+    /// A processor could not apply its rule, so the batch did not pass.
+    FailedClosed,
+    /// A component panicked.
+    Panic,
+    /// The exporter's queue was full.
+    QueueFull,
+    /// The backend refused for good.
+    Permanent,
+    /// Retries were used up.
+    RetriesExhausted,
+    /// One part alone is larger than the backend takes.
+    TooLarge,
+    /// The backend took the request but rejected these.
+    RejectedByBackend,
+    /// Still queued when the drain deadline passed.
+    Shutdown,
+    /// The backend's format cannot hold it.
+    Unrepresentable,
+}
+
+impl Reason {
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Defective => "defective",
+            Self::Filtered => "filtered",
+            Self::FailedClosed => "failed_closed",
+            Self::Panic => "panic",
+            Self::QueueFull => "queue_full",
+            Self::Permanent => "permanent",
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::TooLarge => "too_large",
+            Self::RejectedByBackend => "rejected_by_backend",
+            Self::Shutdown => "shutdown",
+            Self::Unrepresentable => "unrepresentable",
+        }
+    }
+}
+
+/// Takes profiles out. Queue, merge, split, retry, timeout and metrics are the engine's.
+#[async_trait]
+pub trait Exporter: Send + Sync {
+    /// The bytes that would be sent for `part`: the sink cuts parts so that they stay under the exporter's limit,
+    /// and passes them to [`export`](Self::export), which therefore never encodes. CPU work, on the compute pool.
+    fn encode(&self, part: &Batch) -> Result<Encoded, ExportError>;
+
+    /// Sends one encoded part: one call is one request.
+    async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError>;
+
+    /// Finishes what it holds open (files); called once, after the last export.
+    async fn close(&self) {}
+}
+
+/// A part in the form its exporter sends.
+#[derive(Clone, Debug, Default)]
+pub struct Encoded {
+    /// Body of the request, compressed if so configured.
+    pub body: bytes::Bytes,
+    /// Size that the backend's limit is about: before compression.
+    pub plain_bytes: usize,
+}
+
+/// What a backend did with a part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Profiles of the part that it did not keep.
+    pub rejected: u64,
+}
+
+/// Why a part did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// Not now: the engine tries again, after the time the backend named, if it did.
+    #[error("{why}")]
+    Retry {
+        /// What the backend or the network said; never a header or token.
+        why: String,
+        /// The backend's hint.
+        after: Option<Duration>,
+    },
+    /// Never: trying again would fail again.
+    #[error("{why}")]
+    Permanent {
+        /// What the backend said; never a header or token.
+        why: String,
+    },
+    /// Too large for the backend: the engine halves it and tries both.
+    #[error("the backend calls it too large")]
+    TooLarge,
+    /// The backend's format cannot hold it.
+    #[error("{why}")]
+    Unrepresentable {
+        /// What does not fit.
+        why: String,
+    },
+}

@@ -1,0 +1,19 @@
+//! The engine: what flows, who handles it, and what happens between them.
+
+pub mod batch;
+pub mod budget;
+pub mod component;
+pub mod outlet;
+pub mod sink;
+pub mod spec;
+pub mod stop;
+pub mod units;
+
+pub use batch::{Batch, Origin, Payload, Received};
+pub use budget::{Budget, OutOfBudget, Permit};
+pub use component::{
+    Context, Encoded, ExportError, Exporter, Processor, Reason, Receipt, Receiver, ReceiverError, Refusal, Sent,
+    Verdict,
+};
+pub use outlet::{Arrival, Outlet};
+pub use stop::Stop;

@@ -1,0 +1,89 @@
+//! The only way in: what a receiver hands its batches to.
+
+use std::sync::Arc;
+
+use super::batch::{Batch, Origin, Received};
+use super::budget::{Budget, Permit};
+use super::component::{Receipt, Refusal};
+use crate::formats::Decoded;
+
+/// The pipelines that one receiver feeds, and what a receiver needs of the engine.
+#[derive(Clone)]
+pub struct Outlet {
+    inner: Arc<dyn Intake>,
+}
+
+/// What the engine does for a receiver. One implementation in the engine, fakes in tests.
+#[async_trait::async_trait]
+pub trait Intake: Send + Sync {
+    /// Id of the receiver.
+    fn receiver(&self) -> &Arc<str>;
+    /// The memory that bodies are read under.
+    fn budget(&self) -> &Budget;
+    /// Runs on the compute pool: decoding, and the chains right behind it in the same job.
+    async fn receive(&self, job: Job) -> Result<Receipt, Refusal>;
+    /// Counts a request refused before there was anything to decode.
+    fn refused(&self, refusal: &Refusal);
+    /// The receiver serves requests from now on.
+    fn ready(&self);
+}
+
+/// Decodes one request: CPU work that runs on the compute pool.
+pub type Job = Box<dyn FnOnce() -> Result<Vec<Arrival>, Refusal> + Send>;
+
+/// What one request holds of one decoded payload. `/push` requests hold several.
+pub struct Arrival {
+    /// What the decoder made of it.
+    pub decoded: Decoded,
+    /// The decompressed bytes it was made of.
+    pub received: Received,
+    /// Where it came from.
+    pub origin: Arc<Origin>,
+    /// The memory it holds.
+    pub permit: Permit,
+}
+
+impl Outlet {
+    /// Around the engine's side of it.
+    pub fn new(inner: Arc<dyn Intake>) -> Self {
+        Self { inner }
+    }
+
+    /// Id of the receiver.
+    pub fn receiver(&self) -> &Arc<str> {
+        self.inner.receiver()
+    }
+
+    /// The memory that bodies are read under.
+    pub fn budget(&self) -> &Budget {
+        self.inner.budget()
+    }
+
+    /// Decodes on the compute pool and runs the chains right behind it, then hands the batches to the sinks.
+    ///
+    /// The answer is for the sender: a receipt means OK, with `rejected` profiles if some were defective or not wanted.
+    /// The work goes on when the caller goes away: what was accepted is detached from the connection.
+    pub async fn receive(
+        &self,
+        job: impl FnOnce() -> Result<Vec<Arrival>, Refusal> + Send + 'static,
+    ) -> Result<Receipt, Refusal> {
+        self.inner.receive(Box::new(job)).await
+    }
+
+    /// Counts a request refused before there was anything to decode: too large, no credentials, no room.
+    pub fn refused(&self, refusal: &Refusal) {
+        self.inner.refused(refusal);
+    }
+
+    /// The receiver serves requests from now on. Readiness waits for every receiver to say so.
+    pub fn ready(&self) {
+        self.inner.ready();
+    }
+}
+
+impl Arrival {
+    /// The batch it becomes, with the permit trued up to what is really held.
+    pub fn into_batch(self) -> Batch {
+        Batch::profiles(self.decoded, self.received, self.origin, self.permit)
+    }
+}

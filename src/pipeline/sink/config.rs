@@ -1,0 +1,114 @@
+//! The keys every exporter shares, named and set as in the Collector's `exporterhelper`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::pipeline::units::{ByteSize, Span};
+
+/// How a sink treats its exporter.
+#[derive(Clone, Debug)]
+pub struct SinkConfig {
+    /// Longest time for one attempt.
+    pub timeout: Span,
+    /// What happens after a failed attempt.
+    pub retry: RetryConfig,
+    /// What waits for the exporter.
+    pub queue: QueueConfig,
+    /// Whether senders hear 503 when this exporter's queue is full.
+    pub required: bool,
+    /// Largest encoded request, before compression; larger parts are cut.
+    pub max_request_bytes: ByteSize,
+}
+
+impl Default for SinkConfig {
+    fn default() -> Self {
+        Self {
+            timeout: Span::secs(5),
+            retry: RetryConfig::default(),
+            queue: QueueConfig::default(),
+            required: false,
+            max_request_bytes: ByteSize::mib(64),
+        }
+    }
+}
+
+/// `retry_on_failure`: exponential backoff with jitter; a backend's own hint wins.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryConfig {
+    /// Whether failed attempts are repeated at all.
+    pub enabled: bool,
+    /// Wait after the first failure.
+    pub initial_interval: Span,
+    /// Each wait is drawn from `interval * (1 ± factor)`.
+    pub randomization_factor: f64,
+    /// How much longer each next wait is.
+    pub multiplier: f64,
+    /// Longest wait.
+    pub max_interval: Span,
+    /// When to give up, counted from the first attempt; 0 never.
+    pub max_elapsed_time: Span,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            initial_interval: Span::secs(5),
+            randomization_factor: 0.5,
+            multiplier: 1.5,
+            max_interval: Span::secs(30),
+            max_elapsed_time: Span::secs(300),
+        }
+    }
+}
+
+/// `sending_queue`: what waits for the exporter, bounded in requests and in bytes.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueConfig {
+    /// Off means that one request at a time is taken and the next one is dropped while it is on its way.
+    pub enabled: bool,
+    /// Requests on their way at once.
+    pub num_consumers: usize,
+    /// Requests that may wait.
+    pub queue_size: usize,
+    /// Bytes that may wait.
+    pub queue_bytes: ByteSize,
+    /// Merges what waits into larger requests.
+    pub batch: Option<BatchConfig>,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            num_consumers: 10,
+            queue_size: 1000,
+            queue_bytes: ByteSize::mib(32),
+            batch: None,
+        }
+    }
+}
+
+/// `sending_queue.batch`: merging of small batches of one tenant before they are sent.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchConfig {
+    /// Longest time that a batch waits for others.
+    pub flush_timeout: Span,
+    /// Samples at which it is sent at once.
+    pub min_size: usize,
+    /// Most samples in one request; 0 for no such bound.
+    pub max_size: usize,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            flush_timeout: Span::millis(200),
+            min_size: 8192,
+            max_size: 0,
+        }
+    }
+}

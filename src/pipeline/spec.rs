@@ -1,0 +1,139 @@
+//! A row of a component table: everything that the engine, the reference pages, the schema and the conformance test know of a component.
+
+use std::sync::Arc;
+
+use super::component::{Exporter, Processor, Receiver};
+use crate::telemetry::Metrics;
+
+/// Configuration of one component as merged from the YAML, before it is read into the component's `Config`.
+pub type RawConfig = serde_json::Value;
+
+/// How far users may lean on a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stability {
+    /// May change.
+    Alpha,
+    /// Keys stay.
+    Beta,
+    /// Everything stays.
+    Stable,
+}
+
+/// What every kind of row has in common.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Type name in the configuration.
+    pub name: &'static str,
+    /// Other names that mean the same.
+    pub aliases: &'static [&'static str],
+    /// One line.
+    pub summary: &'static str,
+    /// The text of the reference page, Markdown: what it is, its answers, its limits.
+    pub docs: &'static str,
+    /// How far users may lean on it.
+    pub stability: Stability,
+    /// `profiles`, `traces`.
+    pub signals: &'static [&'static str],
+    /// An example, YAML, as it stands under `receivers:`, `processors:` or `exporters:`.
+    pub example: &'static str,
+    /// JSON Schema of its configuration.
+    pub schema: fn() -> schemars::Schema,
+}
+
+/// What a component is built with.
+#[derive(Clone)]
+pub struct BuildContext {
+    /// Full id, `type` or `type/name`.
+    pub id: Arc<str>,
+    /// The metrics of the process.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A configuration that a component refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BuildError {
+    /// Where below the component, dotted (`protocols.grpc.endpoint`); empty for the whole.
+    pub path: String,
+    /// What is wrong and what is allowed, lower case. Never a configured value of a secret.
+    pub message: String,
+}
+
+impl BuildError {
+    /// A key with a value that is not allowed.
+    pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Makes a component of its configuration.
+pub type Build<Component> = fn(RawConfig, &BuildContext) -> Result<Component, BuildError>;
+
+/// A row of `receivers::ALL`.
+#[derive(Clone, Copy)]
+pub struct ReceiverSpec {
+    /// What all rows have.
+    pub about: About,
+    /// Checks the configuration and builds; binds nothing.
+    pub build: Build<Box<dyn Receiver>>,
+}
+
+/// A row of `processors::ALL`.
+#[derive(Clone, Copy)]
+pub struct ProcessorSpec {
+    /// What all rows have.
+    pub about: About,
+    /// Whether it writes strings that came from elsewhere than the profile: such a processor may not stand behind `redaction`.
+    pub adds_text: bool,
+    /// Checks the configuration and builds.
+    pub build: Build<Box<dyn Processor>>,
+}
+
+/// A row of `exporters::ALL`.
+#[derive(Clone, Copy)]
+pub struct ExporterSpec {
+    /// What all rows have.
+    pub about: About,
+    /// What one request holds.
+    pub unit: Unit,
+    /// Checks the configuration and builds; connects to nothing.
+    pub build: Build<BuiltExporter>,
+}
+
+/// What one request of an exporter holds: the sink cuts to it, so that a retry resends only what failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Everything.
+    Batch,
+    /// One resource.
+    Resource,
+    /// One profile.
+    Profile,
+}
+
+/// An exporter with the settings of the sink in front of it.
+pub struct BuiltExporter {
+    /// The exporter.
+    pub exporter: Arc<dyn Exporter>,
+    /// Its queue, retry and timeout.
+    pub sink: super::sink::SinkConfig,
+}
+
+/// Reads a component's `Config`, naming the path of what is wrong.
+pub fn parse<T: serde::de::DeserializeOwned>(raw: RawConfig) -> Result<T, BuildError> {
+    // `redaction:` without anything below it is an empty configuration.
+    let raw = match raw {
+        serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
+        other => other,
+    };
+    serde_path_to_error::deserialize(raw).map_err(|error| {
+        let path = error.path().to_string();
+        BuildError::at(
+            if path == "." { String::new() } else { path },
+            error.inner().to_string(),
+        )
+    })
+}

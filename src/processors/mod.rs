@@ -1,0 +1,6 @@
+//! The processors: components that change, split or drop batches. [`ALL`] is the table that everything else loops over.
+
+use crate::pipeline::spec::ProcessorSpec;
+
+/// Every processor, sorted by name.
+pub static ALL: &[ProcessorSpec] = &[];

@@ -1,0 +1,27 @@
+//! The model: what a profile is, whatever it came as.
+//!
+//! A [`Profiles`] is one [`Dictionary`] of flat tables and a small tree of resources, scopes and profiles whose samples
+//! are columns of ids into those tables. Ids are typed and made only by the tables, so an id in hand is always in range.
+//! No input or output, no async, no wire format lives here.
+
+mod compact;
+mod dictionary;
+mod ids;
+mod intern;
+mod profiles;
+mod samples;
+mod strings;
+mod table;
+
+pub use dictionary::{
+    Attribute, AttributeId, AttributeSet, AttributeSetId, Dictionary, Function, FunctionId, Line, Link, LinkId,
+    Location, LocationId, Mapping, MappingId, Stack, StackId, Value,
+};
+pub use ids::Id;
+pub use intern::Interner;
+pub use profiles::{
+    KeyValue, OriginalPayload, Profile, ProfileId, ProfileRef, Profiles, ResourceProfiles, ScopeProfiles, ValueType,
+};
+pub use samples::{Observations, Samples, Series};
+pub use strings::{StringId, Strings, Text};
+pub use table::{Lists, Table};

@@ -1,0 +1,92 @@
+//! The string table: every text of a profile as a slice of one shared buffer.
+
+// Spans are made by `push` alone and always lie inside `text`.
+#![allow(clippy::indexing_slicing)]
+
+use std::ops::Index;
+
+use super::ids::Id;
+
+/// The row type of the string table; only its id is ever used.
+#[derive(Debug)]
+pub enum Text {}
+
+/// A string of the dictionary.
+pub type StringId = Id<Text>;
+
+/// All strings of a dictionary. String 0 is empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Strings {
+    text: String,
+    /// `ends[i]` is where string `i` ends and string `i + 1` begins.
+    ends: Vec<u32>,
+}
+
+impl Default for Strings {
+    fn default() -> Self {
+        Self::with_capacity(0, 0)
+    }
+}
+
+impl Strings {
+    /// Room for `strings` more strings of `bytes` bytes in all.
+    pub fn with_capacity(strings: usize, bytes: usize) -> Self {
+        let mut ends = Vec::with_capacity(strings.saturating_add(1));
+        ends.push(0);
+        Self {
+            text: String::with_capacity(bytes),
+            ends,
+        }
+    }
+
+    /// Appends a string without looking whether it is there already.
+    pub fn push(&mut self, string: &str) -> StringId {
+        let id = self.ends.len();
+        self.text.push_str(string);
+        assert!(self.text.len() < u32::MAX as usize, "a profile holds 4 GiB of text");
+        self.ends.push(self.text.len() as u32);
+        Id::at(id as u32)
+    }
+
+    /// The id of a position read from a wire, if the table has it.
+    pub fn id(&self, position: u64) -> Option<StringId> {
+        if position < self.ends.len() as u64 {
+            Some(Id::at(position as u32))
+        } else {
+            None
+        }
+    }
+
+    /// Every id, the empty string first.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = StringId> + use<> {
+        (0..self.ends.len() as u32).map(Id::at)
+    }
+
+    /// Number of strings, the empty one at 0 included: never 0.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all strings together.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Bytes held, for the memory budget.
+    pub fn heap_bytes(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * size_of::<u32>()
+    }
+}
+
+impl Index<StringId> for Strings {
+    type Output = str;
+    fn index(&self, id: StringId) -> &str {
+        let end = self.ends[id.index()] as usize;
+        let start = match id.index() {
+            0 => 0,
+            i => self.ends[i - 1] as usize,
+        };
+        &self.text[start..end]
+    }
+}

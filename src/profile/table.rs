@@ -1,0 +1,201 @@
+//! The two shapes of table that a dictionary is made of: rows of one size, and lists of any length behind an offset array.
+//!
+//! Both are born with row 0, the zero value, so that [`Id::UNSET`] is always in range.
+
+// The one place that indexes: every `Id` was handed out by the table it is used on.
+#![allow(clippy::indexing_slicing)]
+
+use std::ops::Index;
+
+use super::ids::Id;
+
+/// Rows of one size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table<Row> {
+    rows: Vec<Row>,
+}
+
+impl<Row: Default> Default for Table<Row> {
+    fn default() -> Self {
+        Self {
+            rows: vec![Row::default()],
+        }
+    }
+}
+
+impl<Row: Default> Table<Row> {
+    /// A table with room for `rows` more rows.
+    pub fn with_capacity(rows: usize) -> Self {
+        let mut table = Self {
+            rows: Vec::with_capacity(rows.saturating_add(1)),
+        };
+        table.rows.push(Row::default());
+        table
+    }
+}
+
+impl<Row> Table<Row> {
+    /// Appends a row.
+    pub fn push(&mut self, row: Row) -> Id<Row> {
+        let id = next_id(self.rows.len());
+        self.rows.push(row);
+        id
+    }
+
+    /// The id of a position read from a wire, if the table has it.
+    pub fn id(&self, position: u64) -> Option<Id<Row>> {
+        known_id(position, self.rows.len())
+    }
+
+    /// Every id, the zero value first.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = Id<Row>> + use<Row> {
+        (0..self.rows.len() as u32).map(Id::at)
+    }
+
+    /// All rows, the zero value first.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// All rows, to be changed in place.
+    pub fn rows_mut(&mut self) -> &mut [Row] {
+        &mut self.rows
+    }
+
+    /// Number of rows, the zero value included: never 0.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Bytes held, for the memory budget.
+    pub fn heap_bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>()
+    }
+}
+
+impl<Row> Index<Id<Row>> for Table<Row> {
+    type Output = Row;
+    fn index(&self, id: Id<Row>) -> &Row {
+        &self.rows[id.index()]
+    }
+}
+
+/// Lists of `Item`, one for every `Id<Owner>`, flat behind an offset array.
+#[derive(Debug, PartialEq)]
+pub struct Lists<Owner, Item> {
+    /// `ends[i]` is where list `i` ends and list `i + 1` begins.
+    ends: Vec<u32>,
+    items: Vec<Item>,
+    owner: std::marker::PhantomData<fn() -> Owner>,
+}
+
+impl<Owner, Item: Clone> Clone for Lists<Owner, Item> {
+    fn clone(&self) -> Self {
+        Self {
+            ends: self.ends.clone(),
+            items: self.items.clone(),
+            owner: self.owner,
+        }
+    }
+}
+
+impl<Owner, Item> Default for Lists<Owner, Item> {
+    fn default() -> Self {
+        Self::with_capacity(0, 0)
+    }
+}
+
+impl<Owner, Item> Lists<Owner, Item> {
+    /// Room for `lists` more lists with `items` items in all.
+    pub fn with_capacity(lists: usize, items: usize) -> Self {
+        let mut ends = Vec::with_capacity(lists.saturating_add(1));
+        ends.push(0);
+        Self {
+            ends,
+            items: Vec::with_capacity(items),
+            owner: std::marker::PhantomData,
+        }
+    }
+
+    /// Adds an item to the list that [`close`](Self::close) will end. For decoders that meet items one by one.
+    pub fn add(&mut self, item: Item) {
+        self.items.push(item);
+    }
+
+    /// Ends the list begun after the last one.
+    pub fn close(&mut self) -> Id<Owner> {
+        let id = next_id(self.ends.len());
+        self.ends.push(next_position(self.items.len()));
+        id
+    }
+
+    /// The id of a position read from a wire, if the table has it.
+    pub fn id(&self, position: u64) -> Option<Id<Owner>> {
+        known_id(position, self.ends.len())
+    }
+
+    /// Every id, the empty list first.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = Id<Owner>> + use<Owner, Item> {
+        (0..self.ends.len() as u32).map(Id::at)
+    }
+
+    /// The items of all lists, to be changed in place.
+    pub fn items_mut(&mut self) -> &mut [Item] {
+        &mut self.items
+    }
+
+    /// The items of all lists, one list after the other.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// Number of lists, the empty one at 0 included: never 0.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes held, for the memory budget.
+    pub fn heap_bytes(&self) -> usize {
+        self.ends.capacity() * size_of::<u32>() + self.items.capacity() * size_of::<Item>()
+    }
+}
+
+impl<Owner, Item: Clone> Lists<Owner, Item> {
+    /// Appends a whole list.
+    pub fn push(&mut self, items: &[Item]) -> Id<Owner> {
+        self.items.extend_from_slice(items);
+        self.close()
+    }
+}
+
+impl<Owner, Item> Index<Id<Owner>> for Lists<Owner, Item> {
+    type Output = [Item];
+    fn index(&self, id: Id<Owner>) -> &[Item] {
+        let end = self.ends[id.index()] as usize;
+        let start = match id.index() {
+            0 => 0,
+            i => self.ends[i - 1] as usize,
+        };
+        &self.items[start..end]
+    }
+}
+
+fn known_id<Row>(position: u64, len: usize) -> Option<Id<Row>> {
+    if position < len as u64 {
+        Some(Id::at(position as u32))
+    } else {
+        None
+    }
+}
+
+fn next_id<Row>(len: usize) -> Id<Row> {
+    Id::at(next_position(len))
+}
+
+/// Tables are bounded far below 2^32 by the decoders' limits; a table that grew past it anyway must not alias its own rows.
+fn next_position(len: usize) -> u32 {
+    assert!(len < u32::MAX as usize, "a profile table holds 2^32 rows");
+    len as u32
+}
