@@ -26,3 +26,5 @@ pub mod processors;
 pub mod profile;
 pub mod receivers;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
