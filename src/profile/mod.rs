@@ -8,10 +8,19 @@ mod compact;
 mod dictionary;
 mod ids;
 mod intern;
+mod join;
+mod merge;
 mod profiles;
+#[cfg(test)]
+mod properties;
+mod roles;
 mod samples;
+mod split;
 mod strings;
 mod table;
+#[cfg(test)]
+pub mod testing;
+mod transfer;
 
 pub use dictionary::{
     Attribute, AttributeId, AttributeSet, AttributeSetId, Dictionary, Function, FunctionId, Line, Link, LinkId,
@@ -22,6 +31,7 @@ pub use intern::Interner;
 pub use profiles::{
     KeyValue, OriginalPayload, Profile, ProfileId, ProfileRef, Profiles, ResourceProfiles, ScopeProfiles, ValueType,
 };
+pub use roles::Role;
 pub use samples::{Observations, Samples, Series};
 pub use strings::{StringId, Strings, Text};
 pub use table::{Lists, Table};

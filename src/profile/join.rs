@@ -1,0 +1,113 @@
+//! Samples of one profile that say the same about where and who become one.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::samples::{Observations, Samples, Series};
+
+/// Joins samples of equal stack, attributes and link: totals are summed, series appended. Sums stay what they were.
+///
+/// A lone value and a series with timestamps do not mix (their lengths would no longer agree), so they stay two samples.
+pub(super) fn join_equal(samples: Samples, types: usize) -> Samples {
+    let groups = Groups::of(&samples);
+    if groups.firsts.len() == samples.len() {
+        return samples;
+    }
+    let observations = match &samples.observations {
+        Observations::Totals(values) => Observations::Totals(groups.sum(values, types)),
+        Observations::Series(series) => Observations::Series(groups.append(series)),
+    };
+    Samples {
+        observations,
+        ..samples.pick(types, &groups.firsts)
+    }
+}
+
+/// Which sample joins which.
+struct Groups {
+    /// The first row of every group, in order.
+    firsts: Vec<usize>,
+    /// The group of every row.
+    of_row: Vec<usize>,
+}
+
+impl Groups {
+    fn of(samples: &Samples) -> Self {
+        let hasher = RandomState::default();
+        let identity = |row: usize| {
+            (
+                samples.stacks.get(row),
+                samples.attributes.get(row),
+                samples.links.get(row),
+                shape(samples, row),
+            )
+        };
+        let mut groups: HashTable<usize> = HashTable::with_capacity(samples.len());
+        let mut firsts: Vec<usize> = Vec::with_capacity(samples.len());
+        let mut of_row = Vec::with_capacity(samples.len());
+        let first_of = |firsts: &[usize], group: usize| firsts.get(group).copied().unwrap_or_default();
+        for row in 0..samples.len() {
+            let own = identity(row);
+            let hash = hasher.hash_one(own);
+            let group = match groups.find(hash, |group| identity(first_of(&firsts, *group)) == own) {
+                Some(group) => *group,
+                None => {
+                    let group = firsts.len();
+                    firsts.push(row);
+                    groups.insert_unique(hash, group, |group| {
+                        hasher.hash_one(identity(first_of(&firsts, *group)))
+                    });
+                    group
+                }
+            };
+            of_row.push(group);
+        }
+        Self { firsts, of_row }
+    }
+
+    fn sum(&self, values: &[i64], types: usize) -> Vec<i64> {
+        let mut sums = vec![0i64; self.firsts.len() * types];
+        for (row, group) in values.chunks_exact(types.max(1)).zip(&self.of_row) {
+            let Some(sums) = sums.get_mut(group * types..(group + 1) * types) else {
+                continue;
+            };
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum = sum.saturating_add(*value);
+            }
+        }
+        sums
+    }
+
+    fn append(&self, series: &Series) -> Series {
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.firsts.len()];
+        for (row, group) in self.of_row.iter().enumerate() {
+            if let Some(members) = members.get_mut(*group) {
+                members.push(row);
+            }
+        }
+        let mut joined = Series::default();
+        for rows in members {
+            let timestamps: Vec<u64> = rows.iter().flat_map(|row| series.timestamps(*row)).copied().collect();
+            if timestamps.is_empty() {
+                let sum = rows
+                    .iter()
+                    .fold(0i64, |sum, row| sum.saturating_add(series.total(*row)));
+                joined.push(&[sum], &[]);
+            } else {
+                let values: Vec<i64> = rows.iter().flat_map(|row| series.values(*row)).copied().collect();
+                joined.push(&values, &timestamps);
+            }
+        }
+        joined
+    }
+}
+
+/// What a sample of a series consists of: values, timestamps.
+fn shape(samples: &Samples, row: usize) -> (bool, bool) {
+    match &samples.observations {
+        Observations::Totals(_) => (true, false),
+        Observations::Series(series) => (!series.values(row).is_empty(), !series.timestamps(row).is_empty()),
+    }
+}

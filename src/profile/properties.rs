@@ -1,0 +1,115 @@
+//! What compacting, merging, splitting and renaming promise, over random profiles.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::testing::{Told, any_profiles, tell};
+use super::*;
+
+/// Every row but the zero value is referred to, and no row stands twice.
+fn assert_compact(profiles: &Profiles) {
+    let d = profiles.dictionary();
+    let strings: HashSet<&str> = d.strings.ids().map(|id| d.str(id)).collect();
+    assert_eq!(strings.len(), d.strings.len(), "a string stands twice");
+    let mut used = HashSet::from([StringId::UNSET]);
+    profiles.strings_by_role(|_, id| {
+        used.insert(id);
+    });
+    assert_eq!(used.len(), d.strings.len(), "a string is an orphan");
+    let stacks: HashSet<StackId> = profiles.iter().flat_map(|p| p.profile.samples.stacks.clone()).collect();
+    let in_table = d.stacks.ids().filter(|id| id.is_set()).count();
+    assert_eq!(
+        stacks.iter().filter(|id| id.is_set()).count(),
+        in_table,
+        "a stack is an orphan"
+    );
+    let locations: HashSet<LocationId> = d.stacks.items().iter().copied().filter(|id| id.is_set()).collect();
+    assert_eq!(locations.len() + 1, d.locations.len(), "a location is an orphan");
+    for p in profiles.iter() {
+        let s = &p.profile.samples;
+        if let Observations::Totals(values) = &s.observations {
+            assert_eq!(values.len(), s.len() * p.profile.sample_types.len());
+            let identities: HashSet<_> = (0..s.len())
+                .map(|i| (s.stacks[i], s.attributes[i], s.links[i]))
+                .collect();
+            assert_eq!(identities.len(), s.len(), "equal samples stand apart");
+        }
+    }
+}
+
+fn add(mut a: Told, b: Told) -> Told {
+    for (key, sums) in b {
+        let into = a.entry(key).or_default();
+        into.resize(sums.len(), 0);
+        for (to, from) in into.iter_mut().zip(sums) {
+            *to += from;
+        }
+    }
+    a
+}
+
+proptest! {
+    #[test]
+    fn prop_compact_keeps_what_is_told(profiles in any_profiles()) {
+        let before = tell(&profiles);
+        let mut compacted = profiles.clone();
+        compacted.compact();
+        assert_compact(&compacted);
+        prop_assert_eq!(&tell(&compacted), &before);
+        let mut again = Profiles::new(compacted.dictionary().clone(), compacted.resources().to_vec());
+        again.compact();
+        prop_assert_eq!(tell(&again), before);
+        prop_assert_eq!(again.dictionary().strings.text_bytes(), compacted.dictionary().strings.text_bytes());
+        prop_assert_eq!(again.dictionary().attribute_sets.len(), compacted.dictionary().attribute_sets.len());
+        prop_assert_eq!(again.sample_count(), compacted.sample_count());
+    }
+
+    #[test]
+    fn prop_merge_adds_up(parts in proptest::collection::vec(any_profiles(), 0..4)) {
+        let merged = Profiles::merge(&parts);
+        assert_compact(&Profiles::merge([&merged]));
+        let sum = parts.iter().map(tell).fold(Told::new(), add);
+        prop_assert_eq!(tell(&merged), sum);
+        let count: usize = parts.iter().map(Profiles::profile_count).sum();
+        prop_assert_eq!(merged.profile_count(), count);
+    }
+
+    #[test]
+    fn prop_halves_add_up(profiles in any_profiles()) {
+        let weight: usize = profiles.iter().map(|p| p.profile.samples.len().max(1)).sum();
+        match profiles.halve() {
+            None => prop_assert!(weight < 2),
+            Some((left, right)) => {
+                assert_compact(&left);
+                assert_compact(&right);
+                prop_assert_eq!(add(tell(&left), tell(&right)), tell(&profiles));
+                prop_assert!(left.sample_count() < profiles.sample_count().max(1) || profiles.sample_count() <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn prop_parts_add_up(profiles in any_profiles()) {
+        for parts in [profiles.by_resource(), profiles.by_profile()] {
+            let sum = parts.iter().map(tell).fold(Told::new(), add);
+            prop_assert_eq!(sum, tell(&profiles));
+            prop_assert_eq!(parts.iter().map(Profiles::profile_count).sum::<usize>(), profiles.profile_count());
+        }
+    }
+
+    #[test]
+    fn prop_replaced_strings_are_gone(profiles in any_profiles()) {
+        let mut renamed = profiles.clone();
+        renamed.replace_strings(|dictionary, role, id| match role {
+            Role::FunctionName if id.is_set() => dictionary.strings.push("hidden"),
+            _ => id,
+        });
+        renamed.compact();
+        let d = renamed.dictionary();
+        prop_assert!(d.strings.ids().all(|id| !d.str(id).starts_with("function-")));
+        prop_assert_eq!(renamed.profile_count(), profiles.profile_count());
+        let sums = |p: &Profiles| -> i128 { tell(p).values().flatten().sum() };
+        prop_assert_eq!(sums(&renamed), sums(&profiles));
+    }
+}

@@ -1,0 +1,268 @@
+//! Carries profiles from one dictionary into another: the one mechanism behind compacting, merging and splitting.
+//!
+//! Only what a profile refers to is carried, and equal rows become one, so what arrives is compact by construction.
+
+use std::sync::Arc;
+
+use super::dictionary::{
+    Attribute, AttributeId, AttributeSetId, Dictionary, Function, FunctionId, Line, Link, LinkId, Location, LocationId,
+    Mapping, MappingId, StackId, Value,
+};
+use super::ids::Id;
+use super::intern::Interner;
+use super::join::join_equal;
+use super::profiles::{KeyValue, OriginalPayload, Profile, ResourceProfiles, ScopeProfiles, ValueType};
+use super::samples::Samples;
+use super::strings::{StringId, Text};
+
+/// Carries rows of `from` into an interner, each row once.
+pub(super) struct Transfer<'a> {
+    from: &'a Dictionary,
+    to: &'a mut Interner,
+    strings: Carried<Text>,
+    functions: Carried<Function>,
+    mappings: Carried<Mapping>,
+    locations: Carried<Location>,
+    stacks: Carried<super::Stack>,
+    attributes: Carried<Attribute>,
+    attribute_sets: Carried<super::AttributeSet>,
+    links: Carried<Link>,
+    // reused, so that a list costs no allocation
+    lines: Vec<Line>,
+    frames: Vec<LocationId>,
+    set: Vec<AttributeId>,
+}
+
+/// Where each row of the old table went; unset until it went somewhere.
+struct Carried<Row>(Vec<Id<Row>>);
+
+impl<Row> Carried<Row> {
+    fn of(rows: usize) -> Self {
+        Self(vec![Id::UNSET; rows])
+    }
+
+    fn get(&self, old: Id<Row>) -> Option<Id<Row>> {
+        self.0.get(old.index()).copied().filter(|new| new.is_set())
+    }
+
+    fn put(&mut self, old: Id<Row>, new: Id<Row>) -> Id<Row> {
+        if let Some(slot) = self.0.get_mut(old.index()) {
+            *slot = new;
+        }
+        new
+    }
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) fn new(from: &'a Dictionary, to: &'a mut Interner) -> Self {
+        Self {
+            from,
+            to,
+            strings: Carried::of(from.strings.len()),
+            functions: Carried::of(from.functions.len()),
+            mappings: Carried::of(from.mappings.len()),
+            locations: Carried::of(from.locations.len()),
+            stacks: Carried::of(from.stacks.len()),
+            attributes: Carried::of(from.attributes.len()),
+            attribute_sets: Carried::of(from.attribute_sets.len()),
+            links: Carried::of(from.links.len()),
+            lines: Vec::new(),
+            frames: Vec::new(),
+            set: Vec::new(),
+        }
+    }
+
+    /// A resource with its scopes, without those that hold no profile; none if nothing is left.
+    pub(super) fn resource(&mut self, old: &ResourceProfiles) -> Option<ResourceProfiles> {
+        let scopes: Vec<_> = old.scopes.iter().filter_map(|scope| self.scope(scope)).collect();
+        (!scopes.is_empty()).then(|| ResourceProfiles {
+            attributes: self.key_values(&old.attributes),
+            dropped_attributes_count: old.dropped_attributes_count,
+            schema_url: self.string(old.schema_url),
+            scopes,
+        })
+    }
+
+    fn scope(&mut self, old: &ScopeProfiles) -> Option<ScopeProfiles> {
+        (!old.profiles.is_empty()).then(|| ScopeProfiles {
+            name: self.string(old.name),
+            version: self.string(old.version),
+            attributes: self.key_values(&old.attributes),
+            dropped_attributes_count: old.dropped_attributes_count,
+            schema_url: self.string(old.schema_url),
+            profiles: old.profiles.iter().map(|profile| self.profile(profile)).collect(),
+        })
+    }
+
+    fn profile(&mut self, old: &Profile) -> Profile {
+        Profile {
+            sample_types: old.sample_types.iter().map(|t| self.value_type(*t)).collect(),
+            default_sample_type: self.string(old.default_sample_type),
+            samples: Arc::new(self.samples(&old.samples, old.sample_types.len())),
+            period_type: self.value_type(old.period_type),
+            ids: old.ids.clone(),
+            attributes: self.attribute_set(old.attributes),
+            comments: old.comments.iter().map(|comment| self.string(*comment)).collect(),
+            drop_frames: self.string(old.drop_frames),
+            keep_frames: self.string(old.keep_frames),
+            doc_url: self.string(old.doc_url),
+            original_payload: old.original_payload.as_ref().map(|payload| OriginalPayload {
+                format: self.string(payload.format),
+                bytes: payload.bytes.clone(),
+            }),
+            time_unix_nano: old.time_unix_nano,
+            duration_nano: old.duration_nano,
+            period: old.period,
+            dropped_attributes_count: old.dropped_attributes_count,
+        }
+    }
+
+    fn samples(&mut self, old: &Samples, types: usize) -> Samples {
+        let carried = Samples {
+            stacks: old.stacks.iter().map(|id| self.stack(*id)).collect(),
+            attributes: old.attributes.iter().map(|id| self.attribute_set(*id)).collect(),
+            links: old.links.iter().map(|id| self.link(*id)).collect(),
+            observations: old.observations.clone(),
+        };
+        join_equal(carried, types)
+    }
+
+    fn value_type(&mut self, old: ValueType) -> ValueType {
+        ValueType {
+            kind: self.string(old.kind),
+            unit: self.string(old.unit),
+        }
+    }
+
+    fn string(&mut self, old: StringId) -> StringId {
+        match self.strings.get(old) {
+            Some(new) => new,
+            None => self.strings.put(old, self.to.string(&self.from.strings[old])),
+        }
+    }
+
+    fn function(&mut self, old: FunctionId) -> FunctionId {
+        if let Some(new) = self.functions.get(old) {
+            return new;
+        }
+        let row = self.from.functions[old];
+        let row = Function {
+            name: self.string(row.name),
+            system_name: self.string(row.system_name),
+            filename: self.string(row.filename),
+            start_line: row.start_line,
+        };
+        self.functions.put(old, self.to.function(row))
+    }
+
+    fn mapping(&mut self, old: MappingId) -> MappingId {
+        if let Some(new) = self.mappings.get(old) {
+            return new;
+        }
+        let row = self.from.mappings[old];
+        let row = Mapping {
+            filename: self.string(row.filename),
+            attributes: self.attribute_set(row.attributes),
+            ..row
+        };
+        self.mappings.put(old, self.to.mapping(row))
+    }
+
+    fn location(&mut self, old: LocationId) -> LocationId {
+        if let Some(new) = self.locations.get(old) {
+            return new;
+        }
+        let row = self.from.locations[old];
+        let row = Location {
+            mapping: self.mapping(row.mapping),
+            address: row.address,
+            attributes: self.attribute_set(row.attributes),
+        };
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.clear();
+        for line in &self.from.lines[old] {
+            lines.push(Line {
+                function: self.function(line.function),
+                ..*line
+            });
+        }
+        let new = self.to.location(row, &lines);
+        self.lines = lines;
+        self.locations.put(old, new)
+    }
+
+    fn stack(&mut self, old: StackId) -> StackId {
+        if let Some(new) = self.stacks.get(old) {
+            return new;
+        }
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        for location in &self.from.stacks[old] {
+            frames.push(self.location(*location));
+        }
+        let new = self.to.stack(&frames);
+        self.frames = frames;
+        self.stacks.put(old, new)
+    }
+
+    fn attribute_set(&mut self, old: AttributeSetId) -> AttributeSetId {
+        if let Some(new) = self.attribute_sets.get(old) {
+            return new;
+        }
+        let mut set = std::mem::take(&mut self.set);
+        set.clear();
+        for attribute in &self.from.attribute_sets[old] {
+            set.push(self.attribute(*attribute));
+        }
+        // Order has no meaning between keys, and has one between the values of a repeated key: a stable sort keeps that.
+        let attributes = &self.to.dictionary().attributes;
+        set.sort_by_key(|id| attributes[*id].key);
+        let new = self.to.attribute_set(&set);
+        self.set = set;
+        self.attribute_sets.put(old, new)
+    }
+
+    fn attribute(&mut self, old: AttributeId) -> AttributeId {
+        if let Some(new) = self.attributes.get(old) {
+            return new;
+        }
+        let from = self.from;
+        let row = &from.attributes[old];
+        let row = Attribute {
+            key: self.string(row.key),
+            value: self.value(&row.value),
+            unit: self.string(row.unit),
+        };
+        self.attributes.put(old, self.to.attribute(row))
+    }
+
+    fn link(&mut self, old: LinkId) -> LinkId {
+        match self.links.get(old) {
+            Some(new) => new,
+            None => self.links.put(old, self.to.link(self.from.links[old])),
+        }
+    }
+
+    fn key_values(&mut self, old: &[KeyValue]) -> Vec<KeyValue> {
+        old.iter()
+            .map(|kv| KeyValue {
+                key: self.string(kv.key),
+                value: self.value(&kv.value),
+            })
+            .collect()
+    }
+
+    fn value(&mut self, old: &Value) -> Value {
+        match old {
+            Value::String(id) => Value::String(self.string(*id)),
+            Value::Array(items) => Value::Array(items.iter().map(|item| self.value(item)).collect()),
+            Value::Map(entries) => Value::Map(
+                entries
+                    .iter()
+                    .map(|(key, value)| (self.string(*key), self.value(value)))
+                    .collect(),
+            ),
+            plain => plain.clone(),
+        }
+    }
+}
