@@ -5,7 +5,7 @@ mod error;
 pub mod limits;
 pub mod wire;
 
-pub use compress::Compression;
+pub use compress::{CompressError, Compression};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use limits::Limits;
 

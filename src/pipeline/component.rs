@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::batch::Batch;
 use super::outlet::Outlet;
 use super::stop::Stop;
-use crate::formats::DecodeError;
+use crate::formats::{CompressError, DecodeError};
 
 /// Brings profiles in.
 #[async_trait]
@@ -71,6 +71,17 @@ impl From<DecodeError> for Refusal {
         match error.fault {
             Fault::Malformed | Fault::Unsupported => Self::Invalid(error.to_string()),
             Fault::TooLarge => Self::TooLarge(error.to_string()),
+        }
+    }
+}
+
+impl From<CompressError> for Refusal {
+    fn from(error: CompressError) -> Self {
+        use crate::formats::Fault;
+        match error.fault() {
+            Fault::Malformed => Self::Invalid(error.to_string()),
+            Fault::TooLarge => Self::TooLarge(error.to_string()),
+            Fault::Unsupported => Self::Unsupported(error.to_string()),
         }
     }
 }

@@ -1,0 +1,68 @@
+//! The decompression of one request: one budget of bytes and of layers, whoever named the layers.
+
+use bytes::Bytes;
+
+use super::inflate::{Failure, inflate};
+use super::{CompressError, CompressProblem, ContentEncoding};
+use crate::formats::Limits;
+
+/// What one request may still decompress to. Every layer draws on the same budget.
+#[derive(Debug)]
+pub struct Inflation {
+    limit: usize,
+    bytes_left: usize,
+    nesting: usize,
+    layers_left: usize,
+}
+
+impl Inflation {
+    /// The whole budget of a request.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            limit: limits.decompressed_bytes,
+            bytes_left: limits.decompressed_bytes,
+            nesting: limits.nesting,
+            layers_left: limits.nesting,
+        }
+    }
+
+    /// Takes one layer off.
+    pub fn inflate(&mut self, encoding: ContentEncoding, bytes: Bytes) -> Result<Bytes, CompressError> {
+        if encoding == ContentEncoding::Identity {
+            return Ok(bytes);
+        }
+        let error = |problem| CompressError {
+            encoding: Some(encoding),
+            problem,
+        };
+        let limit = self.nesting;
+        self.layers_left = (self.layers_left.checked_sub(1)).ok_or(error(CompressProblem::TooNested { limit }))?;
+        let plain = inflate(encoding, &bytes, self.bytes_left).map_err(|failure| {
+            error(match failure {
+                Failure::Corrupt { offset } => CompressProblem::Corrupt { offset },
+                Failure::TooLarge => CompressProblem::TooLarge { limit: self.limit },
+                Failure::WindowTooLarge => CompressProblem::WindowTooLarge,
+            })
+        })?;
+        self.bytes_left = self.bytes_left.saturating_sub(plain.len());
+        Ok(plain.into())
+    }
+
+    /// Takes off the layers that the header `content-encoding` lists, the last one applied first.
+    pub fn inflate_all(&mut self, encodings: &[ContentEncoding], bytes: Bytes) -> Result<Bytes, CompressError> {
+        let mut bytes = bytes;
+        for encoding in encodings.iter().rev() {
+            bytes = self.inflate(*encoding, bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Takes off the layers that no header names, known by their magic numbers: gzip and Zstandard.
+    pub fn unwrap_layers(&mut self, bytes: Bytes) -> Result<Bytes, CompressError> {
+        let mut bytes = bytes;
+        while let Some(encoding) = ContentEncoding::sniff(&bytes) {
+            bytes = self.inflate(encoding, bytes)?;
+        }
+        Ok(bytes)
+    }
+}
