@@ -1,0 +1,361 @@
+//! What a secret looks like: one regular expression for each family, reached only by a text that holds one of its keywords.
+
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use regex::{Captures, Regex, RegexBuilder};
+
+use super::MARKER;
+
+/// Where a rule may look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// In every string: its shape alone says enough.
+    Everywhere,
+    /// Only where people put keys and values: labels, comments, arguments, resource values.
+    Context,
+}
+
+/// A family of secrets. What the group `s` (or `q`, for quoted text) catches is masked, else the whole match.
+struct Family {
+    name: &'static str,
+    reach: Reach,
+    keywords: &'static [&'static str],
+    pattern: &'static str,
+}
+
+const fn everywhere(name: &'static str, keywords: &'static [&'static str], pattern: &'static str) -> Family {
+    Family {
+        name,
+        reach: Reach::Everywhere,
+        keywords,
+        pattern,
+    }
+}
+
+const WORDS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "api.key",
+    "accesskey",
+    "access_key",
+    "access-key",
+    "access.key",
+    "privatekey",
+    "private_key",
+    "private-key",
+    "private.key",
+    "authorization",
+    "credential",
+    "session",
+    "cookie",
+];
+
+const WORD: &str = r"(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private)[_.\-]?key|authorization|credential|session|cookie)";
+
+static SECRETS: &[Family] = &[
+    everywhere(
+        "private_key",
+        &["-----begin"],
+        r"-----BEGIN[ A-Z0-9]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END[ A-Z0-9]*-----|\z)",
+    ),
+    everywhere(
+        "jwt",
+        &["eyj"],
+        r"eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{4,}\.[A-Za-z0-9_\-]*",
+    ),
+    everywhere(
+        "url_userinfo",
+        &["://"],
+        r#"[A-Za-z][A-Za-z0-9+.\-]*://(?P<s>[^\s/@:'"<>]*:[^\s/@'"<>]+)@"#,
+    ),
+    everywhere(
+        "aws",
+        &["akia", "asia", "abia", "acca"],
+        r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}",
+    ),
+    everywhere(
+        "github",
+        &["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"],
+        r"gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{36,}",
+    ),
+    everywhere(
+        "gitlab",
+        &["gl"],
+        r"\bgl(?:pat|dt|rt|ptt|ft|soat|cbt|imt|agent|oas)-[A-Za-z0-9_\-]{20,}",
+    ),
+    everywhere(
+        "slack",
+        &["xox", "xapp-", "hooks.slack.com"],
+        r"xox[abeoprs]-[A-Za-z0-9\-]{10,}|xapp-\d-[A-Za-z0-9\-]{10,}|hooks\.slack\.com/(?P<s>(?:services|workflows|triggers)/[A-Za-z0-9+/]{20,})",
+    ),
+    everywhere(
+        "stripe",
+        &["sk_", "rk_", "whsec_"],
+        r"(?:^|[^A-Za-z])(?P<s>[sr]k_(?:test|live|prod)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/]{24,})",
+    ),
+    everywhere("npm", &["npm_"], r"npm_[A-Za-z0-9]{36}"),
+    everywhere("pypi", &["pypi-age"], r"pypi-AgE[A-Za-z0-9_\-]{40,}"),
+    everywhere("openai", &["t3blbkfj"], r"sk-[A-Za-z0-9_\-]*T3BlbkFJ[A-Za-z0-9_\-]+"),
+    everywhere("anthropic", &["sk-ant-"], r"sk-ant-[A-Za-z0-9_\-]{20,}"),
+    everywhere("huggingface", &["hf_"], r"\bhf_[A-Za-z]{34,}"),
+    everywhere(
+        "sendgrid",
+        &["sg."],
+        r"\bSG\.[A-Za-z0-9_\-]{20,24}\.[A-Za-z0-9_\-]{39,50}",
+    ),
+    everywhere("digitalocean", &["_v1_"], r"do[opr]_v1_[a-f0-9]{64}"),
+    everywhere("databricks", &["dapi"], r"\bdapi[a-f0-9]{32}(?:-\d)?"),
+    everywhere("vault", &["hvs.", "hvb.", "hvr."], r"\bhv[sbr]\.[A-Za-z0-9_\-]{24,}"),
+    everywhere("shopify", &["shp"], r"\bshp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"),
+    everywhere(
+        "grafana",
+        &["glsa_", "glc_"],
+        r"\bglsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}|\bglc_[A-Za-z0-9+/]{32,}={0,2}",
+    ),
+    everywhere(
+        "sentry",
+        &["sntrys_", "sntryu_"],
+        r"sntrys_[A-Za-z0-9+/=_]{40,}|sntryu_[a-f0-9]{64}",
+    ),
+    everywhere("new_relic", &["nrak-"], r"NRAK-[A-Za-z0-9]{27}"),
+    everywhere(
+        "google",
+        &["aiza", "gocspx-", "ya29."],
+        r"AIza[A-Za-z0-9_\-]{35}|GOCSPX-[A-Za-z0-9_\-]{28}|\bya29\.[A-Za-z0-9_\-]{20,}",
+    ),
+    everywhere("age", &["age-secret-key-1"], r"(?i)AGE-SECRET-KEY-1[A-Z0-9]{58}"),
+    everywhere(
+        "bearer",
+        &["bearer ", "basic "],
+        r"\b(?i:bearer|basic) +(?P<s>[A-Za-z0-9._~+/\-]{16,}=*)",
+    ),
+    everywhere(
+        "url_query",
+        &["?", "&"],
+        r"[?&](?i:[a-z0-9_.\-]*(?:password|passwd|pwd|secret|token|api[_.\-]?key|access[_.\-]?key|authorization|credential|session(?:[_.\-]?id)?|signature|sig))=(?P<s>[^&#\s]+)",
+    ),
+];
+
+static EMAILS: &[Family] = &[everywhere(
+    "email",
+    &["@", "%40"],
+    r"[A-Za-z0-9._+'\-\x{80}-\x{10FFFF}]+(?:@|%40)[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*\.(?P<tld>[A-Za-z]{2,24})",
+)];
+
+/// Endings that make `name@ending` a unit of systemd, a library, an archive or a script rather than an address.
+const NOT_A_DOMAIN: &[&str] = &[
+    "service", "socket", "slice", "scope", "mount", "timer", "target", "device", "so", "jar", "dll", "js", "mjs",
+    "cjs", "ts", "go", "class", "node",
+];
+
+/// A family ready to look.
+struct Rule {
+    name: &'static str,
+    reach: Reach,
+    regex: Regex,
+}
+
+/// The detectors of one policy.
+pub struct Detectors {
+    keywords: AhoCorasick,
+    /// The rule that each keyword belongs to.
+    owner: Vec<usize>,
+    rules: Vec<Rule>,
+    sensitive_key: Option<Regex>,
+}
+
+impl Detectors {
+    /// The detectors asked for.
+    pub fn new(secrets: bool, emails: bool) -> Result<Self, String> {
+        let assignment = format!(
+            r#"(?i){WORD}[0-9]*(?:[_.\-]?(?:id|value|key|header))?["']?\s*(?:=>|=|:)\s*(?:"(?P<q>[^"]+)"|'(?P<r>[^']+)'|(?P<s>(?:(?:bearer|basic|digest|token)\s+)?[^\s"'&,;:=)}}\]][^\s"'&,;)}}\]]*))"#
+        );
+        let argument = format!(r#"(?i)(?:^|\s)--?[\w.\-]*{WORD}\s+["']?(?P<s>[^\s"'\-][^\s"']*)"#);
+        let mut families: Vec<(&'static str, Reach, &[&str], &str)> = Vec::new();
+        if secrets {
+            families.extend(SECRETS.iter().map(|f| (f.name, f.reach, f.keywords, f.pattern)));
+            families.push(("assignment", Reach::Context, WORDS, &assignment));
+            families.push(("argument", Reach::Context, WORDS, &argument));
+        }
+        if emails {
+            families.extend(EMAILS.iter().map(|f| (f.name, f.reach, f.keywords, f.pattern)));
+        }
+        let mut words = Vec::new();
+        let mut owner = Vec::new();
+        let mut rules = Vec::new();
+        for (name, reach, keywords, pattern) in families {
+            for keyword in keywords {
+                words.push(*keyword);
+                owner.push(rules.len());
+            }
+            let regex = Regex::new(pattern).map_err(|error| error.to_string())?;
+            rules.push(Rule { name, reach, regex });
+        }
+        let keywords = AhoCorasickBuilder::new()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .build(words)
+            .map_err(|error| error.to_string())?;
+        let key = format!(r"(?i){WORD}s?[0-9]*(?:[_.\-]?(?:id|value|key))?$");
+        let sensitive_key = match secrets {
+            true => Some(Regex::new(&key).map_err(|error| error.to_string())?),
+            false => None,
+        };
+        Ok(Self {
+            keywords,
+            owner,
+            rules,
+            sensitive_key,
+        })
+    }
+
+    /// Whether the key alone says that its value is a secret.
+    pub fn is_sensitive_key(&self, key: &str) -> bool {
+        self.sensitive_key.as_ref().is_some_and(|regex| regex.is_match(key))
+    }
+
+    /// The text with every hit masked, if there is one; `hit` hears the rule of each.
+    pub fn mask(&self, text: &str, context: bool, mut hit: impl FnMut(&'static str)) -> Option<String> {
+        let mut wanted = 0u64;
+        for found in self.keywords.find_overlapping_iter(text) {
+            if let Some(rule) = self.owner.get(found.pattern().as_usize()) {
+                wanted |= 1 << rule;
+            }
+        }
+        if wanted == 0 || is_hex_id(text) {
+            return None;
+        }
+        let mut masked: Option<String> = None;
+        for (position, rule) in self.rules.iter().enumerate() {
+            if wanted & (1 << position) == 0 || (rule.reach == Reach::Context && !context) {
+                continue;
+            }
+            if let Some(text) = mask_one(rule, masked.as_deref().unwrap_or(text), &mut hit) {
+                masked = Some(text);
+            }
+        }
+        masked
+    }
+}
+
+fn mask_one(rule: &Rule, text: &str, hit: &mut impl FnMut(&'static str)) -> Option<String> {
+    let mut out = String::new();
+    let mut copied = 0;
+    for captures in rule.regex.captures_iter(text) {
+        let group = ["s", "q", "r"].iter().find_map(|name| captures.name(name));
+        let Some(secret) = group.or_else(|| captures.get(0)) else {
+            continue;
+        };
+        // what is masked already stays as it is: redacting twice changes nothing
+        if secret.as_str().contains(MARKER) || is_no_address(&captures) {
+            continue;
+        }
+        out.push_str(text.get(copied..secret.start())?);
+        out.push_str(MARKER);
+        out.push_str(rule.name);
+        out.push(']');
+        copied = secret.end();
+        hit(rule.name);
+    }
+    if copied == 0 {
+        return None;
+    }
+    out.push_str(text.get(copied..)?);
+    Some(out)
+}
+
+/// `module@v1.2.3-rc.go` and `user@1000.service` have the shape of an address, and are none.
+fn is_no_address(captures: &Captures<'_>) -> bool {
+    let Some(tld) = captures.name("tld") else {
+        return false;
+    };
+    let whole = captures.get(0).map_or("", |m| m.as_str());
+    let domain = whole.rsplit_once('@').map_or("", |(_, domain)| domain);
+    let mut start = domain.bytes();
+    let versioned = start.next() == Some(b'v') && start.next().is_some_and(|b| b.is_ascii_digit());
+    versioned || NOT_A_DOMAIN.contains(&tld.as_str().to_ascii_lowercase().as_str())
+}
+
+/// Build ids, trace ids, addresses: hexadecimal through and through.
+fn is_hex_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+/// A user's pattern, compiled within limits, so that no pattern can take the memory or the time of the gate.
+pub fn user_pattern(pattern: &str) -> Result<Regex, String> {
+    RegexBuilder::new(pattern)
+        .size_limit(1 << 20)
+        .dfa_size_limit(1 << 20)
+        .build()
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(limit) => format!("the pattern compiles to more than {limit} bytes"),
+            _ => "not a regular expression of the Rust regex syntax".to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(text: &str) -> Option<String> {
+        Detectors::new(true, true).unwrap().mask(text, true, |_| {})
+    }
+
+    #[test]
+    fn structural_secrets_are_found_in_mangled_names() {
+        let detectors = Detectors::new(true, true).unwrap();
+        for text in [
+            "_ZN7HandlerI39ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0E3runEv",
+            "main.AKIAEXAMPLE0EXAMPLE0",
+            "connect(postgres://svc_user:EXAMPLE-PASSWORD@db:5432/orders)",
+            "run_sk_test_EXAMPLEEXAMPLEEXAMPLE000",
+        ] {
+            let masked = detectors.mask(text, false, |_| {}).unwrap();
+            assert!(masked.contains(MARKER) && !masked.contains("EXAMPLE"), "{masked}");
+            assert_eq!(detectors.mask(&masked, true, |_| {}), None, "not idempotent: {masked}");
+        }
+    }
+
+    #[test]
+    fn context_names_a_secret() {
+        for text in [
+            "java -Ddb.password=EXAMPLE-DB-PASSWORD-42 -jar x.jar",
+            "run --password EXAMPLE",
+            r#"{"api_key": "EXAMPLE of several words"}"#,
+            "Authorization: Bearer EXAMPLE-BEARER",
+            "GET /reset?token=EXAMPLE-1&x=1",
+        ] {
+            let masked = mask(text).unwrap();
+            assert!(!masked.contains("EXAMPLE"), "{masked}");
+            assert_eq!(mask(&masked), None, "not idempotent: {masked}");
+        }
+    }
+
+    #[test]
+    fn near_misses_stay() {
+        for text in [
+            "example.com/x@v1.2.3/file.go",
+            "memcpy@GLIBC_2.14",
+            "java.base@17.0.2",
+            "user@1000.service",
+            "read@libc.so",
+            "6.0.0.0",
+            "dead::beef",
+            "go/token.Lookup",
+            "crypto/sha256.Sum256",
+            "parser::tokenize",
+            "passwordHash(String)",
+            "task_test_initialize",
+            "token::Stream::next",
+            "deadbeefdeadbeefdeadbeefdeadbeefdeadbeef",
+        ] {
+            assert_eq!(mask(text), None, "{text}");
+        }
+    }
+}
