@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod budget;
 pub mod component;
+pub mod matcher;
 pub mod outlet;
 pub mod sink;
 pub mod spec;
