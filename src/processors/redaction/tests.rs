@@ -121,3 +121,28 @@ proptest! {
         prop_assert_eq!(all_text(&profiles), once);
     }
 }
+
+#[test]
+fn names_of_real_programs_stay() {
+    use std::io::Read;
+    let rules = policy(serde_json::json!({"detectors": ["secrets", "emails"]}));
+    for name in [
+        "go123-heap.pb.gz",
+        "rust-cpu.pb.gz",
+        "node20-wall-cpu-labels.pb.gz",
+        "go123-threadcreate.pb.gz",
+    ] {
+        let mut bytes = Vec::new();
+        let packed = crate::testing::data(name);
+        flate2::read::MultiGzDecoder::new(&packed[..])
+            .read_to_end(&mut bytes)
+            .unwrap();
+        let mut texts = 0;
+        for text in bytes.split(|b| *b < 0x20 || *b >= 0x7f).filter(|t| t.len() > 3) {
+            let text = String::from_utf8_lossy(text);
+            texts += 1;
+            assert!(rules.mask(&text, Role::FunctionName).is_none(), "{name}: {text}");
+        }
+        assert!(texts > 3, "{name} holds only {texts} texts");
+    }
+}
