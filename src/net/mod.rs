@@ -1,1 +1,3 @@
 //! Servers and clients: one accept loop, one HTTP client.
+
+pub mod client;

@@ -1,0 +1,140 @@
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request as Received;
+use axum::response::Response;
+
+use super::*;
+use crate::pipeline::units::Secret;
+
+/// A server that answers everything with `answer` and remembers the last request.
+async fn serve(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> (String, Arc<Mutex<HeaderMap>>) {
+    let seen = Arc::new(Mutex::new(HeaderMap::new()));
+    let memory = seen.clone();
+    let app = Router::new().fallback(move |request: Received| {
+        *memory.lock().unwrap() = request.headers().clone();
+        let version = request.version();
+        let mut answer = answer();
+        answer
+            .headers_mut()
+            .insert("x-version", format!("{version:?}").parse().unwrap());
+        std::future::ready(answer)
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, app).into_future());
+    (format!("http://{address}/"), seen)
+}
+
+fn with_token() -> Headers {
+    let mut headers = Headers::default();
+    headers.insert("authorization", Secret::new("Bearer planted-token"));
+    headers
+}
+
+fn client(protocol: Protocol) -> Client {
+    Client::new(protocol, &TlsConfig::default(), &with_token()).unwrap()
+}
+
+async fn post(client: &Client, url: &str) -> Result<Answer, ClientError> {
+    let uri = url.parse().unwrap();
+    client.post(&uri, HeaderMap::new(), Bytes::from_static(b"body")).await
+}
+
+#[tokio::test]
+async fn headers_and_versions_are_as_configured() {
+    let (url, seen) = serve(|| Response::new(Body::from("fine"))).await;
+    for (protocol, version) in [(Protocol::Http, "HTTP/1.1"), (Protocol::Http2, "HTTP/2.0")] {
+        let answer = post(&client(protocol), &url).await.unwrap();
+        assert_eq!(answer.headers["x-version"], version);
+        assert_eq!(&answer.body[..], b"fine");
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen["authorization"], "Bearer planted-token");
+        assert!(seen["user-agent"].to_str().unwrap().starts_with("flamegate/"));
+    }
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let (url, _) = serve(|| Response::new(Body::from(vec![0u8; ANSWER_BYTES + 1]))).await;
+    let error = post(&client(Protocol::Http), &url).await.unwrap_err();
+    assert_eq!(error, ClientError::AnswerTooLarge);
+}
+
+#[tokio::test]
+async fn a_dead_backend_is_a_connect_error_without_secrets() {
+    let error = post(&client(Protocol::Http), "http://127.0.0.1:1/?token=planted-token").await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, ClientError::Connect(_)), "{error}");
+    assert_eq!(error.to_string(), "cannot connect: connection refused");
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_speak_tls_is_named_so() {
+    let (url, _) = serve(|| Response::new(Body::empty())).await;
+    let error = post(&client(Protocol::Http), &url.replace("http:", "https:"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("corrupt message"), "{error}");
+}
+
+#[test]
+fn wrong_headers_are_named_without_their_values() {
+    for (name, value, path) in [
+        ("bad name", "planted-token", "headers.bad name"),
+        ("authorization", "planted-token\r\nx: y", "headers.authorization"),
+        ("Content-Length", "planted-token", "headers.Content-Length"),
+    ] {
+        let mut headers = Headers::default();
+        headers.insert(name, Secret::new(value));
+        let error = Client::new(Protocol::Http, &TlsConfig::default(), &headers)
+            .err()
+            .unwrap();
+        assert_eq!(error.path, path);
+        assert!(!format!("{error:?} {headers:?}").contains("planted-token"));
+    }
+}
+
+#[test]
+fn trust_is_never_switched_off_nor_guessed() {
+    let tls = |text| serde_json::from_value::<TlsConfig>(text).unwrap();
+    let path_of = |tls: &TlsConfig| {
+        Client::new(Protocol::Http, tls, &Headers::default())
+            .err()
+            .unwrap()
+            .path
+    };
+    let skip = tls(serde_json::json!({ "insecure_skip_verify": true }));
+    assert_eq!(path_of(&skip), "tls.insecure_skip_verify");
+    let missing = tls(serde_json::json!({ "ca_file": "/nonexistent/ca.pem" }));
+    assert_eq!(path_of(&missing), "tls.ca_file");
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("ca.pem");
+    std::fs::write(&empty, "no certificate here").unwrap();
+    assert_eq!(path_of(&tls(serde_json::json!({ "ca_file": empty }))), "tls.ca_file");
+    let name = tls(serde_json::json!({ "server_name_override": "not a name" }));
+    assert_eq!(path_of(&name), "tls.server_name_override");
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let hint = |value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", value.parse().unwrap());
+        retry_after(&headers, now)
+    };
+    assert_eq!(hint("17"), Some(Duration::from_secs(17)));
+    assert_eq!(
+        hint(&httpdate::fmt_http_date(now + Duration::from_secs(9))),
+        Some(Duration::from_secs(9))
+    );
+    assert_eq!(
+        hint(&httpdate::fmt_http_date(now - Duration::from_secs(9))),
+        Some(Duration::ZERO)
+    );
+    assert_eq!(hint("soon"), None);
+    assert_eq!(retry_after(&HeaderMap::new(), now), None);
+}
