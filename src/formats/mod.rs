@@ -1,7 +1,9 @@
 //! Bytes to profiles and back: pure functions with [`Limits`], one module per format.
 
+pub mod collapsed;
 pub mod compress;
 mod error;
+mod frames;
 pub mod limits;
 pub mod wire;
 
