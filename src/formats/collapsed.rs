@@ -363,7 +363,7 @@ mod tests {
             let text: String = stacks.iter().map(|(stack, count)| format!("{stack} {count}\n")).collect();
             let mut expected: Vec<_> = (stacks.iter())
                 .map(|(stack, count)| {
-                    let named = |frame| if frame == "" { UNKNOWN } else { frame };
+                    let named = |frame: &str| if frame.is_empty() { UNKNOWN.to_owned() } else { frame.to_owned() };
                     (stack.split(';').map(named).collect::<Vec<_>>().join(";"), i128::from(*count))
                 })
                 .collect();

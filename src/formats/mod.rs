@@ -5,6 +5,7 @@ pub mod compress;
 mod error;
 mod frames;
 pub mod limits;
+pub mod speedscope;
 pub mod wire;
 
 pub use compress::{CompressError, Compression};

@@ -1,0 +1,293 @@
+//! speedscope to the model.
+
+use hashbrown::HashMap;
+
+use super::schema::{Amount, EventKind, File, Frame, Profile};
+use super::{PROFILE_NAME, unit_in};
+use crate::formats::frames::build::{self, Column};
+use crate::formats::{DecodeError, Decoded, Format, Limits};
+use crate::profile::{AttributeSetId, Id, Interner, LocationId, StackId, ValueType};
+
+/// Reads a speedscope file: all its profiles, those of equal type joined.
+pub fn decode(json: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+    let file: File = serde_json::from_slice(json).map_err(|error| json_error(json, &error))?;
+    let mut decoder = Decoder::new(&file.shared.frames, limits)?;
+    let ours = file.exporter.is_some_and(|exporter| exporter.starts_with("flamegate@"));
+    for profile in &file.profiles {
+        decoder.profile(profile, ours)?;
+    }
+    if decoder.columns.is_empty() {
+        return Err(malformed("no profile in it"));
+    }
+    Ok(Decoded {
+        profiles: build::profiles(decoder.interner, decoder.columns),
+        ..Decoded::default()
+    })
+}
+
+struct Decoder<'a> {
+    limits: &'a Limits,
+    interner: Interner,
+    /// The location of each frame of the file.
+    frames: Vec<LocationId>,
+    columns: Vec<Column>,
+    rows: usize,
+}
+
+/// Where the samples of a profile go, and in which measure.
+struct Target {
+    column: usize,
+    attributes: AttributeSetId,
+    scale: i64,
+}
+
+impl<'a> Decoder<'a> {
+    fn new(frames: &[Frame<'_>], limits: &'a Limits) -> Result<Self, DecodeError> {
+        if frames.len() > limits.elements {
+            return Err(too_large());
+        }
+        let mut interner = Interner::new();
+        let mut locations = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let file = frame.file.as_deref().unwrap_or_default();
+            if frame.name.len().max(file.len()) > limits.string_bytes {
+                return Err(too_large());
+            }
+            let (line, column) = (frame.line.unwrap_or_default(), frame.col.unwrap_or_default());
+            locations.push(build::location(&mut interner, &frame.name, file, line, column));
+        }
+        Ok(Self {
+            limits,
+            interner,
+            frames: locations,
+            columns: Vec::new(),
+            rows: 0,
+        })
+    }
+
+    fn profile(&mut self, profile: &Profile<'_>, ours: bool) -> Result<(), DecodeError> {
+        let target = self.target(profile, ours)?;
+        match &*profile.kind {
+            "sampled" => self.sampled(profile, &target),
+            "evented" => self.evented(profile, &target),
+            _ => Err(malformed("a profile that is neither sampled nor evented")),
+        }
+    }
+
+    fn target(&mut self, profile: &Profile<'_>, ours: bool) -> Result<Target, DecodeError> {
+        let Some((kind, unit, scale)) = unit_in(&profile.unit) else {
+            return Err(malformed("an unknown unit")
+                .with_remedy("use none, bytes, nanoseconds, microseconds, milliseconds or seconds"));
+        };
+        if profile.name.len() > self.limits.string_bytes {
+            return Err(too_large());
+        }
+        let named = !profile.name.is_empty();
+        let sample_type = ValueType {
+            kind: self.interner.string(if ours && named { &profile.name } else { kind }),
+            unit: self.interner.string(unit),
+        };
+        let attributes = match named && !ours {
+            true => {
+                let name = self.interner.text_attribute(PROFILE_NAME, &profile.name);
+                self.interner.attribute_set(&[name])
+            }
+            false => Id::UNSET,
+        };
+        let known = self.columns.iter().position(|column| column.sample_type == sample_type);
+        let column = known.unwrap_or_else(|| {
+            self.columns.push(Column {
+                sample_type,
+                ..Column::default()
+            });
+            self.columns.len() - 1
+        });
+        Ok(Target {
+            column,
+            attributes,
+            scale,
+        })
+    }
+
+    fn sampled(&mut self, profile: &Profile<'_>, target: &Target) -> Result<(), DecodeError> {
+        if profile.samples.len() != profile.weights.len() {
+            return Err(malformed("samples and weights of different length"));
+        }
+        let mut carry = 0.0;
+        let mut stack = Vec::new();
+        for (frames, weight) in profile.samples.iter().zip(&profile.weights) {
+            if frames.len() > self.limits.stack_depth {
+                return Err(too_large());
+            }
+            stack.clear();
+            for frame in frames.iter().rev() {
+                stack.push(self.location(*frame)?);
+            }
+            let stack = self.interner.stack(&stack);
+            let value = weight.scaled(target.scale, &mut carry).ok_or_else(too_big_a_number)?;
+            self.push(target, stack, value)?;
+        }
+        Ok(())
+    }
+
+    fn evented(&mut self, profile: &Profile<'_>, target: &Target) -> Result<(), DecodeError> {
+        let mut open = OpenFrames::default();
+        let mut reached = None;
+        for event in &profile.events {
+            let at = self.elapse(target, &mut open, reached, event.at)?;
+            reached = Some(at);
+            let location = self.location(event.frame)?;
+            match event.kind {
+                EventKind::Open if open.depth() == self.limits.stack_depth => return Err(too_large()),
+                EventKind::Open => open.open(location),
+                EventKind::Close if open.close(location) => {}
+                EventKind::Close => return Err(malformed("a frame closes that is not the last one opened")),
+            }
+        }
+        // frames still open are open to the end
+        if let (Some(end), Some(_)) = (profile.end_value, open.current()) {
+            self.elapse(target, &mut open, reached, end)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the time since `reached` to the frames that were open; the new time.
+    fn elapse(
+        &mut self,
+        target: &Target,
+        open: &mut OpenFrames,
+        reached: Option<i64>,
+        at: Amount,
+    ) -> Result<i64, DecodeError> {
+        // each time is rounded by itself: differences then add up to the whole
+        let at = at.scaled(target.scale, &mut 0.0).ok_or_else(too_big_a_number)?;
+        let passed = at.checked_sub(reached.unwrap_or(at)).ok_or_else(too_big_a_number)?;
+        if passed < 0 {
+            return Err(malformed("events that go back in time"));
+        }
+        if passed > 0
+            && let Some(stack) = open.stack(&mut self.interner)
+        {
+            self.push(target, stack, passed)?;
+        }
+        Ok(at)
+    }
+
+    fn location(&self, frame: u32) -> Result<LocationId, DecodeError> {
+        let location = usize::try_from(frame).ok().and_then(|frame| self.frames.get(frame));
+        location
+            .copied()
+            .ok_or_else(|| malformed("a frame number outside the table of frames"))
+    }
+
+    fn push(&mut self, target: &Target, stack: StackId, value: i64) -> Result<(), DecodeError> {
+        self.rows += 1;
+        let items = self.interner.dictionary().stacks.items().len();
+        if self.rows.max(items) > self.limits.elements {
+            return Err(too_large());
+        }
+        if let Some(column) = self.columns.get_mut(target.column) {
+            column.push(stack, target.attributes, value);
+        }
+        Ok(())
+    }
+}
+
+/// The frames open at one moment, as a path in the tree of all paths seen: opening and closing cost the same at any depth.
+#[derive(Default)]
+struct OpenFrames {
+    nodes: Vec<Node>,
+    children: HashMap<(Option<usize>, LocationId), usize, foldhash::fast::RandomState>,
+    current: Option<usize>,
+    depth: usize,
+}
+
+struct Node {
+    parent: Option<usize>,
+    location: LocationId,
+    stack: Option<StackId>,
+}
+
+impl OpenFrames {
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn current(&self) -> Option<&Node> {
+        self.nodes.get(self.current?)
+    }
+
+    fn open(&mut self, location: LocationId) {
+        let parent = self.current;
+        let nodes = &mut self.nodes;
+        let node = self.children.entry((parent, location)).or_insert_with(|| {
+            nodes.push(Node {
+                parent,
+                location,
+                stack: None,
+            });
+            nodes.len() - 1
+        });
+        self.current = Some(*node);
+        self.depth += 1;
+    }
+
+    fn close(&mut self, location: LocationId) -> bool {
+        match self.current() {
+            Some(node) if node.location == location => {
+                self.current = node.parent;
+                self.depth -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The stack of the frames open now; none if none is.
+    fn stack(&mut self, interner: &mut Interner) -> Option<StackId> {
+        let current = self.current?;
+        if let Some(stack) = self.nodes.get(current)?.stack {
+            return Some(stack);
+        }
+        let mut leaf_first = Vec::with_capacity(self.depth);
+        let mut next = Some(current);
+        while let Some(node) = next.and_then(|node| self.nodes.get(node)) {
+            leaf_first.push(node.location);
+            next = node.parent;
+        }
+        let stack = interner.stack(&leaf_first);
+        self.nodes.get_mut(current)?.stack = Some(stack);
+        Some(stack)
+    }
+}
+
+fn malformed(problem: &'static str) -> DecodeError {
+    DecodeError {
+        offset: None,
+        ..DecodeError::malformed(Format::Speedscope, 0, problem)
+    }
+}
+
+fn too_large() -> DecodeError {
+    let problem = "more frames, samples or text than a profile may have";
+    DecodeError::too_large(Format::Speedscope, problem, "record for a shorter time")
+}
+
+fn too_big_a_number() -> DecodeError {
+    malformed("a number beyond 64 bits")
+}
+
+/// The parser's own text may quote the payload, so only its kind and place go on.
+fn json_error(json: &[u8], error: &serde_json::Error) -> DecodeError {
+    let problem = match error.classify() {
+        serde_json::error::Category::Eof => "the JSON is cut short",
+        serde_json::error::Category::Syntax => "not JSON",
+        _ => "a field that is missing or of the wrong type",
+    };
+    let lines_before = error.line().saturating_sub(1);
+    let line_start: usize = (json.split_inclusive(|byte| *byte == b'\n').take(lines_before))
+        .map(<[u8]>::len)
+        .sum();
+    let offset = line_start + error.column().saturating_sub(1);
+    DecodeError::malformed(Format::Speedscope, offset.min(json.len()), problem)
+}
