@@ -1,6 +1,13 @@
 //! The exporters: components that take profiles out. [`ALL`] is the table that everything else loops over.
 
+mod otlp;
+mod otlp_grpc;
+mod otlp_http;
+mod settings;
+#[cfg(test)]
+mod testing;
+
 use crate::pipeline::spec::ExporterSpec;
 
 /// Every exporter, sorted by name.
-pub static ALL: &[ExporterSpec] = &[];
+pub static ALL: &[ExporterSpec] = &[otlp_grpc::SPEC, otlp_http::SPEC];

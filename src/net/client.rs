@@ -110,14 +110,14 @@ impl Client {
         Ok(Self { pool, headers })
     }
 
-    /// Sends `body` and reads the answer. Configured headers stand behind those of the request itself.
+    /// Sends `body` and reads the answer. A configured header wins over one of the same name in `headers`.
     pub async fn post(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, ClientError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
         for (name, value) in &self.headers {
-            request.headers_mut().entry(name).or_insert_with(|| value.clone());
+            request.headers_mut().insert(name, value.clone());
         }
         let answer = self.pool.request(request).await.map_err(|error| {
             let why = cause(&error);

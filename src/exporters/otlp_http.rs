@@ -1,0 +1,295 @@
+//! `otlp_http`: OTLP profiles over HTTP.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::{StatusCode, Uri};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::otlp::Partial;
+use super::settings::{self, CompressionParams};
+use crate::formats::{Form, Format};
+use crate::net::client::{Answer, Client, Headers, Protocol, TlsConfig, retry_after};
+use crate::pipeline::batch::Batch;
+use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
+use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
+use crate::pipeline::spec::{
+    About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
+};
+use crate::pipeline::units::{ByteSize, Span};
+
+const PATH: &str = "/v1development/profiles";
+const COMPRESSIONS: &[&str] = &["none", "gzip", "zstd", "zlib", "deflate", "snappy", "lz4"];
+
+const DOCS: &str = "\
+Sends OTLP profiles by HTTP POST, as protobuf or JSON, to `endpoint` + `/v1development/profiles`, or to `profiles_endpoint`
+as it stands, for backends that use another path.
+
+| answer | what follows |
+|---|---|
+| 2xx | done; profiles named in `partial_success` count as rejected, and are never sent again |
+| 413 | the request is halved and both halves are sent |
+| 429, 502, 503, 504, no answer | tried again, after `Retry-After` if given |
+| anything else, redirects too | dropped and counted |
+
+Requests larger than `max_request_size` (64 MiB before compression) are cut before they are sent. The text of a refusal is
+never logged, because servers quote what they refuse.
+";
+
+pub(super) const SPEC: ExporterSpec = ExporterSpec {
+    about: About {
+        name: "otlp_http",
+        aliases: &["otlphttp"],
+        summary: "sends OTLP profiles over HTTP",
+        docs: DOCS,
+        stability: Stability::Beta,
+        signals: &["profiles"],
+        example: "otlp_http:\n  endpoint: https://otlp.example.com\n  headers:\n    authorization: Bearer example-token\n",
+        schema: || schemars::schema_for!(Config),
+    },
+    unit: Unit::Batch,
+    build,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Base address; `/v1development/profiles` is put behind it.
+    endpoint: String,
+    /// Whole address, used as it stands instead of `endpoint`.
+    profiles_endpoint: String,
+    /// Encoding of the body.
+    encoding: Encoding,
+    /// `gzip`, `zstd`, `zlib`, `deflate`, `snappy`, `lz4` or `none`.
+    compression: String,
+    /// How hard to compress.
+    compression_params: CompressionParams,
+    /// Request headers.
+    headers: Headers,
+    /// Whom to trust.
+    tls: TlsConfig,
+    /// Longest time for one attempt.
+    timeout: Span,
+    /// What happens after a failed attempt.
+    retry_on_failure: RetryConfig,
+    /// What waits for the backend.
+    sending_queue: QueueConfig,
+    /// Whether senders hear 503 when the queue is full.
+    required: bool,
+    /// Largest request before compression; larger ones are cut.
+    max_request_size: ByteSize,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Encoding {
+    Proto,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            profiles_endpoint: String::new(),
+            encoding: Encoding::Proto,
+            compression: "gzip".to_owned(),
+            compression_params: CompressionParams::default(),
+            headers: Headers::default(),
+            tls: TlsConfig::default(),
+            timeout: Span::secs(30),
+            retry_on_failure: RetryConfig::default(),
+            sending_queue: QueueConfig::default(),
+            required: false,
+            max_request_size: ByteSize::mib(64),
+        }
+    }
+}
+
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
+    let config: Config = parse(raw)?;
+    let url = match config.profiles_endpoint.as_str() {
+        "" => {
+            let base = settings::http_url("endpoint", &config.endpoint)?;
+            settings::join("endpoint", &base, PATH)?
+        }
+        whole => settings::http_url("profiles_endpoint", whole)?,
+    };
+    let exporter = OtlpHttp {
+        id: cx.id.clone(),
+        client: Client::new(Protocol::Http, &config.tls, &config.headers)?,
+        url,
+        form: Form {
+            format: match config.encoding {
+                Encoding::Proto => Format::Otlp,
+                Encoding::Json => Format::OtlpJson,
+            },
+            compression: settings::compression(&config.compression, &config.compression_params, COMPRESSIONS)?,
+        },
+    };
+    Ok(BuiltExporter {
+        exporter: Arc::new(exporter),
+        sink: SinkConfig {
+            timeout: config.timeout,
+            retry: config.retry_on_failure,
+            queue: config.sending_queue,
+            required: config.required,
+            max_request_bytes: config.max_request_size,
+        },
+    })
+}
+
+struct OtlpHttp {
+    id: Arc<str>,
+    client: Client,
+    url: Uri,
+    form: Form,
+}
+
+#[async_trait]
+impl Exporter for OtlpHttp {
+    fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
+        settings::encode(part, self.form)
+    }
+
+    async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
+        let mut headers = settings::forwarded(part);
+        let media_type = match self.form.format {
+            Format::OtlpJson => "application/json",
+            _ => "application/x-protobuf",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        if let Some(encoding) = self.form.compression.content_encoding() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        let answer = self.client.post(&self.url, headers, encoded.body).await?;
+        Ok(judge(&answer)?.sent(&self.id, part))
+    }
+}
+
+fn judge(answer: &Answer) -> Result<Partial, ExportError> {
+    let status = answer.status;
+    let hint = || retry_after(&answer.headers, SystemTime::now());
+    match status {
+        _ if status.is_success() => {
+            let media_type = answer.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+            Ok(match media_type.starts_with(b"application/json") {
+                true => Partial::of_json(&answer.body),
+                false => Partial::of_protobuf(&answer.body),
+            })
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => Err(ExportError::TooLarge),
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Err(settings::retry(status, hint())),
+        _ => Err(settings::refused(status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::exporters::testing::{self, Reply};
+
+    async fn export(reply: Reply, extra: serde_json::Value) -> (Result<Sent, ExportError>, testing::Seen) {
+        let server = testing::serve(reply).await;
+        let mut config = serde_json::json!({ "endpoint": format!("{}/base", server.url) });
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        let built = build(config, &testing::context("otlp_http/test")).unwrap();
+        let part = testing::batch(b"a request of OTLP profiles");
+        let encoded = built.exporter.encode(&part).unwrap();
+        let result = built.exporter.export(&part, encoded).await;
+        (result, server.seen())
+    }
+
+    fn planted() -> serde_json::Value {
+        serde_json::json!({ "headers": { "authorization": "Bearer planted-token" } })
+    }
+
+    #[tokio::test]
+    async fn the_request_is_what_otlp_asks_for() {
+        let (result, seen) = export(Reply::status(200), planted()).await;
+        assert_eq!(result, Ok(Sent { rejected: 0 }));
+        assert_eq!(seen.path, "/base/v1development/profiles");
+        assert_eq!(seen.headers["content-type"], "application/x-protobuf");
+        assert_eq!(seen.headers["content-encoding"], "gzip");
+        assert_eq!(seen.headers["authorization"], "Bearer planted-token");
+        assert_eq!(testing::gunzip(&seen.body), b"a request of OTLP profiles");
+    }
+
+    #[tokio::test]
+    async fn without_compression_the_body_is_plain() {
+        let (_, seen) = export(Reply::status(200), serde_json::json!({ "compression": "none" })).await;
+        assert!(!seen.headers.contains_key("content-encoding"));
+        assert_eq!(seen.body, &b"a request of OTLP profiles"[..]);
+    }
+
+    #[tokio::test]
+    async fn every_status_has_its_consequence() {
+        for status in [429, 502, 503, 504] {
+            let (result, _) = export(Reply::status(status).header("retry-after", "7"), planted()).await;
+            let Err(ExportError::Retry { after, why }) = result else {
+                panic!("{status}: {result:?}");
+            };
+            assert_eq!(after, Some(Duration::from_secs(7)));
+            assert!(why.contains(&status.to_string()), "{why}");
+        }
+        let (result, _) = export(Reply::status(413), planted()).await;
+        assert_eq!(result, Err(ExportError::TooLarge));
+        for status in [301, 400, 401, 403, 404, 408, 415, 422, 500, 501] {
+            let body = "you sent Bearer planted-token";
+            let (result, _) = export(Reply::status(status).body(body), planted()).await;
+            let Err(ExportError::Permanent { why }) = result else {
+                panic!("{status}: {result:?}");
+            };
+            assert!(
+                why.contains(&status.to_string()) && !why.contains("planted-token"),
+                "{why}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_partial_success_is_told_but_never_more_than_was_sent() {
+        let one = Reply::status(200).body("\x0a\x02\x08\x01");
+        assert_eq!(export(one, planted()).await.0, Ok(Sent { rejected: 1 }));
+        let json = r#"{"partialSuccess":{"rejectedProfiles":"99"}}"#;
+        let many = Reply::status(200).header("content-type", "application/json").body(json);
+        assert_eq!(export(many, planted()).await.0, Ok(Sent { rejected: 3 }));
+    }
+
+    #[test]
+    fn addresses_are_checked_when_built_and_never_quoted() {
+        for (config, path) in [
+            (serde_json::json!({}), "endpoint"),
+            (serde_json::json!({ "endpoint": "localhost:4318" }), "endpoint"),
+            (serde_json::json!({ "endpoint": "ftp://planted-token" }), "endpoint"),
+            (
+                serde_json::json!({ "profiles_endpoint": "http://u:planted-token@host" }),
+                "profiles_endpoint",
+            ),
+            (
+                serde_json::json!({ "endpoint": "http://h", "compression": "br" }),
+                "compression",
+            ),
+            (
+                serde_json::json!({ "endpoint": "http://h", "compression_params": { "level": 77 } }),
+                "compression_params.level",
+            ),
+        ] {
+            let error = build(config, &testing::context("otlp_http")).err().unwrap();
+            assert_eq!(error.path, path);
+            assert!(!error.message.contains("planted-token"));
+        }
+        assert!(build(serde_json::json!({ "endpont": "x" }), &testing::context("otlp_http")).is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! What exporters that send over the network have in common: endpoints, compression, headers, and the way to their sink.
+
+use http::Uri;
+use http::header::HeaderMap;
+use http::uri::PathAndQuery;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::formats::compress::compress;
+use crate::formats::{Compression, Form};
+use crate::net::client::{ClientConfigError, ClientError};
+use crate::pipeline::batch::Batch;
+use crate::pipeline::component::{Encoded, ExportError};
+use crate::pipeline::spec::BuildError;
+
+/// `compression_params`: how hard to compress.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CompressionParams {
+    /// gzip and deflate 0 to 9 (6), zstd 1 to 19 (1).
+    pub level: Option<i32>,
+}
+
+/// Reads `compression` and its level; `allowed` are the names that the backend's protocol knows.
+pub(super) fn compression(name: &str, params: &CompressionParams, allowed: &[&str]) -> Result<Compression, BuildError> {
+    if !name.is_empty() && !allowed.contains(&name) {
+        let message = format!("not a compression of this exporter; use {}", allowed.join(", "));
+        return Err(BuildError::at("compression", message));
+    }
+    Compression::parse(name, params.level)
+        .map_err(|error| BuildError::at("compression_params.level", error.to_string()))
+}
+
+/// Reads an address with scheme. The error never quotes it: it may hold a password.
+pub(super) fn http_url(path: &str, text: &str) -> Result<Uri, BuildError> {
+    let wrong = |why: &str| Err(BuildError::at(path, why));
+    if text.is_empty() {
+        return wrong("missing; name the backend, such as https://profiles.example.com");
+    }
+    let Ok(uri) = text.parse::<Uri>() else {
+        return wrong("not a URL; write it as https://host:port/path");
+    };
+    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return wrong("a URL begins with http:// or https:// and a host");
+    };
+    if authority.as_str().contains('@') {
+        return wrong("credentials do not belong into a URL; set them under `headers` (or `auth`)");
+    }
+    Ok(uri)
+}
+
+/// `base` with `suffix` behind its path; a query stays behind both.
+pub(super) fn join(path: &str, base: &Uri, suffix: &str) -> Result<Uri, BuildError> {
+    let mut joined = format!("{}{suffix}", base.path().trim_end_matches('/'));
+    if let Some(query) = base.query() {
+        joined = format!("{joined}?{query}");
+    }
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = joined.parse::<PathAndQuery>().ok();
+    Uri::from_parts(parts).map_err(|_| BuildError::at(path, "not a URL with a usable path"))
+}
+
+/// Headers of the request that brought the batch, as far as its receiver keeps them.
+pub(super) fn forwarded(part: &Batch) -> HeaderMap {
+    part.origin().headers.iter().cloned().collect()
+}
+
+impl From<ClientConfigError> for BuildError {
+    fn from(error: ClientConfigError) -> Self {
+        Self::at(error.path, error.message)
+    }
+}
+
+/// A request without an answer is tried again: nothing says that the next one fails too.
+impl From<ClientError> for ExportError {
+    fn from(error: ClientError) -> Self {
+        Self::Retry {
+            why: error.to_string(),
+            after: None,
+        }
+    }
+}
+
+/// The sentence for a status of which nothing else is to be told. The server's own text stays unread: it may quote the
+/// request, and with it what redaction never saw in a log.
+pub(super) fn refused(what: impl std::fmt::Display) -> ExportError {
+    ExportError::Permanent {
+        why: format!("the backend answered {what}"),
+    }
+}
+
+/// The same for a status that may be another one next time.
+pub(super) fn retry(what: impl std::fmt::Display, after: Option<std::time::Duration>) -> ExportError {
+    ExportError::Retry {
+        why: format!("the backend answered {what}"),
+        after,
+    }
+}
+
+/// The bytes of a part in the form that an exporter sends.
+pub(super) fn encode(part: &Batch, form: Form) -> Result<Encoded, ExportError> {
+    let Some(received) = part.received().filter(|received| received.format == form.format) else {
+        let why = format!("no encoder for {} is built in", form.format);
+        return Err(ExportError::Unrepresentable { why });
+    };
+    Ok(Encoded {
+        body: match form.compression {
+            Compression::None => received.bytes.clone(),
+            compression => compress(&received.bytes, compression).into(),
+        },
+        plain_bytes: received.bytes.len(),
+    })
+}
