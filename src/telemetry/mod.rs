@@ -1,5 +1,6 @@
 //! What the gate tells about itself: every metric name in one file, and logs.
 
+pub mod logs;
 mod metrics;
 
-pub use metrics::Metrics;
+pub use metrics::{Amount, ExporterMetrics, Metrics, Number};

@@ -1,0 +1,90 @@
+//! Logs: to stderr, console or JSON, so many per place in the code and no more.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::callsite::Identifier;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Length of the window that lines are counted in.
+const TICK: Duration = Duration::from_secs(10);
+/// Lines of one place that pass in a window.
+const INITIAL: u64 = 10;
+/// After those, one in so many.
+const THEREAFTER: u64 = 100;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// For people.
+    #[default]
+    Console,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging. Only the first call of a process has an effect.
+pub fn init(level: Level, encoding: Encoding) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<_> + Send + Sync> = match encoding {
+        Encoding::Console => lines.with_filter(RateLimit::default()).boxed(),
+        Encoding::Json => lines.json().with_filter(RateLimit::default()).boxed(),
+    };
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(LevelFilter::from_level(level)))
+        .try_init();
+}
+
+/// Lets the first lines of each place in the code pass, then a few, as the Collector does. Its memory is bounded by the code itself.
+#[derive(Debug, Default)]
+struct RateLimit(Mutex<HashMap<Identifier, Window>>);
+
+#[derive(Debug)]
+struct Window {
+    since: Instant,
+    lines: u64,
+}
+
+impl Window {
+    fn admits(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= TICK {
+            *self = Self { since: now, lines: 0 };
+        }
+        self.lines += 1;
+        self.lines <= INITIAL || (self.lines - INITIAL).is_multiple_of(THEREAFTER)
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for RateLimit {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &tracing::Event<'_>, _: &Context<'_, S>) -> bool {
+        let now = Instant::now();
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        windows
+            .entry(event.metadata().callsite())
+            .or_insert(Window { since: now, lines: 0 })
+            .admits(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_then_one_in_a_hundred_until_the_window_ends() {
+        let start = Instant::now();
+        let mut window = Window { since: start, lines: 0 };
+        let passed = (0..210).filter(|_| window.admits(start)).count();
+        assert_eq!(passed, 12);
+        assert!(window.admits(start + TICK));
+    }
+}
