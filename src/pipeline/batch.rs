@@ -141,6 +141,15 @@ impl Batch {
         Self { weight, ..self }
     }
 
+    /// Bytes it occupies: columns, and the received bytes while they are kept.
+    pub fn held_bytes(&self) -> usize {
+        let payload = match &self.payload {
+            Payload::Profiles(profiles) => profiles.heap_bytes(),
+            Payload::Traces(bytes) => bytes.len(),
+        };
+        payload + self.received.as_ref().map_or(0, |received| received.bytes.len())
+    }
+
     /// The memory it holds.
     pub fn permit(&self) -> &Permit {
         &self.permit

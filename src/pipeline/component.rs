@@ -65,6 +65,20 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The metric label.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::TooLarge(_) => "too_large",
+            Self::Unsupported(_) => "unsupported",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+}
+
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
         use crate::formats::Fault;

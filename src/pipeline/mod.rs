@@ -2,9 +2,15 @@
 
 pub mod batch;
 pub mod budget;
+pub mod chain;
 pub mod component;
+pub mod compute;
+pub mod fanout;
+pub mod graph;
+pub mod lifecycle;
 pub mod matcher;
 pub mod outlet;
+mod readiness;
 pub mod sink;
 pub mod spec;
 pub mod stop;
@@ -16,5 +22,8 @@ pub use component::{
     Context, Encoded, ExportError, Exporter, Processor, Reason, Receipt, Receiver, ReceiverError, Refusal, Sent,
     Verdict,
 };
+pub use graph::{Graph, GraphError, PipelineSpec, ServiceSpec, Tables};
+pub use lifecycle::{Report, Running};
 pub use outlet::{Arrival, Outlet};
+pub use readiness::Readiness;
 pub use stop::Stop;

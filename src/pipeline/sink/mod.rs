@@ -1,5 +1,153 @@
 //! What stands in front of every exporter: queue, merge, split, retry, timeout, metrics.
+//!
+//! Per exporter, accepted = sent + dropped(reason) + in flight, counted in received profiles.
 
+mod backoff;
 mod config;
+mod delivery;
+mod parts;
+mod queue;
 
 pub use config::{BatchConfig, QueueConfig, RetryConfig, SinkConfig};
+pub use queue::Room;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Batch;
+use super::chain::samples;
+use super::component::{Exporter, Reason};
+use super::compute::{Compute, guard_async};
+use super::readiness::Readiness;
+use super::spec::{BuiltExporter, Unit};
+use crate::telemetry::{ExporterMetrics, Metrics};
+use queue::Queue;
+
+/// One exporter with everything in front of it.
+pub struct Sink {
+    id: Arc<str>,
+    config: SinkConfig,
+    unit: Unit,
+    exporter: Arc<dyn Exporter>,
+    queue: Arc<Queue>,
+    metrics: Arc<Metrics>,
+    numbers: ExporterMetrics,
+    compute: Compute,
+    readiness: Readiness,
+    /// The drain deadline has passed.
+    expired: CancellationToken,
+}
+
+impl Sink {
+    /// A sink that does not run yet.
+    pub fn new(
+        id: Arc<str>,
+        built: BuiltExporter,
+        unit: Unit,
+        metrics: Arc<Metrics>,
+        compute: Compute,
+        readiness: Readiness,
+    ) -> Arc<Self> {
+        let numbers = metrics.exporter(&id);
+        Arc::new(Self {
+            queue: Arc::new(Queue::new(built.sink.queue.clone(), numbers.clone())),
+            config: built.sink,
+            exporter: built.exporter,
+            expired: CancellationToken::new(),
+            id,
+            unit,
+            metrics,
+            numbers,
+            compute,
+            readiness,
+        })
+    }
+
+    /// Id of the exporter.
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// Whether senders hear 503 when there is no room here.
+    pub fn required(&self) -> bool {
+        self.config.required
+    }
+
+    /// Room for batches, before any sink takes one.
+    pub fn reserve(&self, batches: &[Batch]) -> Option<Room> {
+        self.queue
+            .reserve(batches.len(), batches.iter().map(Batch::held_bytes).sum())
+    }
+
+    /// Takes batches into the room reserved for them; without room they are dropped and counted.
+    pub fn take(&self, batches: Vec<Batch>, mut room: Option<Room>) {
+        for batch in batches {
+            let weight = batch.weight();
+            self.numbers.accepted.add(weight);
+            self.numbers.in_flight_profiles.add(weight);
+            let Some(room) = &mut room else {
+                self.numbers.enqueue_failed.add(samples(&batch));
+                self.lose(&batch, Reason::QueueFull);
+                continue;
+            };
+            if let Err(batch) = room.put(batch) {
+                self.lose(&batch, Reason::Shutdown);
+            }
+        }
+    }
+
+    /// Sends until input has ended and everything is through, or until it [`expire`](Self::expire)s.
+    pub async fn run(self: Arc<Self>) {
+        let consumers = if self.config.queue.enabled {
+            self.config.queue.num_consumers.max(1)
+        } else {
+            1
+        };
+        let mut running = JoinSet::new();
+        for _ in 0..consumers {
+            running.spawn(self.clone().consume());
+        }
+        while running.join_next().await.is_some() {}
+        if let Err(panicked) = guard_async(self.exporter.close()).await {
+            self.panicked(&panicked.fingerprint);
+        }
+    }
+
+    /// No more input.
+    pub fn close(&self) {
+        self.queue.close();
+    }
+
+    /// The deadline passed: what is left is counted as lost.
+    pub fn expire(&self) {
+        self.expired.cancel();
+        for batch in self.queue.drain() {
+            self.lose(&batch, Reason::Shutdown);
+        }
+    }
+
+    async fn consume(self: Arc<Self>) {
+        while let Some(batches) = self.queue.take().await {
+            self.deliver(batches).await;
+            self.queue.done();
+        }
+    }
+
+    /// Counts a batch that will not arrive.
+    fn lose(&self, batch: &Batch, reason: Reason) {
+        self.metrics.dropped(&self.id, reason.label(), batch.weight());
+        self.numbers.in_flight_profiles.sub(batch.weight());
+        if reason != Reason::QueueFull {
+            self.numbers.send_failed.add(samples(batch));
+        }
+        tracing::warn!(exporter = %self.id, reason = reason.label(), profiles = batch.weight(), "profiles dropped");
+    }
+
+    fn panicked(&self, fingerprint: &str) {
+        self.metrics.panicked(&self.id, fingerprint);
+        self.readiness.panicked(&self.id);
+        tracing::error!(exporter = %self.id, fingerprint, "exporter panicked");
+    }
+}

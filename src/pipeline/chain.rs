@@ -1,0 +1,177 @@
+//! The processors of one pipeline, in order.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::batch::Batch;
+use super::component::{Context, Processor, Reason, Refusal, Verdict};
+use super::compute::guard;
+use super::readiness::Readiness;
+use crate::telemetry::Metrics;
+
+/// One processor of a chain.
+pub struct Stage {
+    /// Its id.
+    pub id: Arc<str>,
+    /// The processor.
+    pub processor: Box<dyn Processor>,
+}
+
+/// Runs batches through processors and counts, from outside, what went in, came out and stayed.
+pub struct Chain {
+    stages: Vec<Stage>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+}
+
+/// What came of one batch.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What goes on to the exporters, compact.
+    pub batches: Vec<Batch>,
+    /// Received profiles that stayed.
+    pub rejected: u64,
+    /// Why the first of them did.
+    pub message: String,
+    /// A processor refused.
+    pub refusal: Option<Refusal>,
+    /// A processor holds something back: its time has to be watched.
+    pub held: bool,
+}
+
+impl Outcome {
+    fn reject(&mut self, profiles: u64, stage: &Arc<str>, reason: Reason) {
+        self.rejected += profiles;
+        if self.message.is_empty() && profiles > 0 {
+            self.message = format!("{stage} did not let all profiles pass: {}", reason.label());
+        }
+    }
+}
+
+impl Chain {
+    /// A chain of `stages`.
+    pub fn new(stages: Vec<Stage>, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+        Self {
+            stages,
+            metrics,
+            readiness,
+        }
+    }
+
+    /// Runs one batch through all processors.
+    pub fn run(&self, batch: Batch) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.run_from(0, batch, &mut outcome);
+        outcome
+    }
+
+    /// When the first batch held back must go on.
+    pub fn due(&self) -> Option<Instant> {
+        self.stages
+            .iter()
+            .filter_map(|stage| guard(|| stage.processor.due()).ok().flatten())
+            .min()
+    }
+
+    /// Sends on what was held back and is due, or all of it. There is no sender any more: a refusal is a drop.
+    pub fn flush(&self, all: bool) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (at, stage) in self.stages.iter().enumerate() {
+            let flushed = match guard(|| stage.processor.flush(all)) {
+                Ok(flushed) => flushed,
+                Err(panicked) => {
+                    self.metrics.panicked(&stage.id, &panicked.fingerprint);
+                    self.readiness.panicked(&stage.id);
+                    continue;
+                }
+            };
+            for batch in flushed {
+                self.metrics.outgoing(&stage.id, samples(&batch));
+                let weight = batch.weight();
+                self.run_from(at + 1, batch, &mut outcome);
+                if outcome.refusal.take().is_some() {
+                    self.metrics.dropped(&stage.id, Reason::FailedClosed.label(), weight);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn run_from(&self, first: usize, batch: Batch, outcome: &mut Outcome) {
+        let cx = Context { now: SystemTime::now() };
+        let mut here = vec![batch];
+        for stage in self.stages.get(first..).unwrap_or_default() {
+            let mut next = Vec::with_capacity(here.len());
+            for batch in here {
+                self.step(stage, batch, &cx, &mut next, outcome);
+                if outcome.refusal.is_some() {
+                    return;
+                }
+            }
+            here = next;
+        }
+        for batch in &mut here {
+            batch.compact();
+        }
+        outcome.batches.append(&mut here);
+    }
+
+    fn step(&self, stage: &Stage, batch: Batch, cx: &Context, next: &mut Vec<Batch>, outcome: &mut Outcome) {
+        let weight = batch.weight();
+        self.metrics.incoming(&stage.id, samples(&batch));
+        let verdict = match guard(|| stage.processor.process(batch, cx)) {
+            Ok(verdict) => verdict,
+            Err(panicked) => {
+                self.metrics.panicked(&stage.id, &panicked.fingerprint);
+                self.readiness.panicked(&stage.id);
+                tracing::error!(component = %stage.id, fingerprint = panicked.fingerprint, "processor panicked; its batch was dropped");
+                return self.stay(stage, weight, Reason::Panic, outcome);
+            }
+        };
+        self.readiness.worked(&stage.id);
+        match verdict {
+            Verdict::Pass { batch, rejected } => {
+                let (stayed, reason) = rejected.unwrap_or((0, Reason::Filtered));
+                let batch = without(batch, weight, stayed);
+                self.stay(stage, stayed, reason, outcome);
+                self.go_on(stage, batch, reason, next, outcome);
+            }
+            Verdict::Split(parts) => {
+                for part in parts {
+                    self.go_on(stage, part, Reason::Filtered, next, outcome);
+                }
+            }
+            Verdict::Hold => outcome.held = true,
+            Verdict::Drop(reason) => self.stay(stage, weight, reason, outcome),
+            Verdict::Refuse(refusal) => outcome.refusal = Some(refusal),
+        }
+    }
+
+    fn go_on(&self, stage: &Stage, batch: Batch, reason: Reason, next: &mut Vec<Batch>, outcome: &mut Outcome) {
+        if batch.as_profiles().is_some_and(|profiles| profiles.is_empty()) {
+            return self.stay(stage, batch.weight(), reason, outcome);
+        }
+        self.metrics.outgoing(&stage.id, samples(&batch));
+        next.push(batch);
+    }
+
+    fn stay(&self, stage: &Stage, profiles: u64, reason: Reason, outcome: &mut Outcome) {
+        if profiles > 0 {
+            self.metrics.dropped(&stage.id, reason.label(), profiles);
+            outcome.reject(profiles, &stage.id, reason);
+        }
+    }
+}
+
+/// The engine keeps the books: a processor that left the weight as it was has it reduced by what stayed.
+fn without(batch: Batch, before: u64, stayed: u64) -> Batch {
+    if batch.weight() == before {
+        return batch.with_weight(before.saturating_sub(stayed));
+    }
+    batch
+}
+
+/// Samples of a batch.
+pub fn samples(batch: &Batch) -> u64 {
+    batch.as_profiles().map_or(0, |profiles| profiles.sample_count() as u64)
+}

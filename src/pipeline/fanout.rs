@@ -1,0 +1,267 @@
+//! One receiver's way through the pipelines it feeds: decoded once, run through each chain, then handed to the sinks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::batch::Batch;
+use super::budget::Budget;
+use super::chain::{Chain, Outcome};
+use super::component::{Reason, Receipt, Refusal};
+use super::compute::Compute;
+use super::outlet::{Arrival, Intake, Job};
+use super::readiness::Readiness;
+use super::sink::Sink;
+use crate::telemetry::{Amount, Metrics};
+
+/// When a sender that found no room should come back.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// One running pipeline.
+pub struct Pipeline {
+    /// Its processors.
+    pub chain: Chain,
+    /// Its exporters.
+    pub sinks: Vec<Arc<Sink>>,
+    /// Wakes the timer when something is held back.
+    pub held: Notify,
+}
+
+/// What all receivers share.
+pub struct Shared {
+    /// Where CPU work runs.
+    pub compute: Compute,
+    /// Memory.
+    pub budget: Budget,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Readiness.
+    pub readiness: Readiness,
+    /// Requests taken on and not yet in the sinks.
+    pub under_way: TaskTracker,
+    /// Set when input has ended.
+    pub closed: AtomicBool,
+}
+
+/// The engine's side of one receiver's outlet.
+pub struct Fanout {
+    /// Id of the receiver.
+    pub receiver: Arc<str>,
+    /// The pipelines it feeds.
+    pub pipelines: Vec<Arc<Pipeline>>,
+    /// What all receivers share.
+    pub shared: Arc<Shared>,
+}
+
+#[async_trait::async_trait]
+impl Intake for Arc<Fanout> {
+    fn receiver(&self) -> &Arc<str> {
+        &self.receiver
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            let refusal = unavailable("stopping");
+            self.refused(&refusal);
+            return Err(refusal);
+        }
+        let fanout = self.clone();
+        let compute = self.shared.compute.clone();
+        // spawned, so that a caller that goes away takes nothing with it
+        let work = self.shared.under_way.spawn(async move {
+            let job_fanout = fanout.clone();
+            match compute.run(usize::MAX, move || job_fanout.work(job)).await {
+                Ok(answer) => answer,
+                Err(panicked) => Err(fanout.after_panic(&panicked.fingerprint)),
+            }
+        });
+        work.await.unwrap_or_else(|_| Err(unavailable("stopping")))
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.count_refusal(refusal, 0);
+    }
+
+    fn ready(&self) {
+        self.shared.readiness.ready(&self.receiver);
+    }
+}
+
+impl Fanout {
+    fn work(&self, job: Job) -> Result<Receipt, Refusal> {
+        let arrivals = job().inspect_err(|refusal| self.count_refusal(refusal, 0))?;
+        let amount = amount(&arrivals);
+        let answer = self.admit(arrivals);
+        match &answer {
+            Ok(_) => self.shared.metrics.accepted(&self.receiver, amount),
+            Err(refusal) => self.count_refusal(refusal, amount.samples),
+        }
+        answer
+    }
+
+    fn admit(&self, arrivals: Vec<Arrival>) -> Result<Receipt, Refusal> {
+        let defects = Defects::of(&arrivals);
+        let alone = arrivals.len() == 1;
+        let mut batches = Vec::with_capacity(arrivals.len());
+        for arrival in arrivals {
+            self.shared.metrics.repaired(&self.receiver, arrival.decoded.repairs);
+            let batch = arrival.into_batch();
+            let held = batch.held_bytes();
+            // several arrivals of one request may share a permit, which then only grows
+            let trued = if alone {
+                batch.permit().set(held)
+            } else {
+                batch.permit().grow(held)
+            };
+            trued.map_err(|_| unavailable("no room in the memory budget"))?;
+            if batch.as_profiles().is_none_or(|profiles| !profiles.is_empty()) {
+                batches.push(batch);
+            }
+        }
+        if batches.is_empty() && defects.profiles > 0 {
+            return Err(Refusal::Invalid(defects.message));
+        }
+        let passed = self.run_chains(batches)?;
+        let receipt = self.receipt(&defects, &passed);
+        hand_over(
+            self.pipelines
+                .iter()
+                .zip(passed.into_iter().map(|outcome| outcome.batches)),
+        )?;
+        if defects.profiles > 0 {
+            let reason = Reason::Defective.label();
+            self.shared.metrics.dropped(&self.receiver, reason, defects.profiles);
+        }
+        Ok(receipt)
+    }
+
+    /// Every pipeline's outcome over all batches. A refusal of any comes before any sink has taken something.
+    fn run_chains(&self, batches: Vec<Batch>) -> Result<Vec<Outcome>, Refusal> {
+        let mut passed = Vec::with_capacity(self.pipelines.len());
+        for pipeline in &self.pipelines {
+            let mut all = Outcome::default();
+            for batch in &batches {
+                let mut one = pipeline.chain.run(batch.clone());
+                if one.held {
+                    pipeline.held.notify_one();
+                }
+                if let Some(refusal) = one.refusal {
+                    return Err(refusal);
+                }
+                all.batches.append(&mut one.batches);
+                all.rejected += one.rejected;
+                if all.message.is_empty() {
+                    all.message = one.message;
+                }
+            }
+            passed.push(all);
+        }
+        Ok(passed)
+    }
+
+    /// A profile that one pipeline let pass is not rejected, whatever another one did.
+    fn receipt(&self, defects: &Defects, passed: &[Outcome]) -> Receipt {
+        let least = passed.iter().min_by_key(|outcome| outcome.rejected);
+        let (rejected, message) = least.map_or((0, ""), |outcome| (outcome.rejected, outcome.message.as_str()));
+        Receipt {
+            rejected: defects.profiles + rejected,
+            message: if defects.profiles > 0 {
+                defects.message.clone()
+            } else {
+                message.to_owned()
+            },
+        }
+    }
+
+    fn after_panic(&self, fingerprint: &str) -> Refusal {
+        self.shared.metrics.panicked(&self.receiver, fingerprint);
+        self.shared.readiness.panicked(&self.receiver);
+        tracing::error!(receiver = %self.receiver, fingerprint, "decoder panicked; the request was refused");
+        let refusal = Refusal::Invalid("this request cannot be decoded; do not resend it".to_owned());
+        self.count_refusal(&refusal, 0);
+        refusal
+    }
+
+    fn count_refusal(&self, refusal: &Refusal, samples: u64) {
+        self.shared.metrics.refused(&self.receiver, refusal.label(), samples);
+    }
+}
+
+fn amount(arrivals: &[Arrival]) -> Amount {
+    let mut amount = Amount::default();
+    for arrival in arrivals {
+        amount.profiles += arrival.decoded.profiles.profile_count() as u64 + arrival.decoded.rejected.profiles;
+        amount.samples += arrival.decoded.profiles.sample_count() as u64;
+        amount.bytes += arrival.received.bytes.len() as u64;
+    }
+    amount
+}
+
+/// The defective profiles of one request.
+struct Defects {
+    profiles: u64,
+    message: String,
+}
+
+impl Defects {
+    fn of(arrivals: &[Arrival]) -> Self {
+        let first = arrivals
+            .iter()
+            .find_map(|arrival| arrival.decoded.rejected.first.as_ref());
+        Self {
+            profiles: arrivals.iter().map(|arrival| arrival.decoded.rejected.profiles).sum(),
+            message: first.map_or_else(String::new, ToString::to_string),
+        }
+    }
+}
+
+/// Hands batches to the sinks of their pipelines, once it is certain that this is no refusal.
+pub fn hand_over<'a>(passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>)>) -> Result<(), Refusal> {
+    // an exporter of two pipelines gets its batches of both in one reservation
+    let mut shares: Vec<(&Arc<Sink>, Vec<Batch>)> = Vec::new();
+    for (pipeline, batches) in passed.filter(|(_, batches)| !batches.is_empty()) {
+        for sink in &pipeline.sinks {
+            match shares.iter_mut().find(|(known, _)| Arc::ptr_eq(known, sink)) {
+                Some((_, share)) => share.extend(batches.iter().cloned()),
+                None => shares.push((sink, batches.clone())),
+            }
+        }
+    }
+    let mut rooms = Vec::with_capacity(shares.len());
+    for (sink, share) in shares {
+        let room = sink.reserve(&share);
+        if room.is_none() && sink.required() {
+            return Err(unavailable("the queue of a required exporter is full"));
+        }
+        rooms.push((sink, share, room));
+    }
+    if !rooms.is_empty() && rooms.iter().all(|(_, _, room)| room.is_none()) {
+        return Err(unavailable("the queues of all exporters are full"));
+    }
+    for (sink, share, room) in rooms {
+        sink.take(share, room);
+    }
+    Ok(())
+}
+
+/// Hands over what nobody waits for an answer about: a queue without room drops it.
+pub fn hand_over_regardless(pipeline: &Pipeline, batches: Vec<Batch>) {
+    for sink in &pipeline.sinks {
+        for batch in &batches {
+            let one = vec![batch.clone()];
+            let room = sink.reserve(&one);
+            sink.take(one, room);
+        }
+    }
+}
+
+fn unavailable(why: &'static str) -> Refusal {
+    Refusal::Unavailable { why, after: COME_BACK }
+}

@@ -1,0 +1,299 @@
+//! From configured ids to built components, wired: everything is checked here, and no socket is opened.
+//!
+//! A graph is built whole before any of it runs, so that a reload can build the next one, then swap.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::chain::Stage;
+use super::component::Receiver;
+use super::spec::{
+    About, BuildContext, BuildError, BuiltExporter, ExporterSpec, ProcessorSpec, RawConfig, ReceiverSpec, Unit,
+};
+use crate::telemetry::Metrics;
+
+/// Components by id, and the pipelines between them, as merged from the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceSpec {
+    /// Receivers by id.
+    pub receivers: BTreeMap<String, RawConfig>,
+    /// Processors by id.
+    pub processors: BTreeMap<String, RawConfig>,
+    /// Exporters by id.
+    pub exporters: BTreeMap<String, RawConfig>,
+    /// Pipelines by id.
+    pub pipelines: BTreeMap<String, PipelineSpec>,
+}
+
+/// One pipeline.
+#[derive(Clone, Debug, Default)]
+pub struct PipelineSpec {
+    /// Ids of its receivers.
+    pub receivers: Vec<String>,
+    /// Ids of its processors, in order.
+    pub processors: Vec<String>,
+    /// Ids of its exporters.
+    pub exporters: Vec<String>,
+    /// When a sender hears OK; unset means `enqueued`.
+    pub ack: Option<String>,
+}
+
+/// The components that exist.
+#[derive(Clone, Copy)]
+pub struct Tables<'a> {
+    /// Receivers.
+    pub receivers: &'a [ReceiverSpec],
+    /// Processors.
+    pub processors: &'a [ProcessorSpec],
+    /// Exporters.
+    pub exporters: &'a [ExporterSpec],
+}
+
+/// A configuration that cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", path.join("."))]
+pub struct GraphError {
+    /// Where, key by key; an id is one key, whatever characters it has.
+    pub path: Vec<String>,
+    /// What is wrong and what is allowed, lower case.
+    pub message: String,
+}
+
+/// Components built and wired, not yet running.
+pub struct Graph {
+    pub(super) receivers: Vec<(Arc<str>, Box<dyn Receiver>)>,
+    pub(super) exporters: Vec<(Arc<str>, Unit, BuiltExporter)>,
+    pub(super) pipelines: Vec<Wiring>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// One pipeline of a graph.
+pub(super) struct Wiring {
+    pub(super) receivers: Vec<Arc<str>>,
+    pub(super) stages: Vec<Stage>,
+    pub(super) exporters: Vec<Arc<str>>,
+}
+
+impl Graph {
+    /// Checks everything and builds what some pipeline uses. What none uses is built as well, to be checked, and let go.
+    pub fn build(spec: &ServiceSpec, tables: Tables<'_>, metrics: Arc<Metrics>) -> Result<Self, GraphError> {
+        if spec.pipelines.is_empty() {
+            return Err(error(
+                &["service", "pipelines"],
+                "there is no pipeline; add `profiles:`",
+            ));
+        }
+        for (id, pipeline) in &spec.pipelines {
+            check_pipeline(id, pipeline, spec, tables)?;
+        }
+        let used = Used::of(spec);
+        let receivers = build_receivers(spec, tables, &metrics)?;
+        let exporters = build_exporters(spec, tables, &metrics)?;
+        for (id, raw) in &spec.processors {
+            build_processor(id, raw, tables, &metrics)?;
+        }
+        let mut pipelines = Vec::with_capacity(spec.pipelines.len());
+        for pipeline in spec.pipelines.values() {
+            pipelines.push(wire(pipeline, spec, tables, &metrics)?);
+        }
+        Ok(Self {
+            receivers: receivers
+                .into_iter()
+                .filter(|(id, _)| used.receivers.contains(&**id))
+                .collect(),
+            exporters: exporters
+                .into_iter()
+                .filter(|(id, ..)| used.exporters.contains(&**id))
+                .collect(),
+            pipelines,
+            metrics,
+        })
+    }
+}
+
+struct Used<'a> {
+    receivers: BTreeSet<&'a str>,
+    exporters: BTreeSet<&'a str>,
+}
+
+impl<'a> Used<'a> {
+    fn of(spec: &'a ServiceSpec) -> Self {
+        let all = || spec.pipelines.values();
+        Self {
+            receivers: all().flat_map(|p| &p.receivers).map(String::as_str).collect(),
+            exporters: all().flat_map(|p| &p.exporters).map(String::as_str).collect(),
+        }
+    }
+}
+
+fn build_receivers(
+    spec: &ServiceSpec,
+    tables: Tables<'_>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<(Arc<str>, Box<dyn Receiver>)>, GraphError> {
+    let mut built = Vec::with_capacity(spec.receivers.len());
+    for (id, raw) in &spec.receivers {
+        let row = find("receivers", id, tables.receivers, |row| &row.about)?;
+        let cx = context(id, metrics);
+        let receiver = (row.build)(raw.clone(), &cx).map_err(|e| located("receivers", id, e))?;
+        built.push((cx.id, receiver));
+    }
+    Ok(built)
+}
+
+fn build_exporters(
+    spec: &ServiceSpec,
+    tables: Tables<'_>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<(Arc<str>, Unit, BuiltExporter)>, GraphError> {
+    let mut built = Vec::with_capacity(spec.exporters.len());
+    for (id, raw) in &spec.exporters {
+        let row = find("exporters", id, tables.exporters, |row| &row.about)?;
+        let cx = context(id, metrics);
+        let exporter = (row.build)(raw.clone(), &cx).map_err(|e| located("exporters", id, e))?;
+        built.push((cx.id, row.unit, exporter));
+    }
+    Ok(built)
+}
+
+fn build_processor(id: &str, raw: &RawConfig, tables: Tables<'_>, metrics: &Arc<Metrics>) -> Result<Stage, GraphError> {
+    let row = find("processors", id, tables.processors, |row| &row.about)?;
+    let cx = context(id, metrics);
+    let processor = (row.build)(raw.clone(), &cx).map_err(|e| located("processors", id, e))?;
+    Ok(Stage { id: cx.id, processor })
+}
+
+fn wire(
+    pipeline: &PipelineSpec,
+    spec: &ServiceSpec,
+    tables: Tables<'_>,
+    metrics: &Arc<Metrics>,
+) -> Result<Wiring, GraphError> {
+    let mut stages = Vec::with_capacity(pipeline.processors.len());
+    for id in &pipeline.processors {
+        let raw = spec.processors.get(id).unwrap_or(&RawConfig::Null);
+        stages.push(build_processor(id, raw, tables, metrics)?);
+    }
+    let ids = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
+    Ok(Wiring {
+        receivers: ids(&pipeline.receivers),
+        stages,
+        exporters: ids(&pipeline.exporters),
+    })
+}
+
+fn check_pipeline(id: &str, pipeline: &PipelineSpec, spec: &ServiceSpec, tables: Tables<'_>) -> Result<(), GraphError> {
+    let at = |key: &str, message: String| Err(error(&["service", "pipelines", id, key], message));
+    let signal = id.split('/').next().unwrap_or_default();
+    if !["profiles", "traces"].contains(&signal) {
+        let message = "a pipeline is named `profiles` or `traces`, perhaps with `/name` behind it";
+        return Err(error(&["service", "pipelines", id], message));
+    }
+    if let Some(ack) = pipeline.ack.as_deref().filter(|ack| *ack != "enqueued") {
+        let known = ["durable", "delivered"].contains(&ack);
+        let why = if known {
+            "this needs the durable log, which does not exist yet; "
+        } else {
+            ""
+        };
+        return at("ack", format!("{why}only `enqueued` is accepted"));
+    }
+    let kinds: [(&str, &[String], BTreeSet<&str>); 3] = [
+        ("receivers", &pipeline.receivers, keys(&spec.receivers)),
+        ("processors", &pipeline.processors, keys(&spec.processors)),
+        ("exporters", &pipeline.exporters, keys(&spec.exporters)),
+    ];
+    for (kind, ids, known) in kinds {
+        if ids.is_empty() && kind != "processors" {
+            return at(kind, format!("a pipeline needs at least one of `{kind}`"));
+        }
+        let mut seen = BTreeSet::new();
+        for id in ids {
+            if !known.contains(id.as_str()) {
+                let hint = did_you_mean(id, known.iter().copied());
+                return at(kind, format!("`{id}` is not configured under `{kind}`{hint}"));
+            }
+            if !seen.insert(id) {
+                return at(kind, format!("`{id}` stands here twice"));
+            }
+            let about = about(kind, id, tables)?;
+            if !about.signals.contains(&signal) {
+                return at(kind, format!("`{id}` does not handle {signal}"));
+            }
+        }
+    }
+    check_order(id, pipeline, tables)
+}
+
+/// Text that enters behind redaction would leave unredacted.
+fn check_order(id: &str, pipeline: &PipelineSpec, tables: Tables<'_>) -> Result<(), GraphError> {
+    let mut redacted = false;
+    for processor in &pipeline.processors {
+        let row = find("processors", processor, tables.processors, |row| &row.about)?;
+        if redacted && row.adds_text {
+            let message = format!("`{processor}` adds text, which would leave unredacted; move it before `redaction`");
+            return Err(error(&["service", "pipelines", id, "processors"], message));
+        }
+        redacted |= row.about.name == "redaction";
+    }
+    Ok(())
+}
+
+fn about(kind: &str, id: &str, tables: Tables<'_>) -> Result<About, GraphError> {
+    match kind {
+        "receivers" => find(kind, id, tables.receivers, |row| &row.about).map(|row| row.about),
+        "processors" => find(kind, id, tables.processors, |row| &row.about).map(|row| row.about),
+        _ => find(kind, id, tables.exporters, |row| &row.about).map(|row| row.about),
+    }
+}
+
+/// The row of an id, `type` or `type/name`, by type name or alias.
+fn find<'a, Row>(kind: &str, id: &str, rows: &'a [Row], about: fn(&Row) -> &About) -> Result<&'a Row, GraphError> {
+    let (name, rest) = id.split_once('/').unwrap_or((id, "-"));
+    if rest.is_empty() {
+        return Err(error(&[kind, id], "there is no name behind the slash"));
+    }
+    let named = |row: &&Row| about(row).name == name || about(row).aliases.contains(&name);
+    rows.iter().find(named).ok_or_else(|| {
+        let names = rows
+            .iter()
+            .flat_map(|row| about(row).aliases.iter().copied().chain([about(row).name]));
+        let hint = did_you_mean(name, names);
+        error(&[kind, id], format!("there is no `{name}` among the {kind}{hint}"))
+    })
+}
+
+fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let scored = known.map(|name| (strsim::jaro_winkler(wrong, name), name));
+    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((score, name)) if score > 0.75 => format!("; did you mean `{name}`?"),
+        _ => String::new(),
+    }
+}
+
+fn keys(map: &BTreeMap<String, RawConfig>) -> BTreeSet<&str> {
+    map.keys().map(String::as_str).collect()
+}
+
+fn context(id: &str, metrics: &Arc<Metrics>) -> BuildContext {
+    BuildContext {
+        id: id.into(),
+        metrics: metrics.clone(),
+    }
+}
+
+fn located(kind: &str, id: &str, wrong: BuildError) -> GraphError {
+    let below = wrong.path.split('.').filter(|key| !key.is_empty());
+    let path = [kind, id].into_iter().chain(below).map(str::to_owned).collect();
+    GraphError {
+        path,
+        message: wrong.message,
+    }
+}
+
+fn error(path: &[&str], message: impl Into<String>) -> GraphError {
+    GraphError {
+        path: path.iter().map(|key| (*key).to_owned()).collect(),
+        message: message.into(),
+    }
+}

@@ -1,0 +1,239 @@
+//! What waits for one exporter: bounded in requests and in bytes, and room is reserved before anything is put in.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::config::{BatchConfig, QueueConfig};
+use crate::pipeline::batch::Batch;
+use crate::pipeline::chain::samples;
+use crate::telemetry::ExporterMetrics;
+
+/// The queue of one sink.
+pub struct Queue {
+    config: QueueConfig,
+    metrics: ExporterMetrics,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    requests: usize,
+    bytes: usize,
+    /// Taken out and not yet finished.
+    under_way: usize,
+    closed: bool,
+}
+
+struct Waiting {
+    batch: Batch,
+    bytes: usize,
+    since: Instant,
+}
+
+/// Room in a queue, given back if it is dropped unused.
+pub struct Room {
+    queue: Arc<Queue>,
+    requests: usize,
+    bytes: usize,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(config: QueueConfig, metrics: ExporterMetrics) -> Self {
+        let capacity = if config.enabled { config.queue_size } else { 1 };
+        metrics.queue_capacity.set(capacity as u64);
+        Self {
+            config: QueueConfig {
+                queue_size: capacity,
+                ..config
+            },
+            metrics,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn observe(&self, state: &State) {
+        self.metrics.queue_size.set(state.requests as u64);
+        self.metrics.queue_bytes.set(state.bytes as u64);
+    }
+
+    /// Reserves room for some requests of so many bytes together. What is larger than the whole queue gets in when it is empty.
+    pub fn reserve(self: &Arc<Self>, requests: usize, bytes: usize) -> Option<Room> {
+        let mut state = self.state();
+        let idle_needed = !self.config.enabled && (state.under_way > 0 || state.requests > 0);
+        let fits = state.requests.saturating_add(requests) <= self.config.queue_size
+            && state.bytes.saturating_add(bytes) <= self.config.queue_bytes.as_usize();
+        if state.closed || idle_needed || (!fits && state.requests > 0) {
+            return None;
+        }
+        state.requests += requests;
+        state.bytes += bytes;
+        self.observe(&state);
+        Some(Room {
+            queue: self.clone(),
+            requests,
+            bytes,
+        })
+    }
+
+    /// No more input: what waits is still handed out.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    /// What is to be sent next, several batches if they are to be merged; none when input has ended and nothing waits.
+    pub async fn take(&self) -> Option<Vec<Batch>> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let pause = {
+                let mut state = self.state();
+                match self.next(&mut state) {
+                    Next::Take(batches) => {
+                        state.under_way += 1;
+                        self.observe(&state);
+                        // whoever slept through several arrivals must not leave the rest lying
+                        if !state.waiting.is_empty() {
+                            self.changed.notify_one();
+                        }
+                        return Some(batches);
+                    }
+                    Next::Nothing if state.closed && state.requests == 0 => return None,
+                    Next::Nothing => None,
+                    Next::Wait(pause) => Some(pause),
+                }
+            };
+            match pause {
+                None => changed.await,
+                Some(pause) => {
+                    let _ = tokio::time::timeout(pause, changed).await;
+                }
+            }
+        }
+    }
+
+    /// What was taken is finished.
+    pub fn done(&self) {
+        self.state().under_way -= 1;
+    }
+
+    /// Empties it, for the deadline.
+    pub fn drain(&self) -> Vec<Batch> {
+        let mut state = self.state();
+        state.closed = true;
+        state.bytes = state.bytes.saturating_sub(state.waiting.iter().map(|w| w.bytes).sum());
+        state.requests = state.requests.saturating_sub(state.waiting.len());
+        self.observe(&state);
+        self.changed.notify_waiters();
+        state.waiting.drain(..).map(|w| w.batch).collect()
+    }
+
+    fn next(&self, state: &mut State) -> Next {
+        let Some(first) = state.waiting.front() else {
+            return Next::Nothing;
+        };
+        let Some(merge) = &self.config.batch else {
+            return Next::Take(take_out(state, &[0]));
+        };
+        let (chosen, size) = equals(&state.waiting, merge);
+        let age = first.since.elapsed();
+        if size < merge.min_size as u64 && age < merge.flush_timeout.0 && !state.closed {
+            return Next::Wait(merge.flush_timeout.0 - age);
+        }
+        Next::Take(take_out(state, &chosen))
+    }
+}
+
+enum Next {
+    Nothing,
+    Wait(Duration),
+    Take(Vec<Batch>),
+}
+
+/// Positions of the first batch and those that may be merged with it, and the samples of all.
+fn equals(waiting: &VecDeque<Waiting>, merge: &BatchConfig) -> (Vec<usize>, u64) {
+    let (mut chosen, mut size) = (Vec::new(), 0);
+    let Some(first) = waiting.front() else {
+        return (chosen, size);
+    };
+    for (at, other) in waiting.iter().enumerate() {
+        let (mine, theirs) = (first.batch.origin(), other.batch.origin());
+        if mine.tenant != theirs.tenant || mine.headers != theirs.headers || other.batch.as_profiles().is_none() {
+            continue;
+        }
+        let more = samples(&other.batch);
+        if !chosen.is_empty() && merge.max_size > 0 && size + more > merge.max_size as u64 {
+            break;
+        }
+        chosen.push(at);
+        size += more;
+        if size >= merge.min_size as u64 && merge.max_size == 0 {
+            break;
+        }
+    }
+    if chosen.is_empty() {
+        chosen.push(0);
+    }
+    (chosen, size)
+}
+
+fn take_out(state: &mut State, positions: &[usize]) -> Vec<Batch> {
+    let mut taken = Vec::with_capacity(positions.len());
+    for at in positions.iter().rev() {
+        if let Some(waiting) = state.waiting.remove(*at) {
+            state.requests = state.requests.saturating_sub(1);
+            state.bytes = state.bytes.saturating_sub(waiting.bytes);
+            taken.push(waiting.batch);
+        }
+    }
+    taken.reverse();
+    taken
+}
+
+impl Room {
+    /// Puts in a batch that room was reserved for. Gives it back if the queue was closed meanwhile.
+    pub fn put(&mut self, batch: Batch) -> Result<(), Batch> {
+        let bytes = batch.held_bytes().min(self.bytes);
+        let mut state = self.queue.state();
+        if state.closed || self.requests == 0 {
+            return Err(batch);
+        }
+        self.requests -= 1;
+        self.bytes -= bytes;
+        state.waiting.push_back(Waiting {
+            batch,
+            bytes,
+            since: Instant::now(),
+        });
+        drop(state);
+        self.queue.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut state = self.queue.state();
+        state.requests = state.requests.saturating_sub(self.requests);
+        state.bytes = state.bytes.saturating_sub(self.bytes);
+        self.queue.observe(&state);
+        let closed = state.closed;
+        drop(state);
+        if closed {
+            self.queue.changed.notify_waiters();
+        }
+    }
+}
