@@ -4,6 +4,7 @@
 //! of that request draws on it, whether a header named the layer or its magic number did.
 
 mod error;
+#[allow(clippy::disallowed_types)] // the raw decoders are banned everywhere else: see clippy.toml
 mod inflate;
 mod inflation;
 

@@ -5,12 +5,14 @@ pub mod compress;
 mod error;
 mod frames;
 pub mod limits;
+pub mod sniff;
 pub mod speedscope;
 pub mod wire;
 
 pub use compress::{CompressError, Compression};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use limits::Limits;
+pub use sniff::{UnknownFormat, sniff};
 
 use std::fmt;
 

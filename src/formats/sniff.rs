@@ -1,0 +1,157 @@
+//! Which format bytes are, by what is in them: names and media types are the sender's opinion.
+//!
+//! The answer is a guess good enough to pick a decoder, which then has the last word. What is no format of ours but a known one
+//! is named, with the way to convert it.
+
+mod json;
+mod protobuf;
+#[cfg(test)]
+mod tests;
+
+use super::collapsed::split_count;
+use super::{Fault, Format};
+
+/// Bytes of no format that is read here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not read here: {what}; {remedy}")]
+pub struct UnknownFormat {
+    /// What they look like, lower case.
+    pub what: &'static str,
+    /// What to do, lower case.
+    pub remedy: &'static str,
+    /// Which answer the sender gets.
+    pub fault: Fault,
+}
+
+const fn unsupported(what: &'static str, remedy: &'static str) -> UnknownFormat {
+    UnknownFormat {
+        what,
+        remedy,
+        fault: Fault::Unsupported,
+    }
+}
+
+const NOTHING: UnknownFormat = UnknownFormat {
+    fault: Fault::Malformed,
+    ..unsupported("no bytes at all", "send a profile")
+};
+const ANYTHING: UnknownFormat = unsupported(
+    "no format of profiles that is read here",
+    "send pprof, OTLP, collapsed stacks or speedscope",
+);
+
+/// Tells the format of bytes that no layer of compression is around any more.
+pub fn sniff(bytes: &[u8]) -> Result<Format, UnknownFormat> {
+    if bytes.is_empty() {
+        return Err(NOTHING);
+    }
+    if let Some(unknown) = by_magic(bytes) {
+        return Err(unknown);
+    }
+    let text = bytes.trim_ascii_start();
+    let from_json = match text.first() {
+        Some(b'{' | b'[') => json::sniff(text)?,
+        _ => None,
+    };
+    if let Some(format) = from_json {
+        return Ok(format);
+    }
+    let (first, second) = first_two_lines(text);
+    let first_is_text = !first.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
+    if first_is_text && split_count(first).is_ok_and(|(stack, _)| !stack.is_empty()) {
+        return Ok(Format::Collapsed);
+    }
+    if let Some(format) = protobuf::sniff(bytes) {
+        return Ok(format);
+    }
+    Err(match text.first() {
+        Some(b'{' | b'[') => NO_PROFILE,
+        _ if first.starts_with(b"goroutine ") && first.ends_with(b"]:") => GOROUTINE_DUMP,
+        _ if first_is_text && is_perf_script(first, second) => PERF_SCRIPT,
+        _ => ANYTHING,
+    })
+}
+
+const NO_PROFILE: UnknownFormat = unsupported(
+    "JSON, but no profile",
+    "check what the source answered: it may be an error",
+);
+const GOROUTINE_DUMP: UnknownFormat = unsupported(
+    "a dump of goroutines",
+    "drop debug=2 from the address: without it, Go answers pprof",
+);
+const PERF_SCRIPT: UnknownFormat = unsupported(
+    "the output of perf script",
+    "fold it with stackcollapse-perf.pl or inferno-collapse-perf",
+);
+
+/// A sample is a line that ends in its event and a colon, with the frames indented below.
+fn is_perf_script(first: &[u8], second: &[u8]) -> bool {
+    let is_sample = first.ends_with(b":") && second.starts_with(b"\t");
+    is_sample || memchr::memmem::find(first, b": PERF_RECORD_").is_some()
+}
+
+/// Formats that begin with a word of their own.
+const MAGIC: [(&[u8], UnknownFormat); 16] = [
+    (
+        b"FLR\0",
+        unsupported(
+            "a JDK Flight Recording",
+            "convert it with jfrconv --pprof or jfrconv --otlp",
+        ),
+    ),
+    (
+        b"PERFILE2",
+        unsupported("the file of perf record", "convert it with perf_to_profile"),
+    ),
+    (
+        b"Nettrace",
+        unsupported("a .NET trace", "run dotnet-trace convert --format speedscope"),
+    ),
+    (b"\x7fELF", unsupported("an ELF program", "send a profile of it")),
+    (
+        b"PK\x03\x04",
+        unsupported("a zip archive", "send the profiles in it one by one"),
+    ),
+    (b"heap profile:", LEGACY_TEXT),
+    (b"goroutine profile:", LEGACY_TEXT),
+    (b"threadcreate profile:", LEGACY_TEXT),
+    (b"--- mutex:", LEGACY_TEXT),
+    (b"--- contention:", LEGACY_TEXT),
+    (b"--- contentionz", GPERFTOOLS),
+    (b"--- heapz", GPERFTOOLS),
+    (b"--- threadz", GPERFTOOLS),
+    (b"--- growthz", GPERFTOOLS),
+    // cpu profiles of gperftools are machine words: 0, 3, 0, period
+    (b"\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", GPERFTOOLS),
+    (b"\0\0\0\0\x03\0\0\0", GPERFTOOLS),
+];
+const LEGACY_TEXT: UnknownFormat = unsupported(
+    "pprof's old text form",
+    "drop debug=1 from the address: without it, Go answers pprof; other files convert with pprof -proto",
+);
+const GPERFTOOLS: UnknownFormat = unsupported("pprof's old form of gperftools", "convert it with pprof -proto");
+
+fn by_magic(bytes: &[u8]) -> Option<UnknownFormat> {
+    let text = bytes.trim_ascii_start();
+    let known = MAGIC
+        .iter()
+        .find(|(magic, _)| bytes.starts_with(magic) || text.starts_with(magic));
+    if let Some((_, unknown)) = known {
+        return Some(*unknown);
+    }
+    let head = text.get(..14).unwrap_or(text).to_ascii_lowercase();
+    let is_page = [&b"<!doctype"[..], b"<html", b"<?xml"]
+        .into_iter()
+        .any(|tag| head.starts_with(tag));
+    is_page.then_some(unsupported(
+        "an HTML or XML page",
+        "check the address: this is not what a profiler answers",
+    ))
+}
+
+fn first_two_lines(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let mut next = || lines.next().unwrap_or_default();
+    (next().trim_ascii_end(), next())
+}

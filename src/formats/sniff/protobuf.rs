@@ -1,0 +1,29 @@
+//! Tells OTLP and pprof apart: both begin with fields 1 and 2, and differ in what is inside the first.
+
+use crate::formats::Format;
+use crate::formats::wire::{Field, Reader};
+
+/// The format of protobuf bytes; none if they are neither.
+///
+/// Field 1 is `resource_profiles` in OTLP, whose fields are all messages or text, and `sample_type` in pprof, whose fields are
+/// all numbers. Field 2 is OTLP's dictionary and pprof's sample; every other field is pprof's.
+pub(super) fn sniff(bytes: &[u8]) -> Option<Format> {
+    let mut reader = Reader::new(bytes);
+    let mut has_dictionary = false;
+    while let Ok(Some((number, field))) = reader.field() {
+        match (number, field) {
+            (1, Field::Bytes(mut inside)) => match inside.field() {
+                Ok(Some((1..=2, Field::Varint(_)))) => return Some(Format::Pprof),
+                Ok(Some((1..=3, Field::Bytes(_)))) => return Some(Format::Otlp),
+                Ok(None) => {}
+                _ => return None,
+            },
+            (2, Field::Bytes(_)) => has_dictionary = true,
+            (3..=6 | 11, Field::Bytes(_)) => return Some(Format::Pprof),
+            (7..=10 | 12..=15, Field::Varint(_)) => return Some(Format::Pprof),
+            (13, Field::Bytes(_)) => return Some(Format::Pprof),
+            _ => return None,
+        }
+    }
+    (has_dictionary && reader.is_empty()).then_some(Format::Otlp)
+}

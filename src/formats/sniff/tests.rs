@@ -1,0 +1,141 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::formats::Limits;
+use crate::formats::compress::Inflation;
+use crate::testing;
+
+fn unwrapped(bytes: Vec<u8>) -> bytes::Bytes {
+    Inflation::new(&Limits::default())
+        .unwrap_layers(bytes.into())
+        .expect("gzip")
+}
+
+fn what(bytes: &[u8]) -> &'static str {
+    sniff(bytes).expect_err("no format of ours").what
+}
+
+#[test]
+fn own_recordings_are_known() {
+    let files = [
+        ("go123-heap.pb.gz", Format::Pprof),
+        ("node20-wall-cpu-labels.pb.gz", Format::Pprof),
+        ("rust-cpu.pb.gz", Format::Pprof),
+        ("planted-everywhere.pb", Format::Pprof),
+        ("ap-cpu.jfrconv.otlp", Format::Otlp),
+        ("ap-cpu-native.otlp", Format::Otlp),
+        ("old-schema-1.9.otlp", Format::Otlp),
+        ("bad-no-dictionary.otlp.gz", Format::Otlp),
+        ("bad-truncated.otlp.gz", Format::Otlp),
+        ("planted-everywhere.otlp.json", Format::OtlpJson),
+        ("node20-wall-cpu-links.otlp.json.gz", Format::OtlpJson),
+        ("py-spy-native.speedscope.json", Format::Speedscope),
+        ("py-spy-threads.collapsed", Format::Collapsed),
+    ];
+    for (name, format) in files {
+        assert_eq!(sniff(&unwrapped(testing::data(name))), Ok(format), "{name}");
+    }
+}
+
+#[test]
+fn the_corpus_is_known() {
+    let Some(corpus) = testing::corpus() else { return };
+    let mut seen = 0;
+    for folder in ["pprof", "otlp", "planted", "other", "jfr", "legacy-pprof"] {
+        for entry in std::fs::read_dir(corpus.join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if !path.is_file() {
+                continue;
+            }
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .expect("a name")
+                .to_owned();
+            let Ok(bytes) =
+                Inflation::new(&Limits::default()).unwrap_layers(std::fs::read(&path).expect("a file").into())
+            else {
+                continue; // truncated on purpose
+            };
+            seen += 1;
+            assert_eq!(
+                sniff(&bytes).map_err(|unknown| unknown.what),
+                expected(folder, &name),
+                "{name}"
+            );
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+/// What the name of a corpus file promises.
+fn expected(folder: &str, name: &str) -> Result<Format, &'static str> {
+    let holds = |part: &str| name.contains(part);
+    match folder {
+        _ if holds(".collapsed") => Ok(Format::Collapsed),
+        _ if holds(".speedscope.json") => Ok(Format::Speedscope),
+        _ if holds(".otlp.json") => Ok(Format::OtlpJson),
+        _ if holds(".otlp") => Ok(Format::Otlp),
+        _ if holds(".cpuprofile") => Err("a V8 .cpuprofile"),
+        _ if holds(".heapprofile") => Err("a V8 .heapprofile"),
+        _ if holds(".chrometrace") => Err("a Chrome trace"),
+        _ if holds(".perf.txt") => Err("the output of perf script"),
+        "jfr" if !holds(".pb.gz") && !holds(".labels.gz") => Err("a JDK Flight Recording"),
+        "planted" if holds(".jfr") && !holds("jfrconv") => Err("a JDK Flight Recording"),
+        "legacy-pprof" if holds("large.cpu") => Ok(Format::Pprof),
+        "legacy-pprof" if holds("gobench.heap") || holds("cppbench.heap") || holds("growth") || holds("debug1") => {
+            Err(LEGACY_TEXT.what)
+        }
+        "legacy-pprof" if holds("godoc.thread") => Err(LEGACY_TEXT.what),
+        "legacy-pprof" => Err(GPERFTOOLS.what),
+        _ => Ok(Format::Pprof),
+    }
+}
+
+#[test]
+fn brackets_and_braces_may_open_a_stack() {
+    for text in [
+        "[thread tid=1];main 3\n",
+        "{closure};main 1\n",
+        "<module> (a.py:1);f 3\n",
+        "\n\n  a 1",
+        "goroutine 7;main 1\n",
+    ] {
+        assert_eq!(sniff(text.as_bytes()), Ok(Format::Collapsed), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_profile_is_named_with_a_remedy() {
+    assert_eq!(sniff(b""), Err(NOTHING));
+    assert_eq!(what(b"<!DOCTYPE html><html>"), "an HTML or XML page");
+    assert_eq!(what(b"\x7fELF\x02\x01"), "an ELF program");
+    assert_eq!(what(b"PERFILE2abc"), "the file of perf record");
+    assert_eq!(what(b"Nettrace\x14"), "a .NET trace");
+    assert_eq!(what(b"{\"error\":\"not found\"}"), "JSON, but no profile");
+    assert_eq!(what(b"{\"resourceSpans\":[]}"), "OTLP of another signal");
+    assert_eq!(what(b"[1, 2]"), "JSON, but no profile");
+    assert_eq!(what(b"goroutine 1 [running]:\nmain.main()\n"), "a dump of goroutines");
+    assert_eq!(what(b"404 page not found"), ANYTHING.what);
+    assert_eq!(what(b"\xff\xfe\xfd"), ANYTHING.what);
+    let hint = sniff(b"heap profile: 1: 2 [3: 4] @ heap/524288\n").expect_err("old text");
+    assert!(hint.to_string().contains("debug=1"), "{hint}");
+}
+
+proptest! {
+    #[test]
+    fn prop_any_bytes_are_sniffed(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = sniff(&bytes);
+    }
+
+    #[test]
+    fn prop_damaged_recordings_are_sniffed(cut: prop::sample::Index, byte: u8) {
+        for name in ["planted-everywhere.pb", "ap-cpu-native.otlp", "planted-everywhere.otlp.json"] {
+            let mut bytes = testing::data(name);
+            let at = cut.index(bytes.len());
+            bytes[at] = byte;
+            let _ = sniff(&bytes);
+            let _ = sniff(&bytes[..at]);
+        }
+    }
+}
