@@ -1,1 +1,126 @@
 //! YAML to component configuration, with the place of everything.
+//!
+//! 1. Every file and every `--set` is read into a tree whose nodes know their place ([`Node`]).
+//! 2. figment lays them over each other.
+//! 3. References to the environment and to files are replaced.
+//! 4. Every component is built once and thrown away, so that everything that is wrong is told at once, with its place.
+//!
+//! No error and no printed configuration holds a secret: see [`secret`].
+
+mod catalog;
+mod error;
+mod hints;
+mod interpolate;
+mod layers;
+mod print;
+mod resolve;
+mod schema;
+pub mod secret;
+mod service;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::io::Read;
+use std::path::Path;
+
+pub use catalog::{Catalog, Kind};
+pub use error::{ConfigError, ConfigErrors};
+pub use interpolate::Environment;
+pub use print::{to_json, to_yaml};
+pub use resolve::{Component, Config};
+pub use schema::schema;
+pub use service::{Encoding, HealthCheck, Level, Logs, MetricsConfig, Pipeline, Service, Telemetry};
+pub use tree::{Entry, Node, Place, Tree};
+
+use crate::pipeline::spec::BuildContext;
+
+/// Largest configuration file.
+const FILE_BYTES: u64 = 4 << 20;
+
+/// Where a configuration comes from, in the order in which it is laid over each other.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// YAML texts with their names: files, or what is built in.
+    pub texts: Vec<(String, String)>,
+    /// `--set` values.
+    pub sets: Vec<String>,
+}
+
+impl Sources {
+    /// Reads files.
+    pub fn read(files: &[impl AsRef<Path>], sets: &[String]) -> Result<Self, ConfigError> {
+        let mut texts = Vec::with_capacity(files.len());
+        for file in files {
+            let file = file.as_ref();
+            let name = file.display().to_string();
+            let name = name.strip_prefix("file:").unwrap_or(&name).to_owned();
+            let text = read_file(&name)?;
+            texts.push((name, text));
+        }
+        Ok(Self {
+            texts,
+            sets: sets.to_vec(),
+        })
+    }
+}
+
+fn read_file(name: &str) -> Result<String, ConfigError> {
+    let fail = |message: String| ConfigError::new(Place::whole(name), "", message);
+    let mut text = String::new();
+    match std::fs::File::open(name).and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text)) {
+        Ok(bytes) if bytes as u64 > FILE_BYTES => Err(fail(format!("larger than {FILE_BYTES} bytes"))),
+        Ok(_) => Ok(text),
+        Err(error) => Err(fail(format!("cannot be read: {}", error.kind()))),
+    }
+}
+
+/// A configuration merged and filled in, not yet checked.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The tree.
+    pub tree: Node,
+    /// What the reader of the log should know, such as variables that are not set.
+    pub warnings: Vec<String>,
+}
+
+/// Reads, merges and fills in.
+pub fn load(sources: &Sources, env: Environment<'_>) -> Result<Loaded, ConfigErrors> {
+    let mut layers = Vec::new();
+    for (name, text) in &sources.texts {
+        let layer = Node::parse(text, name)?;
+        if !matches!(layer.tree, Tree::Map(_) | Tree::Null) {
+            let message = format!("expected a map of sections, found {}", layer.kind());
+            return Err(ConfigError::new(layer.place, "", message).into());
+        }
+        layers.push(layer);
+    }
+    for set in &sources.sets {
+        layers.push(layers::from_set(set)?);
+    }
+    let mut tree = layers::merge(&layers)?;
+    let warnings = interpolate::interpolate(&mut tree, env).map_err(ConfigErrors)?;
+    Ok(Loaded { tree, warnings })
+}
+
+impl Loaded {
+    /// Checks everything. `cx` is what components are built with, for checking only.
+    pub fn resolve(&self, catalog: &Catalog, cx: &BuildContext) -> Result<Config, ConfigErrors> {
+        resolve::resolve(&self.tree, catalog, cx).map_err(|errors| self.without_secrets(catalog, errors))
+    }
+
+    /// The tree as it may be shown.
+    pub fn redacted(&self, catalog: &Catalog) -> Node {
+        secret::redact(&self.tree, &schema(catalog))
+    }
+
+    /// Errors of components say what is wrong, and may quote more of it than they should.
+    fn without_secrets(&self, catalog: &Catalog, mut errors: ConfigErrors) -> ConfigErrors {
+        let mut secrets = Vec::new();
+        secret::secrets(&self.tree, &self.redacted(catalog), &mut secrets);
+        for error in &mut errors.0 {
+            error.message = secret::scrub(&error.message, &secrets);
+        }
+        errors
+    }
+}

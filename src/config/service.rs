@@ -1,0 +1,253 @@
+//! The `service` section and the extensions.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::pipeline::units::{ByteSize, Span};
+
+/// What runs, and how the process behaves.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Service {
+    /// Extensions that run.
+    pub extensions: Vec<String>,
+    /// What is joined to what; `profiles` or `profiles/name`.
+    pub pipelines: std::collections::BTreeMap<String, Pipeline>,
+    /// Which pipelines of a receiver a profile takes.
+    pub routing: Routing,
+    /// Logs and metrics of the gate itself.
+    pub telemetry: Telemetry,
+    /// Longest time between the signal to stop and the end, for everything together.
+    pub drain_timeout: Span,
+    /// Bytes that everything in flight may hold; senders are told to wait when it is used up.
+    pub memory_budget: ByteSize,
+    /// Threads that wait on the network; none for as many as there are cores.
+    pub worker_threads: Option<usize>,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            extensions: Vec::new(),
+            pipelines: std::collections::BTreeMap::new(),
+            routing: Routing::All,
+            telemetry: Telemetry::default(),
+            drain_timeout: Span::secs(20),
+            memory_budget: ByteSize::mib(256),
+            worker_threads: None,
+        }
+    }
+}
+
+/// One pipeline.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pipeline {
+    /// Where profiles come from.
+    pub receivers: Vec<String>,
+    /// What happens to them, in this order.
+    pub processors: Vec<String>,
+    /// Where they go.
+    pub exporters: Vec<String>,
+    /// What a sender's OK means; unset means `enqueued`: the profile waits in the queues of its exporters.
+    pub ack: Option<String>,
+}
+
+/// Which pipelines of a receiver a profile takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Routing {
+    /// All of them.
+    #[default]
+    All,
+}
+
+/// `service.telemetry`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Logs, to the standard error stream.
+    pub logs: Logs,
+    /// Metrics in Prometheus' text format.
+    pub metrics: MetricsConfig,
+}
+
+/// `service.telemetry.logs`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logs {
+    /// Least severe level that is written.
+    pub level: Level,
+    /// How lines look.
+    pub encoding: Encoding,
+}
+
+/// Level of logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Everything.
+    Trace,
+    /// For people who look for a fault.
+    #[serde(alias = "DEBUG")]
+    Debug,
+    /// What happens once.
+    #[default]
+    #[serde(alias = "INFO")]
+    Info,
+    /// What should not happen.
+    #[serde(alias = "WARN")]
+    Warn,
+    /// What must not happen.
+    #[serde(alias = "ERROR")]
+    Error,
+}
+
+impl Level {
+    /// The name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Encoding of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// For people.
+    #[default]
+    Console,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `service.telemetry.metrics`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// `none` serves no metrics; the others are one.
+    pub level: MetricsLevel,
+    /// Where they are served; port 0 takes any free one.
+    pub address: String,
+    /// The Collector's way to say the same.
+    pub readers: Vec<Reader>,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            level: MetricsLevel::Normal,
+            address: "localhost:8888".to_owned(),
+            readers: Vec::new(),
+        }
+    }
+}
+
+impl MetricsConfig {
+    /// Where to serve, and the key that says so; none if metrics are off.
+    pub fn endpoint(&self) -> Option<(String, &'static str)> {
+        if self.level == MetricsLevel::None {
+            return None;
+        }
+        match self.readers.first() {
+            Some(reader) => {
+                let prometheus = &reader.pull.exporter.prometheus;
+                let address = format!("{}:{}", prometheus.host, prometheus.port);
+                Some((address, "service.telemetry.metrics.readers[0].pull.exporter.prometheus"))
+            }
+            None => Some((self.address.clone(), "service.telemetry.metrics.address")),
+        }
+    }
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricsLevel {
+    /// No metrics are served.
+    None,
+    /// As normal.
+    Basic,
+    /// Everything.
+    #[default]
+    Normal,
+    /// As normal.
+    Detailed,
+}
+
+/// A reader of the Collector's kind.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reader {
+    /// Metrics are fetched.
+    pub pull: Pull,
+}
+
+/// `pull` of a reader.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pull {
+    /// By whom.
+    pub exporter: PullExporter,
+}
+
+/// `pull.exporter` of a reader.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PullExporter {
+    /// By Prometheus.
+    pub prometheus: Prometheus,
+}
+
+/// `pull.exporter.prometheus` of a reader.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prometheus {
+    /// Host or address to listen on.
+    pub host: String,
+    /// Port; 0 takes any free one.
+    pub port: u16,
+    /// Taken and not used: names never carry a unit.
+    pub without_units: bool,
+    /// Taken and not used: names are as the Collector's.
+    pub without_type_suffix: bool,
+    /// Taken and not used: there are no scopes.
+    pub without_scope_info: bool,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port: 8888,
+            without_units: true,
+            without_type_suffix: true,
+            without_scope_info: true,
+        }
+    }
+}
+
+/// The extension `health_check`: 200 while ready, 503 otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthCheck {
+    /// Where it listens; port 0 takes any free one.
+    pub endpoint: String,
+    /// Path it answers on.
+    pub path: String,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            endpoint: "localhost:13133".to_owned(),
+            path: "/".to_owned(),
+        }
+    }
+}
