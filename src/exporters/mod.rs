@@ -1,5 +1,6 @@
 //! The exporters: components that take profiles out. [`ALL`] is the table that everything else loops over.
 
+mod file;
 mod otlp;
 mod otlp_grpc;
 mod otlp_http;
@@ -10,4 +11,4 @@ mod testing;
 use crate::pipeline::spec::ExporterSpec;
 
 /// Every exporter, sorted by name.
-pub static ALL: &[ExporterSpec] = &[otlp_grpc::SPEC, otlp_http::SPEC];
+pub static ALL: &[ExporterSpec] = &[file::SPEC, otlp_grpc::SPEC, otlp_http::SPEC];

@@ -1,5 +1,6 @@
 //! What exporters that send over the network have in common: endpoints, compression, headers, and the way to their sink.
 
+use bytes::Bytes;
 use http::Uri;
 use http::header::HeaderMap;
 use http::uri::PathAndQuery;
@@ -7,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::formats::compress::compress;
-use crate::formats::{Compression, Form};
+use crate::formats::{Compression, EncodeError, Form, Format, collapsed, speedscope};
 use crate::net::client::{ClientConfigError, ClientError};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError};
@@ -97,17 +98,44 @@ pub(super) fn retry(what: impl std::fmt::Display, after: Option<std::time::Durat
     }
 }
 
-/// The bytes of a part in the form that an exporter sends.
+/// The bytes of a part in the form that an exporter sends. Formats that hold one profile take the first.
 pub(super) fn encode(part: &Batch, form: Form) -> Result<Encoded, ExportError> {
-    let Some(received) = part.received().filter(|received| received.format == form.format) else {
-        let why = format!("no encoder for {} is built in", form.format);
-        return Err(ExportError::Unrepresentable { why });
+    let plain = match part.received().filter(|received| received.format == form.format) {
+        Some(received) => received.bytes.clone(),
+        None => {
+            encode_anew(part, form.format).map_err(|error| ExportError::Unrepresentable { why: error.to_string() })?
+        }
     };
     Ok(Encoded {
+        plain_bytes: plain.len(),
         body: match form.compression {
-            Compression::None => received.bytes.clone(),
-            compression => compress(&received.bytes, compression).into(),
+            Compression::None => plain,
+            compression => compress(&plain, compression).into(),
         },
-        plain_bytes: received.bytes.len(),
     })
+}
+
+fn encode_anew(part: &Batch, format: Format) -> Result<Bytes, EncodeError> {
+    let cannot = |problem: &str| EncodeError {
+        format,
+        problem: problem.to_owned(),
+    };
+    let profiles = part.as_profiles().ok_or_else(|| cannot("holds profiles, not spans"))?;
+    let profile = profiles
+        .iter()
+        .next()
+        .ok_or_else(|| cannot("no profile to write"))?
+        .profile;
+    match format {
+        Format::Collapsed => {
+            let last = profile.sample_types.len().saturating_sub(1);
+            let default = profile
+                .sample_types
+                .iter()
+                .position(|t| t.kind == profile.default_sample_type);
+            collapsed::encode(profiles.dictionary(), profile, default.unwrap_or(last)).map(Bytes::from)
+        }
+        Format::Speedscope => speedscope::encode(profiles.dictionary(), profile).map(Bytes::from),
+        Format::Otlp | Format::OtlpJson | Format::Pprof => Err(cannot("no encoder is built in")),
+    }
 }

@@ -1,0 +1,300 @@
+//! `file`: one file for each profile in a bounded directory, or one growing file as the Collector's.
+
+mod directory;
+mod kind;
+mod rolling;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::{BufMut, Bytes, BytesMut};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::directory::Directory;
+use self::rolling::{Rolling, Rotation};
+use super::settings;
+use crate::formats::{Compression, Form, Format};
+use crate::pipeline::batch::Batch;
+use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
+use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
+use crate::pipeline::spec::{
+    About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
+};
+use crate::pipeline::units::{ByteSize, Span};
+
+const DOCS: &str = "\
+With `directory`: one file for each profile, named `<UTC milliseconds>-<kind>-<8 hex>.<ending>` by the time of writing. The
+kind is one of cpu, wall, off_cpu, alloc, inuse, mutex, block, park, goroutine, threads, exceptions, other; a Go heap is
+`inuse`, what it shows by default. Nothing of a name comes from the payload. A file appears whole or not at all. When all
+files together pass `max_bytes`, or one passes `max_age`, the oldest go; only files of such names are ever removed.
+
+With `path`: the Collector's form. `format: proto` appends OTLP messages, each behind its length as 4 bytes, big-endian;
+`format: json` appends one line each. With `compression: zstd` each message is compressed on its own and has its length in
+front in both formats. `rotation` puts the file aside when it is large.
+
+A full disk is tried again.
+";
+
+pub(super) const SPEC: ExporterSpec = ExporterSpec {
+    about: About {
+        name: "file",
+        aliases: &[],
+        summary: "writes profiles to files",
+        docs: DOCS,
+        stability: Stability::Beta,
+        signals: &["profiles"],
+        example: "file:\n  directory: ./profiles\n  format: pprof\n  max_bytes: 256MiB\n",
+        schema: || schemars::schema_for!(Config),
+    },
+    unit: Unit::Profile,
+    build,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Directory of one file for each profile. Either this or `path`.
+    directory: Option<PathBuf>,
+    /// The one file that grows. Either this or `directory`.
+    path: Option<PathBuf>,
+    /// `pprof` (default), `otlp`, `otlp_json`, `collapsed` or `speedscope` with `directory`; `json` (default) or `proto` with `path`.
+    format: Option<FileFormat>,
+    /// Bytes that the files of `directory` may take together; 0 for no bound.
+    max_bytes: ByteSize,
+    /// Age at which files of `directory` are removed; 0 for never.
+    max_age: Span,
+    /// Puts the file of `path` aside when it is large.
+    rotation: Option<Rotation>,
+    /// `zstd` or `none`, for `path`.
+    compression: String,
+    /// How often the file of `path` is brought to the disk.
+    flush_interval: Span,
+    /// What happens after a failed write.
+    retry_on_failure: RetryConfig,
+    /// What waits to be written.
+    sending_queue: QueueConfig,
+    /// Whether senders hear 503 when the queue is full.
+    required: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum FileFormat {
+    Pprof,
+    Otlp,
+    OtlpJson,
+    Collapsed,
+    Speedscope,
+    Proto,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            path: None,
+            format: None,
+            max_bytes: ByteSize::mib(1024),
+            max_age: Span::secs(0),
+            rotation: None,
+            compression: "none".to_owned(),
+            flush_interval: Span::secs(1),
+            retry_on_failure: RetryConfig::default(),
+            sending_queue: QueueConfig::default(),
+            required: false,
+        }
+    }
+}
+
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
+    let config: Config = parse(raw)?;
+    let (form, target) = match (&config.directory, &config.path) {
+        (Some(directory), None) => in_directory(&config, directory.clone())?,
+        (None, Some(path)) => at_path(&config, path.clone())?,
+        _ => return Err(BuildError::at("", "name either `directory` or `path`")),
+    };
+    Ok(BuiltExporter {
+        exporter: Arc::new(FileExporter {
+            id: cx.id.clone(),
+            form,
+            target: Arc::new(target),
+        }),
+        sink: SinkConfig {
+            timeout: Span::secs(30),
+            retry: config.retry_on_failure,
+            queue: config.sending_queue,
+            required: config.required,
+            max_request_bytes: ByteSize(u64::MAX),
+        },
+    })
+}
+
+fn in_directory(config: &Config, directory: PathBuf) -> Result<(Form, Target), BuildError> {
+    if config.rotation.is_some() || config.compression != "none" {
+        return Err(BuildError::at(
+            "",
+            "`rotation` and `compression` belong to `path`, not to `directory`",
+        ));
+    }
+    let (format, ending) = match config.format.unwrap_or(FileFormat::Pprof) {
+        FileFormat::Pprof => (Format::Pprof, "pb.gz"),
+        FileFormat::Otlp => (Format::Otlp, "otlp"),
+        FileFormat::OtlpJson => (Format::OtlpJson, "otlp.json"),
+        FileFormat::Collapsed => (Format::Collapsed, "collapsed"),
+        FileFormat::Speedscope => (Format::Speedscope, "speedscope.json"),
+        FileFormat::Proto | FileFormat::Json => {
+            let message = "with `directory`: pprof, otlp, otlp_json, collapsed or speedscope";
+            return Err(BuildError::at("format", message));
+        }
+    };
+    let compression = match format {
+        Format::Pprof => Compression::Gzip(6),
+        _ => Compression::None,
+    };
+    let directory = Directory::new(directory, config.max_bytes.0, config.max_age.0);
+    Ok((Form { format, compression }, Target::Directory { directory, ending }))
+}
+
+fn at_path(config: &Config, path: PathBuf) -> Result<(Form, Target), BuildError> {
+    let format = match config.format.unwrap_or(FileFormat::Json) {
+        FileFormat::Proto => Format::Otlp,
+        FileFormat::Json => Format::OtlpJson,
+        _ => return Err(BuildError::at("format", "with `path`: json or proto")),
+    };
+    let params = settings::CompressionParams::default();
+    let compression = settings::compression(&config.compression, &params, &["none", "zstd"])?;
+    let rolling = Rolling::new(path, config.rotation.clone(), config.flush_interval.0);
+    Ok((Form { format, compression }, Target::Path(rolling)))
+}
+
+struct FileExporter {
+    id: Arc<str>,
+    form: Form,
+    target: Arc<Target>,
+}
+
+enum Target {
+    Directory { directory: Directory, ending: &'static str },
+    Path(Rolling),
+}
+
+#[async_trait]
+impl Exporter for FileExporter {
+    fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
+        settings::encode(part, self.form)
+    }
+
+    async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
+        let kind = part
+            .as_profiles()
+            .and_then(|profiles| Some(kind::kind(profiles.dictionary(), profiles.iter().next()?.profile)))
+            .unwrap_or("other");
+        let (target, form) = (self.target.clone(), self.form);
+        let written = tokio::task::spawn_blocking(move || {
+            let now = SystemTime::now();
+            match target.as_ref() {
+                Target::Directory { directory, ending } => directory.write(kind, ending, &encoded.body, now),
+                Target::Path(rolling) => rolling.append(&record(form, &encoded.body), now),
+            }
+        });
+        match written.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(removed)) => tracing::info!(exporter = &*self.id, removed, "removed old files to stay within bounds"),
+            Ok(Err(error)) => return Err(retry(format!("cannot write: {}", error.kind()))),
+            Err(_) => return Err(retry("the write was cut short".to_owned())),
+        }
+        Ok(Sent::default())
+    }
+
+    async fn close(&self) {
+        let target = self.target.clone();
+        let closed = tokio::task::spawn_blocking(move || match target.as_ref() {
+            Target::Directory { .. } => Ok(()),
+            Target::Path(rolling) => rolling.close(),
+        });
+        if let Ok(Err(error)) = closed.await {
+            tracing::error!(exporter = &*self.id, kind = %error.kind(), "the file could not be brought to the disk");
+        }
+    }
+}
+
+fn retry(why: String) -> ExportError {
+    ExportError::Retry { why, after: None }
+}
+
+/// A message as it stands in a file of many.
+fn record(form: Form, message: &[u8]) -> Bytes {
+    let mut record = BytesMut::with_capacity(message.len() + 4);
+    let is_line = form.format == Format::OtlpJson && form.compression == Compression::None;
+    if !is_line {
+        record.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    }
+    record.put_slice(message);
+    if is_line {
+        record.put_u8(b'\n');
+    }
+    record.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exporters::testing;
+
+    async fn write(config: serde_json::Value) {
+        let built = build(config, &testing::context("file")).unwrap();
+        let part = testing::batch(b"one message");
+        let encoded = built.exporter.encode(&part).unwrap();
+        built.exporter.export(&part, encoded).await.unwrap();
+        built.exporter.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_path_takes_messages_behind_their_lengths() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        for _ in 0..2 {
+            write(serde_json::json!({ "path": path, "format": "proto" })).await;
+        }
+        let expected = b"\0\0\0\x0bone message\0\0\0\x0bone message";
+        assert_eq!(std::fs::read(path).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_directory_takes_one_file_each() {
+        let folder = tempfile::tempdir().unwrap();
+        write(serde_json::json!({ "directory": folder.path(), "format": "otlp" })).await;
+        let entry = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(kind::is_ours(&name) && name.ends_with(".otlp"), "{name}");
+        assert_eq!(std::fs::read(entry.path()).unwrap(), b"one message");
+    }
+
+    #[test]
+    fn the_two_forms_do_not_mix() {
+        for (config, path) in [
+            (serde_json::json!({}), ""),
+            (serde_json::json!({ "path": "a", "directory": "b" }), ""),
+            (serde_json::json!({ "directory": "b", "rotation": {} }), ""),
+            (serde_json::json!({ "directory": "b", "format": "proto" }), "format"),
+            (serde_json::json!({ "path": "b", "format": "pprof" }), "format"),
+            (serde_json::json!({ "path": "b", "compression": "gzip" }), "compression"),
+        ] {
+            assert_eq!(build(config, &testing::context("file")).err().unwrap().path, path);
+        }
+    }
+
+    #[test]
+    fn lines_end_and_messages_are_measured() {
+        let form = |format, compression| Form { format, compression };
+        assert_eq!(&record(form(Format::OtlpJson, Compression::None), b"{}")[..], b"{}\n");
+        assert_eq!(
+            &record(form(Format::OtlpJson, Compression::Zstd(1)), b"zz")[..],
+            b"\0\0\0\x02zz"
+        );
+    }
+}

@@ -1,0 +1,203 @@
+//! One file for each profile, in a directory that never grows past its bounds.
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::kind::is_ours;
+
+/// How often files are looked through for those that are too old.
+const AGE_CHECK: Duration = Duration::from_secs(60);
+/// A temporary of this age belongs to nobody any more.
+const STALE: Duration = Duration::from_secs(3600);
+
+/// Where the files go, and how many may stay.
+pub(super) struct Directory {
+    path: PathBuf,
+    max_bytes: u64,
+    max_age: Duration,
+    next: AtomicU64,
+    held: Mutex<Option<Held>>,
+}
+
+/// What lies in the directory, as far as it is ours.
+struct Held {
+    bytes: u64,
+    looked: SystemTime,
+}
+
+impl Directory {
+    /// `max_bytes` and `max_age` of 0 mean no bound.
+    pub(super) fn new(path: PathBuf, max_bytes: u64, max_age: Duration) -> Self {
+        Self {
+            path,
+            max_bytes,
+            max_age,
+            // names of two processes that share a directory must differ
+            next: AtomicU64::new(RandomState::new().hash_one(std::process::id())),
+            held: Mutex::new(None),
+        }
+    }
+
+    /// Writes one file: whole or not at all, whatever happens in between. Says how many old files had to go.
+    pub(super) fn write(&self, kind: &str, ending: &str, content: &[u8], now: SystemTime) -> io::Result<u64> {
+        create_directory(&self.path)?;
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let unique = self.next.fetch_add(1, Ordering::Relaxed) as u32;
+        let name = format!("{millis}-{kind}-{unique:08x}.{ending}");
+        let temporary = self.path.join(format!(".{name}"));
+        let written = write_whole(&temporary, content).and_then(|()| fs::rename(&temporary, self.path.join(&name)));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        self.trim(content.len() as u64, now)
+    }
+
+    fn trim(&self, added: u64, now: SystemTime) -> io::Result<u64> {
+        let mut held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(held) = held.as_mut() {
+            held.bytes += added;
+            let full = self.max_bytes != 0 && held.bytes > self.max_bytes;
+            let since = now.duration_since(held.looked).unwrap_or_default();
+            if !full && (self.max_age.is_zero() || since < AGE_CHECK.min(self.max_age)) {
+                return Ok(0);
+            }
+        }
+        let (bytes, removed) = self.sweep(now)?;
+        *held = Some(Held { bytes, looked: now });
+        Ok(removed)
+    }
+
+    /// Removes what is too old, then the oldest until a tenth of the room is free, so that sweeps stay rare.
+    fn sweep(&self, now: SystemTime) -> io::Result<(u64, u64)> {
+        let mut files = self.files(now)?;
+        files.sort_unstable();
+        let mut bytes: u64 = files.iter().map(|(_, _, len)| len).sum();
+        let room = match self.max_bytes {
+            0 => u64::MAX,
+            max if bytes > max => max - max / 10,
+            max => max,
+        };
+        let newest = files.len().saturating_sub(1);
+        let mut removed = 0;
+        for (modified, name, len) in files.into_iter().take(newest) {
+            let age = now.duration_since(modified).unwrap_or_default();
+            if bytes <= room && (self.max_age.is_zero() || age <= self.max_age) {
+                break;
+            }
+            if fs::remove_file(self.path.join(name)).is_ok() {
+                bytes -= len;
+                removed += 1;
+            }
+        }
+        Ok((bytes, removed))
+    }
+
+    fn files(&self, now: SystemTime) -> io::Result<Vec<(SystemTime, String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let (Ok(name), Ok(about)) = (entry.file_name().into_string(), entry.metadata()) else {
+                continue;
+            };
+            let modified = about.modified()?;
+            if is_ours(&name) && about.is_file() {
+                files.push((modified, name, about.len()));
+            } else if name.strip_prefix('.').is_some_and(is_ours)
+                && now.duration_since(modified).unwrap_or_default() > STALE
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(content)?;
+    // without it a crash after the rename may leave an empty file under the final name
+    file.sync_data()
+}
+
+/// Profiles name what a program does: others than the owner's group have no business here.
+pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
+    builder.create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn names_say_when_and_what() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("made/on/demand");
+        let now = UNIX_EPOCH + Duration::from_millis(1_763_701_200_123);
+        let directory = Directory::new(path.clone(), 0, Duration::ZERO);
+        directory.write("cpu", "pb.gz", b"content", now).unwrap();
+        let names = names(&path);
+        assert_eq!(names.len(), 1);
+        assert!(
+            names[0].starts_with("1763701200123-cpu-") && is_ours(&names[0]),
+            "{names:?}"
+        );
+        assert_eq!(fs::read(path.join(&names[0])).unwrap(), b"content");
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_foreign_files_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("notes.txt"), vec![0; 5000]).unwrap();
+        let directory = Directory::new(folder.path().to_owned(), 1000, Duration::ZERO);
+        let mut removed = 0;
+        for i in 0..30u64 {
+            let now = UNIX_EPOCH + Duration::from_millis(1_000 + i);
+            removed += directory.write("wall", "pb.gz", &[0; 100], now).unwrap();
+        }
+        let names = names(folder.path());
+        let ours = names.iter().filter(|name| is_ours(name)).count() as u64;
+        assert!(names.contains(&"notes.txt".to_owned()));
+        assert!(ours <= 10, "{names:?}");
+        assert_eq!(ours + removed, 30);
+        assert!(names.iter().any(|name| name.starts_with("1029-")), "the newest stays");
+    }
+
+    #[test]
+    fn files_past_their_age_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::new(folder.path().to_owned(), 0, Duration::from_secs(60));
+        directory.write("cpu", "pb.gz", b"old", SystemTime::now()).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(3600);
+        assert_eq!(directory.write("cpu", "pb.gz", b"new", later).unwrap(), 1);
+        assert_eq!(names(folder.path()).len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a file");
+        fs::write(&file, "").unwrap();
+        let directory = Directory::new(file.join("below"), 0, Duration::ZERO);
+        assert!(directory.write("cpu", "pb.gz", b"x", SystemTime::now()).is_err());
+        assert_eq!(names(folder.path()), ["a file"]);
+    }
+}
