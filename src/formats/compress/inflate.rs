@@ -132,15 +132,18 @@ fn zstd(bytes: &[u8], room: usize) -> Result<Vec<u8>, Failure> {
 }
 
 fn snappy_block(bytes: &[u8], room: usize) -> Result<Vec<u8>, Failure> {
-    let corrupt = Failure::Corrupt { offset: 0 };
-    let size = snap::raw::decompress_len(bytes).map_err(|_| corrupt)?;
-    if size > room {
-        return Err(Failure::TooLarge);
+    snappy_size(bytes, room)?;
+    let plain = snap::raw::Decoder::new().decompress_vec(bytes);
+    plain.map_err(|_| Failure::Corrupt { offset: 0 })
+}
+
+/// The size that a block claims in its first bytes, if the rest of it can be that much: the decoder takes the memory at once.
+pub(super) fn snappy_size(bytes: &[u8], room: usize) -> Result<usize, Failure> {
+    match snap::raw::decompress_len(bytes) {
+        Ok(size) if size > room => Err(Failure::TooLarge),
+        Ok(size) if !bytes.is_empty() && size / SNAPPY_RATIO <= bytes.len() => Ok(size),
+        _ => Err(Failure::Corrupt { offset: 0 }),
     }
-    if bytes.is_empty() || size / SNAPPY_RATIO > bytes.len() {
-        return Err(corrupt);
-    }
-    snap::raw::Decoder::new().decompress_vec(bytes).map_err(|_| corrupt)
 }
 
 fn snappy_frames(bytes: &[u8], room: usize) -> Result<Vec<u8>, Failure> {
