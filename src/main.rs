@@ -1,3 +1,7 @@
 //! The Flamegate binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flamegate::cli::main()
+}

@@ -1,6 +1,9 @@
-//! Health, readiness and metrics over HTTP: the routes only, the server is `net`'s.
+//! Health, readiness and metrics over HTTP: small answers about the gate itself, never about a payload.
+
+mod listen;
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -10,27 +13,35 @@ use axum::routing::get;
 use crate::pipeline::{Budget, Readiness};
 use crate::telemetry::Metrics;
 
-/// What Prometheus is told about the text.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use listen::{Listening, bind};
 
-/// `/metrics`, `/ready`, `/live`, and `/` for load balancers that ask for health.
-pub fn router(metrics: Arc<Metrics>, readiness: Readiness, budget: Budget) -> Router {
-    let health = readiness.clone();
-    Router::new()
-        .route("/metrics", get(async move || exposition(&metrics, &budget)))
-        .route("/ready", get(async move || ready(&readiness)))
-        .route("/", get(async move || ready(&health)))
-        .route("/live", get(async || "live\n"))
+/// `/metrics` in the text format of Prometheus.
+pub fn metrics(metrics: Arc<Metrics>, budget: Budget) -> Router {
+    let answer = move || {
+        metrics.memory(budget.used(), budget.limit());
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let answer = ([(header::CONTENT_TYPE, kind)], metrics.text());
+        std::future::ready(answer)
+    };
+    Router::new().route("/metrics", get(answer))
 }
 
-fn exposition(metrics: &Metrics, budget: &Budget) -> impl IntoResponse + use<> {
-    metrics.memory(budget.used(), budget.limit());
-    ([(header::CONTENT_TYPE, OPENMETRICS)], metrics.text())
-}
-
-fn ready(readiness: &Readiness) -> (StatusCode, String) {
-    match readiness.problem() {
-        None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
-    }
+/// The health check: 200 while requests should be sent here, 503 while starting, stopping or broken.
+pub fn health(path: &str, readiness: Readiness) -> Router {
+    let (since, started) = (SystemTime::now(), Instant::now());
+    let answer = move || {
+        let problem = readiness.problem();
+        let status = match problem {
+            None => StatusCode::OK,
+            Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let body = serde_json::json!({
+            "status": problem.map_or_else(|| "Server available".to_owned(), |why| format!("Server not available: {why}")),
+            "upSince": humantime::format_rfc3339_millis(since).to_string(),
+            "uptime": humantime::format_duration(std::time::Duration::from_secs(started.elapsed().as_secs())).to_string(),
+        });
+        let answer = (status, [(header::CONTENT_TYPE, "application/json")], body.to_string());
+        std::future::ready(answer.into_response())
+    };
+    Router::new().route(path, get(answer))
 }

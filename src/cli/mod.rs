@@ -1,1 +1,152 @@
-//! The command line.
+//! The command line. Exit codes: 0 fine, 1 the answer is no, 2 usage or I/O.
+
+mod health;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::app::{self, RunError, RunOptions};
+use crate::config::Sources;
+
+/// The gate that profiles pass on their way to a backend.
+#[derive(Parser)]
+#[command(name = "flamegate", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the gate; without --config the built-in quickstart
+    Run(RunArgs),
+    /// Checks a configuration; nothing is started
+    Validate(ConfigArgs),
+    /// Shows what is built in
+    Components(show::ComponentsArgs),
+    /// Shows the merged configuration
+    #[command(alias = "print-initial-config")]
+    PrintConfig(show::PrintArgs),
+    /// Writes the JSON Schema of the configuration, for editors
+    Schema,
+    /// Asks a running gate whether it is ready; needs its health_check extension
+    Health(health::HealthArgs),
+}
+
+/// What `run` takes.
+#[derive(Args)]
+struct RunArgs {
+    /// Configuration file; several are merged in order
+    #[arg(long, short, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// One value on top of the files, as in service.telemetry.logs.level=debug
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Counts what would be sent, and sends nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Taken for the Collector's sake; profiles need no gate here
+    #[arg(long, value_name = "GATES")]
+    feature_gates: Vec<String>,
+}
+
+/// What names a configuration.
+#[derive(Args)]
+struct ConfigArgs {
+    /// Configuration file; several are merged in order
+    #[arg(long, short, value_name = "FILE", required = true)]
+    config: Vec<PathBuf>,
+    /// One value on top of the files
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Taken for the Collector's sake; profiles need no gate here
+    #[arg(long, value_name = "GATES")]
+    feature_gates: Vec<String>,
+}
+
+impl ConfigArgs {
+    fn sources(&self) -> Result<Sources, Failure> {
+        Sources::read(&self.config, &self.set).map_err(|error| Failure::Trouble(error.to_string()))
+    }
+}
+
+/// Why a command does not end with 0.
+enum Failure {
+    /// The answer is no: exit code 1.
+    No(String),
+    /// Usage or I/O: exit code 2.
+    Trouble(String),
+}
+
+/// Text or a form for programs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Markup {
+    Yaml,
+    Json,
+}
+
+/// Reads the arguments of the process and does what they say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) => run(args),
+        Command::Validate(args) => validate(&args),
+        Command::Components(args) => show::components(&args),
+        Command::PrintConfig(args) => show::print_config(&args),
+        Command::Schema => show::schema(),
+        Command::Health(args) => health::ask(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No(why)) => fail(1, &why),
+        Err(Failure::Trouble(why)) => fail(2, &why),
+    }
+}
+
+fn fail(code: u8, why: &str) -> ExitCode {
+    for line in why.lines() {
+        eprintln!("error: {line}");
+    }
+    ExitCode::from(code)
+}
+
+fn run(args: RunArgs) -> Result<(), Failure> {
+    if !args.feature_gates.is_empty() {
+        eprintln!("note: --feature-gates has no effect: profiles need no gate here");
+    }
+    let sources = Sources::read(&args.config, &args.set).map_err(|error| Failure::Trouble(error.to_string()))?;
+    let options = RunOptions {
+        sources,
+        dry_run: args.dry_run,
+    };
+    app::run(options).map_err(|error| match error {
+        RunError::Config(_) => Failure::No(error.to_string()),
+        _ => Failure::Trouble(error.to_string()),
+    })
+}
+
+fn validate(args: &ConfigArgs) -> Result<(), Failure> {
+    let loaded = app::load(&args.sources()?).map_err(|error| Failure::No(error.to_string()))?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    app::check(&loaded).map_err(|error| Failure::No(error.to_string()))?;
+    Ok(())
+}
+
+/// Writes to the standard output; a reader that has gone away is no fault.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Trouble(format!(
+            "cannot write to the standard output: {}",
+            error.kind()
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -109,6 +109,11 @@ impl Loaded {
         resolve::resolve(&self.tree, catalog, cx).map_err(|errors| self.without_secrets(catalog, errors))
     }
 
+    /// Where the value at a path was written, or the nearest one above it.
+    pub fn place_of(&self, path: &[String]) -> Place {
+        resolve::place_of(&self.tree, path)
+    }
+
     /// The tree as it may be shown.
     pub fn redacted(&self, catalog: &Catalog) -> Node {
         secret::redact(&self.tree, &schema(catalog))

@@ -37,6 +37,17 @@ pub struct Component {
     pub raw: RawConfig,
 }
 
+impl Config {
+    /// The components of one kind.
+    pub fn components(&self, kind: Kind) -> &[Component] {
+        match kind {
+            Kind::Receiver => &self.receivers,
+            Kind::Processor => &self.processors,
+            Kind::Exporter => &self.exporters,
+        }
+    }
+}
+
 const SECTIONS: [&str; 5] = ["receivers", "processors", "exporters", "extensions", "service"];
 
 /// Checks everything; `cx` is what components are built with, for checking only.
@@ -356,6 +367,12 @@ fn locate(node: &Node, key_place: &Place, above: &[Step], error: &BuildError) ->
         );
     }
     ConfigError::new(place.clone(), path, message)
+}
+
+/// Where the value at a path was written, or the nearest one above it that was written at all.
+pub fn place_of(tree: &Node, path: &[String]) -> Place {
+    let path: Vec<Step> = path.iter().cloned().map(Step::Key).collect();
+    descend(tree, &path).0.place.clone()
 }
 
 /// Follows a path as far as the tree goes; the second value is how many steps that were.

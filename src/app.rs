@@ -1,1 +1,0 @@
-//! Configuration to running daemon: graph, signals, drain.

@@ -1,0 +1,92 @@
+//! Configuration to running daemon: graph, signals, drain.
+
+mod daemon;
+mod dry_run;
+mod greeting;
+mod quickstart;
+
+use std::sync::Arc;
+
+use crate::config::{Catalog, Config, ConfigError, ConfigErrors, Kind, Loaded, Sources};
+use crate::pipeline::graph::{Graph, PipelineSpec, ServiceSpec, Tables};
+use crate::pipeline::spec::BuildContext;
+use crate::telemetry::Metrics;
+use crate::{exporters, processors, receivers};
+
+pub use daemon::{RunError, run};
+pub use quickstart::CONFIG as QUICKSTART;
+
+/// Everything that is built in.
+pub static CATALOG: Catalog = Catalog {
+    receivers: receivers::ALL,
+    processors: processors::ALL,
+    exporters: exporters::ALL,
+};
+
+/// The tables, for the engine.
+pub const TABLES: Tables<'static> = Tables {
+    receivers: receivers::ALL,
+    processors: processors::ALL,
+    exporters: exporters::ALL,
+};
+
+/// What `run` was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// The configuration; without texts the built-in quickstart.
+    pub sources: Sources,
+    /// Count what would be sent, and send nothing.
+    pub dry_run: bool,
+}
+
+/// Reads, merges and fills in a configuration with the environment of the process.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+    crate::config::load(sources, &|name| std::env::var(name).ok())
+}
+
+/// Checks a configuration as a whole; nothing is bound or connected.
+pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
+    let config = loaded.resolve(&CATALOG, &checking())?;
+    build(loaded, &config, TABLES, Arc::default())?;
+    Ok(config)
+}
+
+/// Builds the graph of a checked configuration.
+fn build(loaded: &Loaded, config: &Config, tables: Tables<'_>, metrics: Arc<Metrics>) -> Result<Graph, ConfigErrors> {
+    Graph::build(&service_spec(config), tables, metrics).map_err(|error| {
+        let place = loaded.place_of(&error.path);
+        ConfigError::new(place, error.path.join("."), error.message).into()
+    })
+}
+
+/// What components are built with when they are built for checking only: nothing is counted.
+fn checking() -> BuildContext {
+    BuildContext {
+        id: "check".into(),
+        metrics: Arc::default(),
+    }
+}
+
+fn service_spec(config: &Config) -> ServiceSpec {
+    let of = |kind: Kind| {
+        let components = config.components(kind).iter();
+        components
+            .map(|component| (component.id.clone(), component.raw.clone()))
+            .collect()
+    };
+    let pipelines = config.pipelines.iter().map(|(id, pipeline)| {
+        let spec = PipelineSpec {
+            receivers: pipeline.receivers.clone(),
+            processors: pipeline.processors.clone(),
+            exporters: pipeline.exporters.clone(),
+            ack: pipeline.ack.clone(),
+        };
+        (id.clone(), spec)
+    });
+    ServiceSpec {
+        receivers: of(Kind::Receiver),
+        processors: of(Kind::Processor),
+        exporters: of(Kind::Exporter),
+        pipelines: pipelines.collect(),
+    }
+}
