@@ -1,3 +1,9 @@
 //! Servers and clients: one accept loop, one HTTP client.
 
+mod activity;
+pub mod body;
 pub mod client;
+pub mod endpoint;
+pub mod grpc;
+pub mod reply;
+pub mod server;

@@ -1,0 +1,167 @@
+//! Reads the body of a request: bounded in bytes and time, under a permit that grows with what has come, never with what was announced.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use http_body_util::BodyExt;
+
+use crate::pipeline::{Budget, Permit, Refusal};
+
+/// Permits grow in steps of so many bytes: often enough to be true, seldom enough to be cheap.
+const STEP: usize = 256 << 10;
+/// When a sender that found no memory, or was too slow, should come back.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Bytes as sent, before decompression.
+    pub max_bytes: usize,
+    /// Time from the head of the request to the end of its body.
+    pub read_timeout: Duration,
+}
+
+/// A whole body, with the memory that it holds.
+#[derive(Debug)]
+pub struct Whole {
+    /// The bytes as sent.
+    pub bytes: Bytes,
+    /// The permit that covers them.
+    pub permit: Permit,
+}
+
+/// Reads a whole body.
+pub async fn read(headers: &HeaderMap, body: Body, budget: &Budget, limits: &BodyLimits) -> Result<Whole, Refusal> {
+    if announced(headers).is_some_and(|bytes| bytes > limits.max_bytes as u64) {
+        return Err(too_large(limits));
+    }
+    match tokio::time::timeout(limits.read_timeout, collect(body, budget, limits)).await {
+        Ok(whole) => whole,
+        // a slow network is no reason to lose a profile, so this is no 400
+        Err(_) => Err(unavailable("the body did not arrive within the read timeout")),
+    }
+}
+
+async fn collect(mut body: Body, budget: &Budget, limits: &BodyLimits) -> Result<Whole, Refusal> {
+    let permit = budget.permit();
+    // most bodies are one frame, which is taken as it is
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Refusal::Invalid("the body ends before it is complete".to_owned()));
+        };
+        // trailers say nothing that a receiver needs
+        let Ok(data) = frame.into_data() else { continue };
+        let read = first.len() + all.len() + data.len();
+        if read > limits.max_bytes {
+            return Err(too_large(limits));
+        }
+        let steps = read.next_multiple_of(STEP);
+        if steps > permit.bytes() {
+            permit.set(steps).map_err(|_| no_memory())?;
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+    }
+    let bytes = if all.is_empty() { first } else { all.freeze() };
+    permit.set(bytes.len()).map_err(|_| no_memory())?;
+    Ok(Whole { bytes, permit })
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large(limits: &BodyLimits) -> Refusal {
+    Refusal::TooLarge(format!(
+        "the body is larger than {} bytes; send less in one request",
+        limits.max_bytes
+    ))
+}
+
+fn unavailable(why: &'static str) -> Refusal {
+    Refusal::Unavailable { why, after: COME_BACK }
+}
+
+/// The refusal for a request that the memory budget has no room for.
+pub fn no_memory() -> Refusal {
+    unavailable("no room in the memory budget")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    const LIMITS: BodyLimits = BodyLimits {
+        max_bytes: 1 << 20,
+        read_timeout: Duration::from_secs(5),
+    };
+
+    fn chunks(sizes: &[usize]) -> Body {
+        let chunks: Vec<Result<Vec<u8>, Infallible>> = sizes.iter().map(|size| Ok(vec![7; *size])).collect();
+        Body::from_stream(stream::iter(chunks))
+    }
+
+    async fn read_with(body: Body, budget: &Budget, length: Option<&str>) -> Result<Whole, Refusal> {
+        let mut headers = HeaderMap::new();
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.parse().unwrap());
+        }
+        read(&headers, body, budget, &LIMITS).await
+    }
+
+    #[tokio::test]
+    async fn the_permit_holds_what_was_read_and_gives_it_back() {
+        let budget = Budget::new(4 << 20);
+        for sizes in [&[][..], &[10], &[300_000, 5, 0, 700_000]] {
+            let whole = read_with(chunks(sizes), &budget, None).await.unwrap();
+            assert_eq!(whole.bytes.len(), sizes.iter().sum::<usize>());
+            assert_eq!(budget.used(), whole.bytes.len());
+            drop(whole);
+            assert_eq!(budget.used(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn too_large_is_said_at_the_announcement_or_when_it_shows() {
+        let budget = Budget::new(4 << 20);
+        let never = Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>());
+        let announced = read_with(never, &budget, Some("1048577")).await;
+        assert!(matches!(announced, Err(Refusal::TooLarge(_))), "{announced:?}");
+        let shown = read_with(chunks(&[1 << 20, 1]), &budget, None).await;
+        assert!(matches!(shown, Err(Refusal::TooLarge(_))), "{shown:?}");
+        assert!(read_with(chunks(&[1 << 20]), &budget, Some("1048576")).await.is_ok());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_memory_is_no_fault_of_the_sender() {
+        let budget = Budget::new(STEP);
+        assert_eq!(
+            read_with(chunks(&[STEP, 1]), &budget, None).await.unwrap_err(),
+            no_memory()
+        );
+        assert_eq!(budget.used(), 0);
+        // an announcement alone takes nothing
+        assert!(read_with(chunks(&[1]), &budget, Some("1000000")).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let budget = Budget::new(4 << 20);
+        let never = Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>());
+        let refusal = read_with(never, &budget, None).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Unavailable { .. }), "{refusal}");
+    }
+}

@@ -1,0 +1,204 @@
+//! The one accept loop behind every endpoint: HTTP/1.1 and HTTP/2 (by prior knowledge) on the same port, bounded, drained on stop.
+//!
+//! A connection ends when it has been idle too long, when its client goes away, or when the server stops and the requests
+//! that it had taken on are answered. Timeouts on bodies belong to [`body`](super::body).
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use super::activity::Activity;
+use super::endpoint::{BindError, Endpoint};
+use crate::pipeline::Stop;
+
+/// How long a client may take from connecting to its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// How long a connection told to end may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// Bytes of a request's head, and of the read buffer of an HTTP/1.1 connection.
+const HEAD_BYTES: usize = 64 << 10;
+/// Bytes that one HTTP/2 stream may send before it waits for us.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// The same for all streams of a connection together.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Rest after a failed accept: the usual reason is too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The address of the sender, as an extension of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// What one server takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// Connections at once; further ones wait in the backlog.
+    pub max_connections: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub max_concurrent_streams: u32,
+    /// How long a connection may go without a request, and how long the head of one may take.
+    pub idle_timeout: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1_024,
+            max_concurrent_streams: 100,
+            idle_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// An endpoint that is bound: from here on connections queue up, and [`serve`] answers them.
+#[derive(Debug)]
+pub struct Listener {
+    sockets: Vec<TcpListener>,
+}
+
+impl Listener {
+    /// Takes the endpoint.
+    pub async fn bind(endpoint: &Endpoint) -> Result<Self, BindError> {
+        let sockets = endpoint.bind().await?;
+        Ok(Self { sockets })
+    }
+
+    /// The addresses bound, with the port that the system chose for port 0.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect()
+    }
+}
+
+/// Serves until `stop` is asked for and every request taken on is answered.
+pub async fn serve(listener: Listener, router: Router, stop: Stop, limits: ServerLimits) {
+    let server = Arc::new(Server {
+        router,
+        http: http(&limits),
+        stop: stop.clone(),
+        idle_timeout: limits.idle_timeout,
+        room: Arc::new(Semaphore::new(limits.max_connections.max(1))),
+    });
+    // dropped with its tasks if the caller gives up on the drain
+    let mut sockets = JoinSet::new();
+    for socket in listener.sockets {
+        sockets.spawn(accept(server.clone(), socket));
+    }
+    while sockets.join_next().await.is_some() {}
+}
+
+fn http(limits: &ServerLimits) -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        // it runs between requests too, so it cannot be shorter than the pause of a client that keeps its connection
+        .header_read_timeout(limits.idle_timeout)
+        .max_buf_size(HEAD_BYTES);
+    http.http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_header_list_size(HEAD_BYTES as u32);
+    http
+}
+
+struct Server {
+    router: Router,
+    http: Builder<TokioExecutor>,
+    stop: Stop,
+    idle_timeout: Duration,
+    room: Arc<Semaphore>,
+}
+
+async fn accept(server: Arc<Server>, socket: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        let next = async {
+            // the semaphore is never closed
+            let room = server.room.clone().acquire_owned().await.ok();
+            (room, socket.accept().await)
+        };
+        tokio::select! {
+            () = server.stop.asked() => break,
+            Some(_) = connections.join_next() => {}
+            (room, accepted) = next => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(server.clone().greet(stream, peer, room));
+                }
+                Err(error) => {
+                    tracing::warn!(kind = %error.kind(), "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
+}
+
+impl Server {
+    /// From a bare connection to one that speaks HTTP. TLS takes its place here, between the first byte and [`converse`].
+    async fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _room: Option<OwnedSemaphorePermit>) {
+        // small answers go out at once; without it they only go out later
+        let _ = stream.set_nodelay(true);
+        tokio::select! {
+            () = self.stop.asked() => {}
+            first = timeout(FIRST_BYTE.min(self.idle_timeout), stream.readable()) => {
+                if let Ok(Ok(())) = first {
+                    self.converse(TokioIo::new(stream), peer).await;
+                }
+            }
+        }
+    }
+
+    async fn converse<Io>(&self, io: Io, peer: SocketAddr)
+    where
+        Io: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    {
+        let activity = Arc::new(Activity::default());
+        let service = service_fn(|request: Request<Incoming>| {
+            let (router, busy) = (self.router.clone(), activity.begin());
+            async move {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(Peer(peer));
+                let response = router.oneshot(request).await;
+                drop(busy);
+                response
+            }
+        });
+        let mut connection = pin!(self.http.serve_connection(io, service));
+        let ended = tokio::select! {
+            // errors are the client's doing: it went away or does not speak HTTP
+            ended = connection.as_mut() => Some(ended),
+            () = self.stop.asked() => None,
+            () = activity.idle_for(self.idle_timeout) => None,
+        };
+        if ended.is_some() {
+            return;
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = activity.idle_for(GOODBYE) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

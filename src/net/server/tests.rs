@@ -1,0 +1,134 @@
+//! Real connections against the accept loop.
+
+use std::time::Instant;
+
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::net::client::{Client, Headers, Protocol, TlsConfig};
+
+struct Running {
+    address: SocketAddr,
+    stop: Stop,
+    server: JoinHandle<()>,
+}
+
+async fn start(router: Router, limits: ServerLimits) -> Running {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.addresses()[0];
+    let stop = Stop::new();
+    let server = tokio::spawn(serve(listener, router, stop.clone(), limits));
+    Running { address, stop, server }
+}
+
+fn hello() -> Router {
+    Router::new().route("/", get(async || "hello"))
+}
+
+async fn talk(address: SocketAddr, sent: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(sent).await.unwrap();
+    let mut answer = Vec::new();
+    // a reset after an early answer is fine
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn both_versions_of_http_are_spoken_on_one_port_and_the_peer_is_known() {
+    let whoami = async |peer: axum::Extension<Peer>, request: axum::extract::Request| {
+        format!("{:?} {}", request.version(), peer.0.0.ip())
+    };
+    let running = start(Router::new().route("/", post(whoami)), ServerLimits::default()).await;
+    for (protocol, version) in [(Protocol::Http, "HTTP/1.1"), (Protocol::Http2, "HTTP/2.0")] {
+        let client = Client::new(protocol, &TlsConfig::default(), &Headers::default()).unwrap();
+        let uri = format!("http://{}/", running.address).parse().unwrap();
+        let answer = client.post(&uri, HeaderMap::new(), Bytes::new()).await.unwrap();
+        assert_eq!(answer.body, format!("{version} 127.0.0.1"));
+    }
+}
+
+#[tokio::test]
+async fn requests_taken_on_are_answered_before_the_end_and_idle_connections_are_not_waited_for() {
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (seen, gate) = (begun.clone(), go_on.clone());
+    let slow = async move || {
+        seen.notify_one();
+        gate.notified().await;
+        "done"
+    };
+    let mut running = start(Router::new().route("/", get(slow)), ServerLimits::default()).await;
+    let mut silent = TcpStream::connect(running.address).await.unwrap();
+    let request = tokio::spawn(async move { talk(running.address, b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await });
+    begun.notified().await;
+    running.stop.ask();
+    assert!(
+        timeout(Duration::from_millis(50), &mut running.server).await.is_err(),
+        "one is under way"
+    );
+    assert!(TcpStream::connect(running.address).await.is_err(), "no new connections");
+    assert_eq!(silent.read(&mut [0; 8]).await.unwrap(), 0);
+    go_on.notify_one();
+    let answer = request.await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"),
+        "{answer}"
+    );
+    timeout(Duration::from_secs(2), running.server).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_or_half_a_thing_are_left() {
+    let limits = ServerLimits {
+        idle_timeout: Duration::from_millis(100),
+        ..ServerLimits::default()
+    };
+    let running = start(hello(), limits).await;
+    let whole = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+    for beginning in [
+        &b""[..],
+        b"GET / HTTP/1.1\r\nhost:",
+        b"PRI * HTTP/2.0\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        whole,
+    ] {
+        let start = Instant::now();
+        let _ = talk(running.address, beginning).await;
+        assert!(start.elapsed() < Duration::from_secs(8), "{beginning:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_headers_is_refused() {
+    let running = start(hello(), ServerLimits::default()).await;
+    let many: String = (0..200).map(|i| format!("x-{i}: y\r\n")).collect();
+    let long = format!("x: {}\r\n", "y".repeat(HEAD_BYTES));
+    for headers in [many, long] {
+        let answer = talk(running.address, format!("GET / HTTP/1.1\r\n{headers}\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{answer}");
+    }
+    let answer = talk(running.address, b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait() {
+    let limits = ServerLimits {
+        max_connections: 1,
+        ..ServerLimits::default()
+    };
+    let running = start(hello(), limits).await;
+    let mut first = TcpStream::connect(running.address).await.unwrap();
+    first.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    first.read_u8().await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
+    let mut second = tokio::spawn(async move { talk(running.address, request).await });
+    assert!(timeout(Duration::from_millis(100), &mut second).await.is_err());
+    drop(first);
+    assert!(second.await.unwrap().ends_with("hello"));
+}
