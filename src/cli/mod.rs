@@ -1,6 +1,11 @@
 //! The command line. Exit codes: 0 fine, 1 the answer is no, 2 usage or I/O.
 
+mod convert;
+mod files;
 mod health;
+mod inspect;
+mod redact;
+mod send;
 mod show;
 
 use std::path::PathBuf;
@@ -34,6 +39,14 @@ enum Command {
     PrintConfig(show::PrintArgs),
     /// Writes the JSON Schema of the configuration, for editors
     Schema,
+    /// Shows what is in a profile of any format
+    Inspect(inspect::InspectArgs),
+    /// Writes a profile in another format
+    Convert(convert::ConvertArgs),
+    /// Redacts a file as the gate would
+    Redact(redact::RedactArgs),
+    /// Pushes files into a running gate or a backend
+    Send(send::SendArgs),
     /// Asks a running gate whether it is ready; needs its health_check extension
     Health(health::HealthArgs),
 }
@@ -99,6 +112,10 @@ pub fn main() -> ExitCode {
         Command::Components(args) => show::components(&args),
         Command::PrintConfig(args) => show::print_config(&args),
         Command::Schema => show::schema(),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Convert(args) => convert::convert(&args),
+        Command::Redact(args) => redact::redact(&args),
+        Command::Send(args) => send::send(&args),
         Command::Health(args) => health::ask(&args),
     };
     match done {

@@ -1,7 +1,7 @@
 //! `file`: one file for each profile in a bounded directory, or one growing file as the Collector's.
 
 mod directory;
-mod kind;
+pub(super) mod kind;
 mod rolling;
 
 use std::path::PathBuf;

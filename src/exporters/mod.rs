@@ -8,6 +8,8 @@ mod settings;
 #[cfg(test)]
 mod testing;
 
+pub use file::kind::kind;
+
 use crate::pipeline::spec::ExporterSpec;
 
 /// Every exporter, sorted by name.

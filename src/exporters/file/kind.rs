@@ -45,7 +45,7 @@ const KINDS: &[(&str, &[&str])] = &[
 ];
 
 /// The kind of a profile; `other` if its types say nothing.
-pub(super) fn kind(dictionary: &Dictionary, profile: &Profile) -> &'static str {
+pub fn kind(dictionary: &Dictionary, profile: &Profile) -> &'static str {
     let default = dictionary.str(profile.default_sample_type);
     let types = profile.sample_types.iter().map(|t| dictionary.str(t.kind));
     let by = |name: &str| {

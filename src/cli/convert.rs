@@ -1,0 +1,41 @@
+//! `convert`: any readable format to any writable one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Failure;
+use super::files::{self, FormatName, Output};
+
+/// What `convert` takes.
+#[derive(Args)]
+pub struct ConvertArgs {
+    /// File to read, `-` for the standard input
+    input: PathBuf,
+    /// File to write, `-` for the standard output; its ending tells the format
+    output: PathBuf,
+    /// Format of the input; told from its content otherwise
+    #[arg(long, value_enum)]
+    from: Option<FormatName>,
+    /// Format of the output; told by its name otherwise
+    #[arg(long, value_enum)]
+    to: Option<FormatName>,
+    /// Only the profiles of this kind or sample type
+    #[arg(long = "type", value_name = "TYPE")]
+    type_name: Option<String>,
+}
+
+/// Converts, and names the files written if they are not the one asked for.
+pub fn convert(args: &ConvertArgs) -> Result<(), Failure> {
+    let output = Output::new(&args.output, args.to)?;
+    let input = files::read(&args.input, args.from)?;
+    files::warn_of_rejected(&input.decoded);
+    let profiles = files::pick(input.decoded.profiles, args.type_name.as_deref())?;
+    let written = output.write(&profiles, args.type_name.as_deref())?;
+    if written.len() > 1 {
+        for path in written {
+            eprintln!("wrote {}", path.display());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,379 @@
+//! Profiles in files: reading any format, writing by the name of the file.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::ValueEnum;
+
+use super::Failure;
+use crate::formats::compress::{Compression, Inflation, compress};
+use crate::formats::{Decoded, EncodeError, Format, Limits, collapsed, sniff, speedscope};
+use crate::profile::{Dictionary, Profile, Profiles};
+
+/// Largest file as stored.
+const FILE_BYTES: u64 = 1 << 30;
+/// Compression of `.pb.gz`, as profilers write it.
+const GZIP: Compression = Compression::Gzip(6);
+
+/// Formats as the command line names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatName {
+    /// OTLP profiles, protobuf
+    Otlp,
+    /// OTLP profiles, JSON
+    #[value(name = "otlp_json", alias = "otlp-json")]
+    OtlpJson,
+    /// pprof, gzip around it
+    Pprof,
+    /// frame;frame;frame count
+    #[value(alias = "folded")]
+    Collapsed,
+    /// speedscope JSON
+    Speedscope,
+}
+
+impl FormatName {
+    /// The format.
+    pub fn format(self) -> Format {
+        match self {
+            Self::Otlp => Format::Otlp,
+            Self::OtlpJson => Format::OtlpJson,
+            Self::Pprof => Format::Pprof,
+            Self::Collapsed => Format::Collapsed,
+            Self::Speedscope => Format::Speedscope,
+        }
+    }
+}
+
+/// Endings and what they stand for; longer ones before those they end in.
+const ENDINGS: &[(&str, Format, Compression)] = &[
+    (".otlp.json", Format::OtlpJson, Compression::None),
+    (".speedscope.json", Format::Speedscope, Compression::None),
+    (".pb.gz", Format::Pprof, GZIP),
+    (".pprof", Format::Pprof, GZIP),
+    (".pb", Format::Pprof, Compression::None),
+    (".otlp", Format::Otlp, Compression::None),
+    (".collapsed", Format::Collapsed, Compression::None),
+    (".folded", Format::Collapsed, Compression::None),
+];
+
+/// Endings of formats that are not written yet.
+const LATER: [&str; 4] = [".svg", ".html", ".cpuprofile", ".jfr"];
+
+/// A file that was read.
+pub struct Input {
+    /// Its format, by content or by what the user said.
+    pub format: Format,
+    /// Bytes without compression.
+    pub bytes: usize,
+    /// What is in it.
+    pub decoded: Decoded,
+}
+
+/// Reads a file, or the standard input for `-`, whatever its format.
+pub fn read(path: &Path, from: Option<FormatName>) -> Result<Input, Failure> {
+    let fail = |why: String| Failure::Trouble(format!("{}: {why}", path.display()));
+    let stored = read_bytes(path).map_err(|error| fail(error.kind().to_string()))?;
+    let limits = Limits {
+        decompressed_bytes: FILE_BYTES as usize,
+        elements: 64 << 20,
+        ..Limits::default()
+    };
+    let plain = Inflation::new(&limits)
+        .unwrap_layers(stored)
+        .map_err(|error| fail(error.to_string()))?;
+    let format = match from {
+        Some(name) => name.format(),
+        None => sniff(&plain).map_err(|error| fail(error.to_string()))?,
+    };
+    let decoded = match format {
+        Format::Collapsed => collapsed::decode(&plain, &limits),
+        Format::Speedscope => speedscope::decode(&plain, &limits),
+        other => return Err(fail(format!("reading {other} is not built in"))),
+    };
+    Ok(Input {
+        format,
+        bytes: plain.len(),
+        decoded: decoded.map_err(|error| fail(error.to_string()))?,
+    })
+}
+
+fn read_bytes(path: &Path) -> std::io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    let read = match path == Path::new("-") {
+        true => std::io::stdin().take(FILE_BYTES + 1).read_to_end(&mut bytes)?,
+        false => std::fs::File::open(path)?
+            .take(FILE_BYTES + 1)
+            .read_to_end(&mut bytes)?,
+    };
+    if read as u64 > FILE_BYTES {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes.into())
+}
+
+/// Where and how to write.
+#[derive(Clone, Debug)]
+pub struct Output {
+    path: PathBuf,
+    ending: String,
+    /// The format.
+    pub format: Format,
+    compression: Compression,
+}
+
+impl Output {
+    /// By the name of the file; `to` overrides.
+    pub fn new(path: &Path, to: Option<FormatName>) -> Result<Self, Failure> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let known = ENDINGS.iter().find(|(ending, ..)| name.ends_with(ending));
+        if to.is_none() && LATER.iter().any(|ending| name.ends_with(ending)) {
+            let message = format!(
+                "{}: this format is not written yet; write {}",
+                path.display(),
+                endings()
+            );
+            return Err(Failure::Trouble(message));
+        }
+        let (format, compression) = match (to.map(FormatName::format), known) {
+            (Some(format), Some((_, of_name, compression))) if *of_name == format => (format, *compression),
+            (Some(Format::Pprof), _) => (Format::Pprof, GZIP),
+            (Some(format), _) => (format, Compression::None),
+            (None, Some((_, format, compression))) => (*format, *compression),
+            (None, None) => {
+                let message = format!(
+                    "{}: the name tells no format; end it in {}, or say --to",
+                    path.display(),
+                    endings()
+                );
+                return Err(Failure::Trouble(message));
+            }
+        };
+        let ending = match known {
+            Some((ending, ..)) => (*ending).to_owned(),
+            None => path
+                .extension()
+                .map(|ending| format!(".{}", ending.to_string_lossy()))
+                .unwrap_or_default(),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            ending,
+            format,
+            compression,
+        })
+    }
+
+    /// In a format, whatever the name says.
+    pub fn in_format(path: &Path, format: Format) -> Result<Self, Failure> {
+        let names = FormatName::value_variants();
+        Self::new(path, names.iter().copied().find(|name| name.format() == format))
+    }
+
+    /// The same name with `word` before the ending.
+    fn named(&self, word: &str) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = name
+            .get(..name.len().saturating_sub(self.ending.len()))
+            .unwrap_or(&name);
+        let ending = name.get(stem.len()..).unwrap_or_default();
+        self.path.with_file_name(format!("{stem}.{word}{ending}"))
+    }
+
+    /// Writes everything; one file for each profile where the format holds one. Returns what was written.
+    pub fn write(&self, profiles: &Profiles, type_name: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
+        if matches!(self.format, Format::Otlp | Format::OtlpJson) {
+            let bytes = encode_all(self.format, profiles).map_err(|error| Failure::No(error.to_string()))?;
+            self.store(&self.path, &bytes)?;
+            return Ok(vec![self.path.clone()]);
+        }
+        let dictionary = profiles.dictionary();
+        let count = profiles.profile_count();
+        if count > 1 && self.path == Path::new("-") {
+            let message = format!(
+                "{count} profiles do not fit into one {} stream; say --type",
+                self.format
+            );
+            return Err(Failure::Trouble(message));
+        }
+        let mut written: Vec<PathBuf> = Vec::with_capacity(count);
+        for at in profiles.iter() {
+            let bytes = encode_one(self.format, dictionary, at.profile, type_name);
+            let bytes = bytes.map_err(|error| Failure::No(error.to_string()))?;
+            let path = self.path_of(count, crate::exporters::kind(dictionary, at.profile), &written);
+            self.store(&path, &bytes)?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+
+    fn path_of(&self, count: usize, kind: &str, written: &[PathBuf]) -> PathBuf {
+        if count == 1 {
+            return self.path.clone();
+        }
+        let mut path = self.named(kind);
+        let mut number = 1;
+        while written.contains(&path) {
+            number += 1;
+            path = self.named(&format!("{kind}.{number}"));
+        }
+        path
+    }
+
+    fn store(&self, path: &Path, plain: &[u8]) -> Result<(), Failure> {
+        let bytes = match self.compression {
+            Compression::None => plain.to_vec(),
+            compression => compress(plain, compression),
+        };
+        let fail = |error: std::io::Error| Failure::Trouble(format!("{}: {}", path.display(), error.kind()));
+        if path == Path::new("-") {
+            return std::io::stdout().write_all(&bytes).map_err(fail);
+        }
+        // nobody sees half a file
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let temporary = path.with_file_name(format!(".{name}.tmp"));
+        std::fs::write(&temporary, &bytes)
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .map_err(fail)
+    }
+}
+
+/// A file's name as stem and ending.
+pub fn split_ending(name: &str) -> (&str, &str) {
+    let lower = name.to_lowercase();
+    let known = ENDINGS.iter().find(|(ending, ..)| lower.ends_with(ending));
+    let length = known.map_or(0, |(ending, ..)| ending.len());
+    name.split_at_checked(name.len().saturating_sub(length))
+        .unwrap_or((name, ""))
+}
+
+fn endings() -> String {
+    let names: Vec<&str> = ENDINGS.iter().map(|(ending, ..)| *ending).collect();
+    names.join(", ")
+}
+
+fn encode_all(format: Format, _profiles: &Profiles) -> Result<Vec<u8>, EncodeError> {
+    Err(not_built_in(format))
+}
+
+fn encode_one(
+    format: Format,
+    dictionary: &Dictionary,
+    profile: &Profile,
+    type_name: Option<&str>,
+) -> Result<Vec<u8>, EncodeError> {
+    match format {
+        Format::Collapsed => {
+            collapsed::encode(dictionary, profile, column(dictionary, profile, type_name)).map(String::into_bytes)
+        }
+        Format::Speedscope => speedscope::encode(dictionary, profile),
+        other => Err(not_built_in(other)),
+    }
+}
+
+fn not_built_in(format: Format) -> EncodeError {
+    EncodeError {
+        format,
+        problem: "writing it is not built in".to_owned(),
+    }
+}
+
+/// The sample type to show where one is shown: the one asked for, the profile's own default, the last.
+pub fn column(dictionary: &Dictionary, profile: &Profile, type_name: Option<&str>) -> usize {
+    let named = |name: &str| {
+        profile
+            .sample_types
+            .iter()
+            .position(|kind| dictionary.str(kind.kind) == name)
+    };
+    let default = || named(dictionary.str(profile.default_sample_type));
+    type_name
+        .and_then(named)
+        .or_else(default)
+        .unwrap_or(profile.sample_types.len().saturating_sub(1))
+}
+
+/// Says on the standard error that some profiles are defective; the others are used.
+pub fn warn_of_rejected(decoded: &Decoded) {
+    if let Some(first) = &decoded.rejected.first {
+        eprintln!(
+            "warning: {} defective profiles are left out; the first: {first}",
+            decoded.rejected.profiles
+        );
+    }
+}
+
+/// Keeps the profiles of a kind (`cpu`, `alloc`) or with a sample type (`alloc_space`) of that name.
+pub fn pick(mut profiles: Profiles, type_name: Option<&str>) -> Result<Profiles, Failure> {
+    let Some(wanted) = type_name else { return Ok(profiles) };
+    let keep: Vec<bool> = profiles
+        .iter()
+        .map(|at| is_of(profiles.dictionary(), at.profile, wanted))
+        .collect();
+    if !keep.contains(&true) {
+        let kinds: std::collections::BTreeSet<&str> = profiles
+            .iter()
+            .flat_map(|at| names_of(profiles.dictionary(), at.profile))
+            .collect();
+        let kinds: Vec<&str> = kinds.into_iter().collect();
+        return Err(Failure::No(format!(
+            "no profile of type {wanted}; there are {}",
+            kinds.join(", ")
+        )));
+    }
+    let mut keep = keep.into_iter();
+    let (_, resources) = profiles.edit();
+    for scope in resources.iter_mut().flat_map(|resource| &mut resource.scopes) {
+        scope.profiles.retain(|_| keep.next().unwrap_or_default());
+    }
+    profiles.compact();
+    Ok(profiles)
+}
+
+fn is_of(dictionary: &Dictionary, profile: &Profile, wanted: &str) -> bool {
+    names_of(dictionary, profile).contains(&wanted)
+}
+
+fn names_of<'a>(dictionary: &'a Dictionary, profile: &Profile) -> Vec<&'a str> {
+    let mut names = vec![crate::exporters::kind(dictionary, profile)];
+    names.extend(profile.sample_types.iter().map(|kind| dictionary.str(kind.kind)));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_tells_the_format() {
+        for (name, format) in [
+            ("a.pb.gz", Format::Pprof),
+            ("a.PB", Format::Pprof),
+            ("a.otlp", Format::Otlp),
+            ("a.otlp.json", Format::OtlpJson),
+            ("a.folded", Format::Collapsed),
+            ("a.speedscope.json", Format::Speedscope),
+        ] {
+            assert_eq!(
+                Output::new(Path::new(name), None).ok().map(|output| output.format),
+                Some(format),
+                "{name}"
+            );
+        }
+        for name in ["a.svg", "a", "a.json"] {
+            assert!(Output::new(Path::new(name), None).is_err(), "{name}");
+        }
+        let output = Output::new(Path::new("x"), Some(FormatName::Collapsed)).ok().unwrap();
+        assert_eq!(output.format, Format::Collapsed);
+    }
+
+    #[test]
+    fn the_kind_stands_before_the_ending_and_is_numbered_where_it_repeats() {
+        let output = Output::new(Path::new("d/out.pb.gz"), None).ok().unwrap();
+        let first = output.path_of(2, "cpu", &[]);
+        assert_eq!(first, Path::new("d/out.cpu.pb.gz"));
+        assert_eq!(output.path_of(2, "cpu", &[first]), Path::new("d/out.cpu.2.pb.gz"));
+        assert_eq!(output.path_of(1, "cpu", &[]), Path::new("d/out.pb.gz"));
+    }
+}

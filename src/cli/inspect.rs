@@ -1,0 +1,50 @@
+//! `inspect`: what is in a profile of any format.
+
+mod summary;
+mod text;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::files::{self, FormatName};
+use super::{Failure, print};
+
+/// What `inspect` takes.
+#[derive(Args)]
+pub struct InspectArgs {
+    /// File to read, `-` for the standard input
+    file: PathBuf,
+    /// How to show it
+    #[arg(long, value_enum, default_value = "text")]
+    format: Form,
+    /// Format of the file; told from its content otherwise
+    #[arg(long, value_enum)]
+    from: Option<FormatName>,
+    /// Only the profiles of this kind or sample type; top functions are those of the sample type
+    #[arg(long = "type", value_name = "TYPE")]
+    type_name: Option<String>,
+    /// How many of the top functions are shown
+    #[arg(long, default_value_t = 10)]
+    top: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+/// Shows a file.
+pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
+    let mut input = files::read(&args.file, args.from)?;
+    input.decoded.profiles = files::pick(input.decoded.profiles, args.type_name.as_deref())?;
+    let summary = summary::Summary::of(&input, args.type_name.as_deref(), args.top);
+    match args.format {
+        Form::Text => print(&text::text(&summary)),
+        Form::Json => {
+            let json = serde_json::to_string_pretty(&summary).map_err(|error| Failure::Trouble(error.to_string()))?;
+            print(&(json + "\n"))
+        }
+    }
+}

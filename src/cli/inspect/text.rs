@@ -1,0 +1,207 @@
+//! A summary as a person reads it.
+
+use std::fmt::Write;
+
+use super::summary::{ProfileSummary, Row, Summary};
+
+/// The whole page.
+pub fn text(summary: &Summary) -> String {
+    let mut page = String::new();
+    let count = summary.profiles.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let _ = writeln!(
+        page,
+        "{} · {count} profile{plural} · {}",
+        summary.format,
+        quantity(summary.bytes as i128, "bytes")
+    );
+    if summary.rejected_profiles > 0 {
+        let _ = writeln!(page, "{} defective profiles are left out", summary.rejected_profiles);
+    }
+    if summary.repairs > 0 {
+        let _ = writeln!(page, "{} things were mended while reading", summary.repairs);
+    }
+    for profile in &summary.profiles {
+        page.push('\n');
+        one(&mut page, profile);
+    }
+    page
+}
+
+fn one(page: &mut String, profile: &ProfileSummary) {
+    let service = profile
+        .resource
+        .get("service.name")
+        .map(|name| format!(" of {}", plain(name)))
+        .unwrap_or_default();
+    let _ = writeln!(page, "{}{service}", profile.kind);
+    for of in &profile.types {
+        let total = quantity(of.total, &of.unit);
+        line(page, &format!("total {}", plain(&of.name)), &total);
+    }
+    line(
+        page,
+        "samples",
+        &format!(
+            "{} in {} stacks",
+            grouped(profile.samples as i128),
+            grouped(profile.stacks as i128)
+        ),
+    );
+    if let Some(time) = &profile.time {
+        line(page, "time", time);
+    }
+    if profile.duration_nano > 0 {
+        line(
+            page,
+            "duration",
+            &quantity(i128::from(profile.duration_nano), "nanoseconds"),
+        );
+    }
+    if profile.period != 0 {
+        let unit = profile
+            .period_type
+            .split_once('/')
+            .map(|(_, unit)| unit)
+            .unwrap_or_default();
+        let kind = profile.period_type.split('/').next().unwrap_or_default();
+        line(
+            page,
+            "period",
+            format!("{} {}", quantity(i128::from(profile.period), unit), plain(kind)).trim(),
+        );
+    }
+    line(
+        page,
+        "functions",
+        &format!(
+            "{} in {} mappings",
+            grouped(profile.functions as i128),
+            grouped(profile.mappings as i128)
+        ),
+    );
+    if profile.trace_links > 0 {
+        let links = format!(
+            "{} spans, {} samples",
+            grouped(profile.trace_links as i128),
+            grouped(profile.linked_samples as i128)
+        );
+        line(page, "trace links", &links);
+    }
+    if !profile.labels.is_empty() {
+        let labels: Vec<String> = profile
+            .labels
+            .iter()
+            .map(|(key, values)| format!("{} ({values})", plain(key)))
+            .collect();
+        line(page, "labels", &labels.join(", "));
+    }
+    for (key, value) in &profile.resource {
+        line(page, "resource", &format!("{} = {}", plain(key), plain(value)));
+    }
+    if !profile.scope.is_empty() {
+        line(page, "scope", &plain(&profile.scope));
+    }
+    for comment in &profile.comments {
+        line(page, "comment", &plain(comment));
+    }
+    let unit = profile
+        .types
+        .iter()
+        .find(|of| of.name == profile.shown_type)
+        .map(|of| of.unit.as_str())
+        .unwrap_or_default();
+    table(
+        page,
+        &format!("top by {} in itself", plain(&profile.shown_type)),
+        &profile.top_flat,
+        unit,
+    );
+    table(
+        page,
+        &format!("top by {} with what it calls", plain(&profile.shown_type)),
+        &profile.top_cumulative,
+        unit,
+    );
+}
+
+fn line(page: &mut String, name: &str, value: &str) {
+    let _ = writeln!(page, "  {name:<20} {value}");
+}
+
+fn table(page: &mut String, title: &str, rows: &[Row], unit: &str) {
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(page, "\n  {title}");
+    for row in rows {
+        let value = quantity(row.value, unit);
+        let _ = writeln!(page, "  {value:>12} {:>6.2}%  {}", row.percent, plain(&row.function));
+    }
+}
+
+/// Names come from anywhere: nothing in them may steer the terminal.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// A number with its unit, as people say it.
+fn quantity(value: i128, unit: &str) -> String {
+    match unit {
+        "nanoseconds" | "ns" => scaled(
+            value,
+            &[
+                (3_600_000_000_000, "h"),
+                (60_000_000_000, "min"),
+                (1_000_000_000, "s"),
+                (1_000_000, "ms"),
+                (1_000, "µs"),
+            ],
+            "ns",
+        ),
+        "bytes" | "byte" | "By" => scaled(value, &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")], "B"),
+        "" | "count" | "1" => grouped(value),
+        unit => format!("{} {}", grouped(value), plain(unit)),
+    }
+}
+
+fn scaled(value: i128, steps: &[(i128, &str)], smallest: &str) -> String {
+    match steps.iter().find(|(step, _)| value.abs() >= *step) {
+        Some((step, unit)) => format!("{:.2} {unit}", value as f64 / *step as f64),
+        None => format!("{value} {smallest}"),
+    }
+}
+
+/// `1 234 567`
+fn grouped(value: i128) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    if value < 0 { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_said_as_people_say_them() {
+        assert_eq!(quantity(1_234_567, "count"), "1 234 567");
+        assert_eq!(quantity(-1_234, "widgets"), "-1 234 widgets");
+        assert_eq!(quantity(1_500_000_000, "nanoseconds"), "1.50 s");
+        assert_eq!(quantity(999, "nanoseconds"), "999 ns");
+        assert_eq!(quantity(3 << 20, "bytes"), "3.00 MiB");
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\x1b[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+    }
+}

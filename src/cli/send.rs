@@ -1,0 +1,216 @@
+//! `send`: pushes files into a running gate, or into any backend that an exporter can reach.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::files::{self, FormatName};
+use crate::exporters;
+use crate::formats::Decoded;
+use crate::pipeline::spec::{BuildContext, BuiltExporter, ExporterSpec, Unit};
+use crate::pipeline::{Batch, ExportError, Origin, Permit};
+use crate::profile::Profiles;
+
+/// Attempts for one request.
+const ATTEMPTS: u32 = 4;
+/// Wait after the first failed attempt; doubled after each next one.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What `send` takes.
+#[derive(Args)]
+pub struct SendArgs {
+    /// Files to send, `-` for the standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// http://HOST:4040 (Pyroscope), http://HOST:4318 (OTLP/HTTP), grpc://HOST:4317 (OTLP/gRPC)
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// Exporter to send with, where the URL does not tell
+    #[arg(long, value_name = "TYPE")]
+    exporter: Option<String>,
+    /// Header of every request; write the value of a token as ${env:NAME}
+    #[arg(long, value_name = "NAME=VALUE")]
+    header: Vec<String>,
+    /// Format of the files; told from their content otherwise
+    #[arg(long, value_enum)]
+    from: Option<FormatName>,
+}
+
+/// Sends every file.
+pub fn send(args: &SendArgs) -> Result<(), Failure> {
+    let (row, config) = target(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Trouble(error.to_string()))?;
+    let guard = runtime.enter();
+    let cx = BuildContext {
+        id: "send".into(),
+        metrics: Arc::default(),
+    };
+    let built = (row.build)(config, &cx).map_err(|error| Failure::Trouble(format!("--to: {error}")))?;
+    drop(guard);
+    for path in &args.files {
+        let input = files::read(path, args.from)?;
+        files::warn_of_rejected(&input.decoded);
+        let sent = runtime.block_on(deliver(&built, row.unit, input.decoded));
+        let sent = sent.map_err(|error| Failure::No(format!("{}: {error}", path.display())))?;
+        eprintln!(
+            "{}: {} profiles sent, {} rejected",
+            path.display(),
+            sent.profiles,
+            sent.rejected
+        );
+        if sent.rejected > 0 {
+            return Err(Failure::No("the backend did not keep everything".to_owned()));
+        }
+    }
+    runtime.block_on(built.exporter.close());
+    Ok(())
+}
+
+#[derive(Default)]
+struct Delivered {
+    profiles: u64,
+    rejected: u64,
+}
+
+async fn deliver(built: &BuiltExporter, unit: Unit, decoded: Decoded) -> Result<Delivered, ExportError> {
+    let mut waiting = match unit {
+        Unit::Batch => vec![decoded.profiles],
+        Unit::Resource => decoded.profiles.by_resource(),
+        Unit::Profile => decoded.profiles.by_profile(),
+    };
+    waiting.reverse();
+    let mut delivered = Delivered::default();
+    while let Some(mut profiles) = waiting.pop() {
+        profiles.compact();
+        let weight = profiles.profile_count() as u64;
+        match attempt(built, &profiles, weight).await {
+            Ok(rejected) => {
+                delivered.profiles += weight.saturating_sub(rejected);
+                delivered.rejected += rejected;
+            }
+            Err(ExportError::TooLarge) => match profiles.halve() {
+                Some((first, second)) => waiting.extend([second, first]),
+                None => return Err(ExportError::TooLarge),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(delivered)
+}
+
+async fn attempt(built: &BuiltExporter, profiles: &Profiles, weight: u64) -> Result<u64, ExportError> {
+    let batch = Batch::made(
+        profiles.clone(),
+        weight,
+        Arc::new(Origin::local("send")),
+        Permit::unlimited(),
+    );
+    let encoded = built.exporter.encode(&batch)?;
+    if encoded.plain_bytes > built.sink.max_request_bytes.as_usize() {
+        return Err(ExportError::TooLarge);
+    }
+    let mut pause = PAUSE;
+    for _ in 1..ATTEMPTS {
+        match built.exporter.export(&batch, encoded.clone()).await {
+            Err(ExportError::Retry { after, .. }) => tokio::time::sleep(after.unwrap_or(pause)).await,
+            done => return done.map(|sent| sent.rejected),
+        }
+        pause *= 2;
+    }
+    built.exporter.export(&batch, encoded).await.map(|sent| sent.rejected)
+}
+
+/// The exporter and its configuration, by the URL.
+fn target(args: &SendArgs) -> Result<(&'static ExporterSpec, Value), Failure> {
+    let (type_name, mut config) = by_url(&args.to, args.exporter.as_deref())?;
+    let is = |row: &&ExporterSpec| row.about.name == type_name || row.about.aliases.contains(&type_name.as_str());
+    let row = exporters::ALL.iter().find(is).ok_or_else(|| {
+        let names: Vec<&str> = exporters::ALL.iter().map(|row| row.about.name).collect();
+        Failure::Trouble(format!("no exporter {type_name}; there are {}", names.join(", ")))
+    })?;
+    for header in &args.header {
+        let Some((name, value)) = header.split_once('=') else {
+            return Err(Failure::Trouble("--header takes NAME=VALUE".to_owned()));
+        };
+        if let Some(map) = config.as_object_mut() {
+            let headers = map.entry("headers").or_insert_with(|| json!({}));
+            if let Some(headers) = headers.as_object_mut() {
+                headers.insert(name.to_owned(), json!(filled_in(value)?));
+            }
+        }
+    }
+    Ok((row, config))
+}
+
+/// A header's value with the variables of the environment in it, as in a configuration: tokens need not stand in the shell's history.
+fn filled_in(value: &str) -> Result<String, Failure> {
+    let Some(name) = value.strip_prefix("${env:").and_then(|rest| rest.strip_suffix('}')) else {
+        return Ok(value.to_owned());
+    };
+    std::env::var(name).map_err(|_| Failure::Trouble(format!("the environment variable {name} is not set")))
+}
+
+fn by_url(url: &str, exporter: Option<&str>) -> Result<(String, Value), Failure> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        let message = "--to takes a URL, as in http://localhost:4040, http://localhost:4318 or grpc://localhost:4317";
+        return Err(Failure::Trouble(message.to_owned()));
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map(|(_, port)| port).unwrap_or_default();
+    let is_otlp_path = rest.ends_with("/v1development/profiles");
+    let type_name = match (exporter, scheme) {
+        (Some(name), _) => name,
+        (None, "grpc" | "grpcs") => "otlp_grpc",
+        (None, _) if port == "4317" => "otlp_grpc",
+        (None, _) if is_otlp_path || port == "4318" => "otlp_http",
+        (None, _) => "pyroscope",
+    };
+    let config = match type_name {
+        "otlp_grpc" | "otlp" => {
+            let insecure = matches!(scheme, "grpc" | "http");
+            json!({ "endpoint": authority, "tls": { "insecure": insecure } })
+        }
+        "otlp_http" | "otlphttp" if is_otlp_path => json!({ "profiles_endpoint": url }),
+        "file" => json!({ "directory": rest }),
+        _ => json!({ "endpoint": url }),
+    };
+    Ok((type_name.to_owned(), config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_tells_the_exporter() {
+        for (url, type_name, config) in [
+            ("http://h:4040", "pyroscope", json!({"endpoint": "http://h:4040"})),
+            ("http://h:4318", "otlp_http", json!({"endpoint": "http://h:4318"})),
+            (
+                "https://h/v1development/profiles",
+                "otlp_http",
+                json!({"profiles_endpoint": "https://h/v1development/profiles"}),
+            ),
+            (
+                "grpc://h:4317",
+                "otlp_grpc",
+                json!({"endpoint": "h:4317", "tls": {"insecure": true}}),
+            ),
+            (
+                "grpcs://h:443",
+                "otlp_grpc",
+                json!({"endpoint": "h:443", "tls": {"insecure": false}}),
+            ),
+        ] {
+            let found = by_url(url, None).ok().unwrap();
+            assert_eq!(found, (type_name.to_owned(), config), "{url}");
+        }
+        assert!(by_url("localhost:4040", None).is_err());
+        assert_eq!(by_url("http://h:1", Some("otlp_http")).ok().unwrap().0, "otlp_http");
+    }
+}
