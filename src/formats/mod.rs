@@ -1,5 +1,6 @@
 //! Bytes to profiles and back: pure functions with [`Limits`], one module per format.
 
+pub mod any;
 pub mod collapsed;
 pub mod compress;
 mod error;

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use super::batch::Batch;
 use super::outlet::Outlet;
 use super::stop::Stop;
-use crate::formats::{CompressError, DecodeError};
+use crate::formats::any::AnyError;
+use crate::formats::{CompressError, DecodeError, Fault, UnknownFormat};
 
 /// Brings profiles in.
 #[async_trait]
@@ -81,7 +82,6 @@ impl Refusal {
 
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
-        use crate::formats::Fault;
         match error.fault {
             Fault::Malformed | Fault::Unsupported => Self::Invalid(error.to_string()),
             Fault::TooLarge => Self::TooLarge(error.to_string()),
@@ -89,13 +89,28 @@ impl From<DecodeError> for Refusal {
     }
 }
 
+impl From<UnknownFormat> for Refusal {
+    fn from(error: UnknownFormat) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
 impl From<CompressError> for Refusal {
     fn from(error: CompressError) -> Self {
-        use crate::formats::Fault;
         match error.fault() {
             Fault::Malformed => Self::Invalid(error.to_string()),
             Fault::TooLarge => Self::TooLarge(error.to_string()),
             Fault::Unsupported => Self::Unsupported(error.to_string()),
+        }
+    }
+}
+
+impl From<AnyError> for Refusal {
+    fn from(error: AnyError) -> Self {
+        match error {
+            AnyError::Compress(error) => error.into(),
+            AnyError::Unknown(error) => error.into(),
+            AnyError::Decode(error) => error.into(),
         }
     }
 }

@@ -1,0 +1,102 @@
+//! Any readable format: unwrap, sniff, dispatch.
+
+use bytes::Bytes;
+
+use super::compress::Inflation;
+use super::{CompressError, DecodeError, Decoded, Fault, Format, Limits, UnknownFormat, collapsed, sniff, speedscope};
+
+/// Why bytes of an unnamed format do not become profiles.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnyError {
+    /// A layer of compression does not come off.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    /// What is inside is no format that is read here.
+    #[error(transparent)]
+    Unknown(#[from] UnknownFormat),
+    /// It is one, with something wrong in it.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl AnyError {
+    /// Which answer the sender gets.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Compress(error) => error.fault(),
+            Self::Unknown(error) => error.fault,
+            Self::Decode(error) => error.fault,
+        }
+    }
+}
+
+/// Profiles from bytes of an unnamed format.
+#[derive(Clone, Debug)]
+pub struct Recognised {
+    /// What the bytes were.
+    pub format: Format,
+    /// The bytes without any compression.
+    pub plain: Bytes,
+    /// What was in them.
+    pub decoded: Decoded,
+}
+
+/// Takes compression off, tells the format from the content, and decodes.
+pub fn decode_any(bytes: Bytes, limits: &Limits) -> Result<Recognised, AnyError> {
+    let plain = Inflation::new(limits).unwrap_layers(bytes)?;
+    let format = sniff(&plain)?;
+    let decoded = decode_as(format, &plain, limits)?;
+    Ok(Recognised { format, plain, decoded })
+}
+
+/// Decodes uncompressed bytes of a known format.
+pub fn decode_as(format: Format, plain: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+    match format {
+        Format::Collapsed => collapsed::decode(plain, limits),
+        Format::Speedscope => speedscope::decode(plain, limits),
+        Format::Otlp | Format::OtlpJson | Format::Pprof => Err(DecodeError::unsupported(
+            format,
+            "no decoder is built in",
+            "send collapsed stacks or speedscope",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::{Compression, compress::compress};
+    use crate::testing;
+
+    #[test]
+    fn own_recordings_are_recognised_through_their_compression() {
+        let files = [
+            ("py-spy-native.speedscope.json", Format::Speedscope),
+            ("py-spy-threads.collapsed", Format::Collapsed),
+        ];
+        for (name, format) in files {
+            let packed = compress(&testing::data(name), Compression::Zstd(1));
+            let read = decode_any(packed.into(), &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(read.format, format, "{name}");
+            assert!(read.decoded.profiles.sample_count() > 0, "{name}");
+            assert!(sniff(&read.plain).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_stage_says_which_answer_its_error_is() {
+        let fault = |bytes: &[u8], limits: Limits| {
+            let read = decode_any(Bytes::copy_from_slice(bytes), &limits);
+            read.map(|read| read.format).map_err(|error| error.fault())
+        };
+        let small = Limits {
+            decompressed_bytes: 10,
+            ..Limits::default()
+        };
+        let packed = compress(b"main;work 1\n", Compression::Gzip(6));
+        assert_eq!(fault(&packed, Limits::default()), Ok(Format::Collapsed));
+        assert_eq!(fault(&packed, small), Err(Fault::TooLarge));
+        assert_eq!(fault(b"FLR\0\0\x02", Limits::default()), Err(Fault::Unsupported));
+        assert_eq!(fault(b"a 1\nb\n", Limits::default()), Err(Fault::Malformed));
+    }
+}
