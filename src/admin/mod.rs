@@ -1,7 +1,5 @@
 //! Health, readiness and metrics over HTTP: small answers about the gate itself, never about a payload.
 
-mod listen;
-
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,8 +10,6 @@ use axum::routing::get;
 
 use crate::pipeline::{Budget, Readiness};
 use crate::telemetry::Metrics;
-
-pub use listen::{Listening, bind};
 
 /// `/metrics` in the text format of Prometheus.
 pub fn metrics(metrics: Arc<Metrics>, budget: Budget) -> Router {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{RunOptions, TABLES, build, checking, dry_run, load, quickstart};
+use super::{Page, Pages, RunOptions, TABLES, build, checking, dry_run, load, pages, quickstart};
 use crate::admin;
 use crate::config::{Config, ConfigErrors, Encoding, Level, Loaded};
+use crate::net::endpoint::BindError;
+use crate::net::server::{Listener, ServerLimits, serve};
 use crate::pipeline::graph::{Graph, Tables};
 use crate::pipeline::lifecycle::Failure;
-use crate::pipeline::{Budget, Report, Running};
+use crate::pipeline::{Budget, Report, Running, Stop};
 use crate::telemetry::{Metrics, logs};
 
 /// Why the daemon did not start, or did not go on.
@@ -20,14 +23,12 @@ pub enum RunError {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     /// An address that cannot be listened on.
-    #[error("{key}: cannot listen on {address}: {why}")]
+    #[error("{key}: {why}")]
     Listen {
         /// Key that names the address.
         key: String,
-        /// The address.
-        address: String,
-        /// The system's word.
-        why: std::io::ErrorKind,
+        /// The address, and what is wrong with it.
+        why: BindError,
     },
     /// A receiver that ended by itself.
     #[error(transparent)]
@@ -63,6 +64,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     }
     let runtime = runtime.enable_all().build()?;
     let daemon = Daemon {
+        pages: pages(&loaded, &config)?,
         config,
         metrics,
         started,
@@ -108,6 +110,7 @@ fn start_logs(config: &Config) {
 
 struct Daemon {
     config: Config,
+    pages: Pages,
     metrics: Arc<Metrics>,
     started: Instant,
     dry_run: bool,
@@ -119,9 +122,9 @@ impl Daemon {
         let mut signals = Signals::new()?;
         let budget = Budget::new(self.config.service.memory_budget.as_usize());
         // bound before anything runs: a busy port is an error and not a surprise
-        let pages = self.bind().await?;
+        let listeners = self.bind().await?;
         let running = graph.start(budget.clone());
-        self.serve(pages, &running, budget);
+        self.serve(listeners, &running, budget);
         let ended = tokio::select! {
             failure = running.failed() => Err(RunError::from(failure)),
             signal = signals.next() => Ok(signal),
@@ -136,26 +139,21 @@ impl Daemon {
         ended.map(drop)
     }
 
-    async fn bind(&self) -> Result<Pages, RunError> {
-        let metrics = match self.config.service.telemetry.metrics.endpoint() {
-            Some((address, key)) => Some(listen(&address, key).await?),
-            None => None,
-        };
-        let health = match &self.config.health_check {
-            Some(health) => Some(listen(&health.endpoint, "extensions.health_check.endpoint").await?),
-            None => None,
-        };
-        Ok(Pages { metrics, health })
+    async fn bind(&self) -> Result<Listeners, RunError> {
+        Ok(Listeners {
+            metrics: listen(&self.pages.metrics).await?,
+            health: listen(&self.pages.health).await?,
+        })
     }
 
-    fn serve(&self, pages: Pages, running: &Running, budget: Budget) {
-        if let Some(listening) = pages.metrics {
-            tracing::info!(address = ?listening.address(), "metrics on /metrics");
-            listening.serve(&admin::metrics(self.metrics.clone(), budget));
+    fn serve(&self, listeners: Listeners, running: &Running, budget: Budget) {
+        if let Some(listener) = listeners.metrics {
+            tracing::info!(addresses = ?listener.addresses(), "metrics on /metrics");
+            serve_page(listener, admin::metrics(self.metrics.clone(), budget));
         }
-        if let (Some(listening), Some(health)) = (pages.health, &self.config.health_check) {
-            tracing::info!(address = ?listening.address(), path = health.path, "health check");
-            listening.serve(&admin::health(&health.path, running.readiness().clone()));
+        if let (Some(listener), Some(health)) = (listeners.health, &self.config.health_check) {
+            tracing::info!(addresses = ?listener.addresses(), path = health.path, "health check");
+            serve_page(listener, admin::health(&health.path, running.readiness().clone()));
         }
     }
 
@@ -206,17 +204,25 @@ impl Daemon {
     }
 }
 
-struct Pages {
-    metrics: Option<admin::Listening>,
-    health: Option<admin::Listening>,
+struct Listeners {
+    metrics: Option<Listener>,
+    health: Option<Listener>,
 }
 
-async fn listen(address: &str, key: &str) -> Result<admin::Listening, RunError> {
-    admin::bind(address).await.map_err(|error| RunError::Listen {
-        key: key.to_owned(),
-        address: address.to_owned(),
-        why: error.kind(),
-    })
+async fn listen(page: &Option<Page>) -> Result<Option<Listener>, RunError> {
+    let Some(page) = page else { return Ok(None) };
+    match Listener::bind(&page.endpoint).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(why) => Err(RunError::Listen {
+            key: page.key.to_owned(),
+            why,
+        }),
+    }
+}
+
+/// Serves until the process ends: health and metrics are asked for also while everything else drains.
+fn serve_page(listener: Listener, page: Router) {
+    tokio::spawn(serve(listener, page, Stop::new(), ServerLimits::default()));
 }
 
 /// SIGINT and SIGTERM.

@@ -8,6 +8,7 @@ mod quickstart;
 use std::sync::Arc;
 
 use crate::config::{Catalog, Config, ConfigError, ConfigErrors, Kind, Loaded, Sources};
+use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::pipeline::graph::{Graph, PipelineSpec, ServiceSpec, Tables};
 use crate::pipeline::spec::BuildContext;
 use crate::telemetry::Metrics;
@@ -48,7 +49,38 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
 pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
     let config = loaded.resolve(&CATALOG, &checking())?;
     build(loaded, &config, TABLES, Arc::default())?;
+    pages(loaded, &config)?;
     Ok(config)
+}
+
+/// Where the gate tells about itself.
+struct Pages {
+    metrics: Option<Page>,
+    health: Option<Page>,
+}
+
+struct Page {
+    /// Key that names the endpoint.
+    key: &'static str,
+    endpoint: Endpoint,
+}
+
+fn pages(loaded: &Loaded, config: &Config) -> Result<Pages, ConfigErrors> {
+    let page = |address: &str, key: &'static str| match address.parse() {
+        Ok(endpoint) => Ok(Page { key, endpoint }),
+        Err(NotAnEndpoint) => {
+            let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+            Err(ConfigError::new(loaded.place_of(&path), key, NotAnEndpoint.to_string()))
+        }
+    };
+    let metrics = config.service.telemetry.metrics.endpoint();
+    let health = config.health_check.as_ref();
+    Ok(Pages {
+        metrics: metrics.map(|(address, key)| page(&address, key)).transpose()?,
+        health: health
+            .map(|health| page(&health.endpoint, "extensions.health_check.endpoint"))
+            .transpose()?,
+    })
 }
 
 /// Builds the graph of a checked configuration.

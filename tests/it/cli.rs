@@ -1,0 +1,153 @@
+//! The command line: answers, exit codes, and no secret anywhere.
+
+use crate::support::{config, data, flamegate, run};
+
+#[test]
+fn version_and_help_are_fine_and_nonsense_is_usage() {
+    let version = run(&["--version"]);
+    assert_eq!(version.code(), 0);
+    assert!(version.out().starts_with("flamegate "));
+    assert_eq!(run(&["--help"]).code(), 0);
+    assert_eq!(run(&["--nonsense"]).code(), 2);
+    assert_eq!(run(&["validate"]).code(), 2);
+}
+
+#[test]
+fn components_lists_every_row_of_the_tables() {
+    let text = run(&["components"]).out();
+    let yaml = run(&["components", "--format", "yaml"]).out();
+    let names = flamegate::receivers::ALL
+        .iter()
+        .map(|row| row.about.name)
+        .chain(flamegate::processors::ALL.iter().map(|row| row.about.name))
+        .chain(flamegate::exporters::ALL.iter().map(|row| row.about.name));
+    for name in names {
+        assert!(text.contains(&format!("\n  {name} ")), "{name}\n{text}");
+        assert!(yaml.contains(&format!("name: {name}\n")), "{name}\n{yaml}");
+    }
+}
+
+#[test]
+fn validate_names_the_place_of_every_error() {
+    let (_folder, path) = config("processors:\n  redacton: {}\nexporters:\n  otlp_http: {endpont: \"http://x\"}\n");
+    let run = run(&["validate", "--config", &path]);
+    assert_eq!(run.code(), 1);
+    let err = run.err();
+    assert!(
+        err.contains(&format!(
+            "{path}:2:3: processors.redacton: unknown processor; did you mean \"redaction\"?"
+        )),
+        "{err}"
+    );
+    assert!(
+        err.contains(&format!(
+            "{path}:4:15: exporters.otlp_http.endpont: unknown key; did you mean \"endpoint\"?"
+        )),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_missing_file_is_trouble_and_not_an_answer() {
+    let run = run(&["validate", "--config", "/no/such/file.yaml"]);
+    assert_eq!(run.code(), 2);
+    assert!(run.err().contains("/no/such/file.yaml"), "{}", run.err());
+}
+
+#[test]
+fn print_config_merges_and_hides_what_is_secret() {
+    let (_one, first) = config(
+        "exporters:\n  otlp_http:\n    endpoint: https://me:plantedEXAMPLE@h:1/\n    headers: {authorization: plantedEXAMPLE}\n",
+    );
+    let (_two, second) = config("exporters:\n  otlp_http: {timeout: 7s}\n  debug: {note: \"${env:PLANTED}\"}\n");
+    let args = [
+        "print-config",
+        "--validate",
+        "false",
+        "--config",
+        &first,
+        "--config",
+        &second,
+        "--set",
+        "service.drain_timeout=3s",
+    ];
+    let shown = |mode: &str| {
+        let output = flamegate()
+            .args(args)
+            .args(["--mode", mode])
+            .env("PLANTED", "plantedEXAMPLE")
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    let redacted = shown("redacted");
+    assert!(!redacted.contains("plantedEXAMPLE"), "{redacted}");
+    assert_eq!(redacted.matches("[REDACTED]").count(), 3, "{redacted}");
+    assert!(
+        redacted.contains("timeout: 7s") && redacted.contains("drain_timeout: 3s"),
+        "{redacted}"
+    );
+    assert_eq!(shown("unredacted").matches("plantedEXAMPLE").count(), 3);
+}
+
+#[test]
+fn print_config_knows_json() {
+    let (_folder, path) = config("service: {drain_timeout: 3s}\n");
+    let run = run(&[
+        "print-config",
+        "--validate",
+        "false",
+        "--format",
+        "json",
+        "--config",
+        &path,
+    ]);
+    let json: serde_json::Value = serde_json::from_str(&run.out()).unwrap();
+    assert_eq!(json["service"]["drain_timeout"], "3s");
+}
+
+#[test]
+fn the_schema_is_json_and_knows_every_section() {
+    let schema: serde_json::Value = serde_json::from_str(&run(&["schema"]).out()).unwrap();
+    for section in ["receivers", "processors", "exporters", "extensions", "service"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}
+
+#[test]
+fn inspect_reads_by_content_and_knows_json() {
+    let file = data("py-spy-threads.collapsed");
+    let file = file.to_str().unwrap();
+    let text = run(&["inspect", file]);
+    assert_eq!(text.code(), 0);
+    assert!(text.out().contains("total samples        2 076"), "{}", text.out());
+    let json: serde_json::Value = serde_json::from_str(&run(&["inspect", file, "--format", "json"]).out()).unwrap();
+    assert_eq!(json["profiles"][0]["types"][0]["total"], 2076);
+    assert_eq!(json["profiles"][0]["top_flat"][0]["function"], "locked");
+    assert_eq!(run(&["inspect", file, "--type", "heap"]).code(), 1);
+    assert_eq!(run(&["inspect", "/no/such/file"]).code(), 2);
+}
+
+#[test]
+fn convert_follows_the_name_and_keeps_the_totals() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = data("py-spy-threads.collapsed");
+    let output = folder.path().join("out.speedscope.json");
+    let (input, output) = (input.to_str().unwrap(), output.to_str().unwrap());
+    let converted = run(&["convert", input, output]);
+    assert_eq!(converted.code(), 0, "{}", converted.err());
+    let json: serde_json::Value = serde_json::from_str(&run(&["inspect", output, "--format", "json"]).out()).unwrap();
+    assert_eq!(json["format"], "speedscope");
+    assert_eq!(json["profiles"][0]["types"][0]["total"], 2076);
+}
+
+#[test]
+fn convert_says_which_names_it_knows() {
+    let input = data("py-spy-threads.collapsed");
+    for name in ["out", "out.svg"] {
+        let run = run(&["convert", input.to_str().unwrap(), name]);
+        assert_eq!(run.code(), 2);
+        assert!(run.err().contains(".speedscope.json"), "{}", run.err());
+    }
+}
