@@ -4,7 +4,7 @@ use std::net::{TcpListener, ToSocketAddrs};
 
 use super::daemon::RunError;
 use super::load;
-use crate::config::{Loaded, Sources};
+use crate::config::Sources;
 
 /// The built-in configuration.
 pub const CONFIG: &str = include_str!("../../configs/quickstart.yaml");
@@ -39,7 +39,7 @@ pub fn sources(sets: &[String]) -> Result<Sources, RunError> {
     let mut busy = Vec::new();
     for (path, without) in PORTS {
         let Some(address) = loaded.text_at(path) else { continue };
-        if is_busy(&address) {
+        if is_busy(address) {
             eprintln!("warning: {}: {address} is busy, so it is left out", path.join("."));
             busy.push(path);
             sources.sets.push(without.to_owned());
@@ -75,18 +75,4 @@ fn is_busy(address: &str) -> bool {
         address.port() != 0
             && TcpListener::bind(address).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
     })
-}
-
-impl Loaded {
-    /// The text at a path.
-    fn text_at(&self, path: &[&str]) -> Option<String> {
-        let mut node = &self.tree;
-        for key in path {
-            node = node.get(key)?;
-        }
-        match &node.tree {
-            crate::config::Tree::Text(text) => Some(text.clone()),
-            _ => None,
-        }
-    }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 
 use super::Failure;
+use crate::formats::any::decode_as;
 use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::{Decoded, EncodeError, Format, Limits, collapsed, sniff, speedscope};
 use crate::profile::{Dictionary, Profile, Profiles};
@@ -87,11 +88,7 @@ pub fn read(path: &Path, from: Option<FormatName>) -> Result<Input, Failure> {
         Some(name) => name.format(),
         None => sniff(&plain).map_err(|error| fail(error.to_string()))?,
     };
-    let decoded = match format {
-        Format::Collapsed => collapsed::decode(&plain, &limits),
-        Format::Speedscope => speedscope::decode(&plain, &limits),
-        other => return Err(fail(format!("reading {other} is not built in"))),
-    };
+    let decoded = decode_as(format, &plain, &limits);
     Ok(Input {
         format,
         bytes: plain.len(),

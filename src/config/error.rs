@@ -111,10 +111,29 @@ pub fn plain_message(message: &str) -> String {
             // the value may hold the same words: what is expected stands last
             let (value, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, "something else"));
             let kind = value.split(['`', '"']).next().unwrap_or_default().trim();
-            return format!("expected {expected}, found {kind}");
+            return format!("expected {}, found {}", in_words(expected), in_words(kind));
         }
     }
     message.to_owned()
+}
+
+/// What serde calls by the names of Rust, as whoever writes YAML calls it.
+fn in_words(serde: &str) -> &str {
+    match serde {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" | "integer" | "floating point" => "a number",
+        "a string" | "string" | "character" => "text",
+        "a sequence" | "sequence" => "a list",
+        "map" => "a map",
+        "boolean" => "a boolean",
+        "null" | "unit value" => "nothing",
+        other if other.starts_with("struct ") || other.starts_with("internally tagged") => "a map",
+        other if other.starts_with("a sequence") => "a list",
+        other => other,
+    }
 }
 
 /// The key that serde calls unknown.
@@ -154,13 +173,13 @@ mod tests {
             ),
             (
                 "invalid type: string \"hunter2, expected `x`\", expected u16",
-                "expected u16, found string",
+                "expected a whole number from 0 to 65535, found text",
             ),
             (
                 "invalid type: integer `5`, expected a string",
-                "expected a string, found integer",
+                "expected text, found a number",
             ),
-            ("invalid type: null, expected a string", "expected a string, found null"),
+            ("invalid type: null, expected a string", "expected text, found nothing"),
         ];
         for (message, plain) in cases {
             assert_eq!(plain_message(message), plain);

@@ -114,6 +114,18 @@ impl Loaded {
         resolve::place_of(&self.tree, path)
     }
 
+    /// The text at a path; none if something else is there.
+    pub fn text_at(&self, path: &[&str]) -> Option<&str> {
+        let mut node = &self.tree;
+        for key in path {
+            node = node.get(key)?;
+        }
+        match &node.tree {
+            Tree::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The tree as it may be shown.
     pub fn redacted(&self, catalog: &Catalog) -> Node {
         secret::redact(&self.tree, &schema(catalog))

@@ -152,23 +152,23 @@ fn errors_name_file_line_column_path_and_what_is_allowed() {
         ),
         (
             "receivers:\n  otlp: {list: [a, {}]}\n",
-            "f.yaml:2:20: receivers.otlp.list[1]: expected a string, found map",
+            "f.yaml:2:20: receivers.otlp.list[1]: expected text, found a map",
         ),
         (
             "receivers: {otlp: {timeout: soon}}",
-            "f.yaml:1:29: receivers.otlp.timeout: expected a duration such as 1m30s or 200ms, found string",
+            "f.yaml:1:29: receivers.otlp.timeout: expected a duration such as 1m30s or 200ms, found text",
         ),
         (
             "receivers: {otlp: {headers: {a.b: [1]}}}",
-            "f.yaml:1:35: receivers.otlp.headers.a.b: expected a string, found sequence",
+            "f.yaml:1:35: receivers.otlp.headers.a.b: expected text, found a list",
         ),
         (
             "receivers: {otlp: {port: 99999}}",
-            "f.yaml:1:26: receivers.otlp.port: expected u16, found integer",
+            "f.yaml:1:26: receivers.otlp.port: expected a whole number from 0 to 65535, found a number",
         ),
         (
             "receivers: {otlp: 7}",
-            "f.yaml:1:19: receivers.otlp: expected struct Fake, found integer",
+            "f.yaml:1:19: receivers.otlp: expected a map, found a number",
         ),
         (
             "recievers: {otlp: }",
@@ -196,7 +196,7 @@ fn errors_name_file_line_column_path_and_what_is_allowed() {
         ),
         (
             "receivers: {otlp: {port: \"${env:NOT_SET}\"}}",
-            "f.yaml:1:26: receivers.otlp.port: expected u16, found string; the environment variable NOT_SET is not set",
+            "f.yaml:1:26: receivers.otlp.port: expected a whole number from 0 to 65535, found text; the environment variable NOT_SET is not set",
         ),
     ];
     for (text, expected) in cases {
