@@ -65,4 +65,12 @@ impl Inflation {
         }
         Ok(bytes)
     }
+
+    /// The same for one of several payloads side by side: their bytes add up, their layers do not.
+    pub fn unwrap_sibling(&mut self, bytes: Bytes) -> Result<Bytes, CompressError> {
+        let layers = self.layers_left;
+        let plain = self.unwrap_layers(bytes);
+        self.layers_left = layers;
+        plain
+    }
 }
