@@ -1,6 +1,16 @@
 //! The receivers: components that bring profiles in. [`ALL`] is the table that everything else loops over.
 
+mod door;
+mod listen;
+mod otlp;
+mod otlp_routes;
+mod pyroscope;
+mod series;
+#[cfg(test)]
+mod testing;
+mod window;
+
 use crate::pipeline::spec::ReceiverSpec;
 
 /// Every receiver, sorted by name.
-pub static ALL: &[ReceiverSpec] = &[];
+pub static ALL: &[ReceiverSpec] = &[otlp::SPEC, pyroscope::SPEC];

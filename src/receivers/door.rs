@@ -1,0 +1,175 @@
+//! What every receiver does with a request before anything is decoded: read its body, take down where it came from.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+
+use crate::formats::Limits;
+use crate::formats::compress::ContentEncoding;
+use crate::net::body::{self, BodyLimits, Whole};
+use crate::net::server::Peer;
+use crate::pipeline::{Origin, Outlet, Refusal};
+
+/// Time that a body may take; the head has its own.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The tenant of whoever does not say.
+const TENANT: &str = "default";
+/// The header that names a tenant, in Pyroscope, Mimir, Loki and Tempo alike.
+const TENANT_HEADER: &str = "x-scope-orgid";
+/// What Pyroscope allows a tenant to be called.
+const TENANT_BYTES: usize = 150;
+
+/// The way from a socket to the outlet.
+#[derive(Clone)]
+pub(super) struct Door {
+    outlet: Outlet,
+    body: BodyLimits,
+    limits: Limits,
+}
+
+impl Door {
+    /// A door for requests of `max_bytes`, as sent and as decompressed.
+    pub(super) fn new(outlet: Outlet, max_bytes: usize, read_timeout: Duration) -> Self {
+        Self {
+            outlet,
+            body: BodyLimits {
+                max_bytes,
+                read_timeout,
+            },
+            limits: Limits {
+                decompressed_bytes: max_bytes,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// Where decoded requests go.
+    pub(super) fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// What decoders may take.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Counts a refusal made before there is anything to decode.
+    pub(super) fn refused(&self, refusal: Refusal) -> Refusal {
+        self.outlet.refused(&refusal);
+        refusal
+    }
+
+    /// The same for what may be one.
+    pub(super) fn checked<T>(&self, result: Result<T, Refusal>) -> Result<T, Refusal> {
+        result.map_err(|refusal| self.refused(refusal))
+    }
+
+    /// Reads the body. `around` are bytes of it that hold no payload.
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body, around: usize) -> Result<Whole, Refusal> {
+        let limits = BodyLimits {
+            max_bytes: self.body.max_bytes.saturating_add(around),
+            ..self.body
+        };
+        self.checked(body::read(headers, body, self.outlet.budget(), &limits).await)
+    }
+
+    /// Where a request came from.
+    pub(super) fn origin(&self, parts: &Parts) -> Result<Arc<Origin>, Refusal> {
+        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let tenant = match peer {
+            Some(peer) if is_trusted(peer.ip()) => self.checked(tenant(&parts.headers))?,
+            _ => TENANT,
+        };
+        Ok(Arc::new(Origin {
+            receiver: self.outlet.receiver().clone(),
+            peer,
+            tenant: tenant.into(),
+            arrived: SystemTime::now(),
+            headers: Vec::new(),
+        }))
+    }
+}
+
+/// Whether a peer may say whose data it brings.
+fn is_trusted(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+fn tenant(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let Some(value) = headers.get(TENANT_HEADER) else {
+        return Ok(TENANT);
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'()".contains(&byte);
+    match value.to_str() {
+        Ok("") => Ok(TENANT),
+        Ok(name) if name.len() <= TENANT_BYTES && name.bytes().all(allowed) && name != "." && name != ".." => Ok(name),
+        _ => Err(Refusal::Invalid(format!(
+            "x-scope-orgid: not a tenant; use at most {TENANT_BYTES} of 0-9 a-z A-Z ! - _ . * ' ( )"
+        ))),
+    }
+}
+
+/// The media type of a request without its parameters, lower case; empty if it has none.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let before = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+    before.trim().to_ascii_lowercase()
+}
+
+/// The compressions around the body of a request, in the order in which they were applied.
+pub(super) fn encodings(headers: &HeaderMap) -> Result<Vec<ContentEncoding>, Refusal> {
+    let mut all = Vec::new();
+    for value in headers.get_all(CONTENT_ENCODING) {
+        // what is no text is no encoding either, and gets the same answer
+        let text = value.to_str().unwrap_or("?");
+        all.extend(ContentEncoding::parse_list(text)?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn tenants_are_names_that_backends_take() {
+        assert_eq!(tenant(&HeaderMap::new()), Ok("default"));
+        assert_eq!(tenant(&headers(TENANT_HEADER, "team-a.(1)")), Ok("team-a.(1)"));
+        for wrong in ["a/b", "..", "a b", &"a".repeat(151)] {
+            assert!(tenant(&headers(TENANT_HEADER, wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_trusted() {
+        for (peer, trusted) in [
+            ("127.0.0.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(is_trusted(peer.parse().unwrap()), trusted, "{peer}");
+        }
+    }
+
+    #[test]
+    fn media_types_have_parameters_and_encodings_come_in_lists() {
+        let json = headers("content-type", "Application/JSON; charset=utf-8");
+        assert_eq!(media_type(&json), "application/json");
+        let two = headers("content-encoding", "gzip, zstd");
+        assert_eq!(encodings(&two), Ok(vec![ContentEncoding::Gzip, ContentEncoding::Zstd]));
+        let unknown = encodings(&headers("content-encoding", "br"));
+        assert!(matches!(unknown, Err(Refusal::Unsupported(_))), "{unknown:?}");
+    }
+}

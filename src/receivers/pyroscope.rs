@@ -1,0 +1,127 @@
+//! `pyroscope`: what Pyroscope's SDKs, its agents and `curl` send to a Pyroscope server.
+
+mod ingest;
+mod parts;
+mod push;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::door::{Door, READ_TIMEOUT};
+use super::listen::{self, Service};
+use crate::net::endpoint::Endpoint;
+use crate::net::server::ServerLimits;
+use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
+use crate::pipeline::units::{ByteSize, Span};
+use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
+
+const DOCS: &str = "\
+Stands where a Pyroscope server stood: point an SDK's server address at it.
+
+| route | takes |
+|---|---|
+| `/ingest`, `/pyroscope/ingest` | one profile: pprof, multipart pprof, text (`groups`, `folded`, `collapsed`, `lines`), speedscope |
+| `/push.v1.PusherService/Push` | series of pprof: Connect (protobuf, JSON) and gRPC |
+| `/v1development/profiles`, OTLP's gRPC method | OTLP, as the receiver `otlp` takes it |
+
+`content-encoding` gzip, zstd, deflate, snappy and lz4 are understood, and so is gzip around the profile inside.
+
+The application's name, or the label `service_name`, becomes the resource attribute `service.name`; other labels become
+resource attributes under their own keys. `spyName`, `__name__` and `__session_id__` become the profile attributes
+`pyroscope.spy`, `pyroscope.name` and `pyroscope.session_id`; every other label that begins with `__` is dropped. The last part of
+an application's name says what text counts (`my.app.cpu`), and lines of `cpu` and `wall` become nanoseconds by `sampleRate`.
+`from` and `until` date profiles that say no time themselves.
+
+Errors are `{\"code\":...,\"message\":...}`: 400 for what cannot be decoded, 413 for what is too large, 415 for `jfr`, `trie` and
+`tree`, which are not read yet, 503 with `Retry-After` when there is no room. A defective profile among good ones in a push
+costs itself alone and is counted; the answer is 200, because a client that resends would double the rest.
+
+`X-Scope-OrgID` names the tenant if the sender is on the same machine; other senders belong to `default`.
+";
+
+pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
+    about: About {
+        name: "pyroscope",
+        aliases: &[],
+        summary: "takes what Pyroscope SDKs send: /ingest, Push, OTLP",
+        docs: DOCS,
+        stability: Stability::Beta,
+        signals: &["profiles"],
+        example: "pyroscope:\n  endpoint: localhost:4040\n",
+        schema: || schemars::schema_for!(Config),
+    },
+    build,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// `host:port` to listen on; `localhost` means 127.0.0.1 and ::1.
+    endpoint: String,
+    /// Largest body, as sent and as decompressed.
+    max_request_body_size: ByteSize,
+    /// Requests at once on one HTTP/2 connection.
+    max_concurrent_streams: u32,
+    /// Connections at once; further ones wait.
+    max_connections: usize,
+    /// Longest time for one body to arrive.
+    read_timeout: Span,
+    /// How long a connection may go without a request, and the head of one may take.
+    idle_timeout: Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let limits = ServerLimits::default();
+        Self {
+            endpoint: "localhost:4040".to_owned(),
+            max_request_body_size: ByteSize::mib(64),
+            max_concurrent_streams: limits.max_concurrent_streams,
+            max_connections: limits.max_connections,
+            read_timeout: Span(READ_TIMEOUT),
+            idle_timeout: Span(limits.idle_timeout),
+        }
+    }
+}
+
+struct Pyroscope {
+    config: Config,
+    endpoint: Endpoint,
+}
+
+fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+    let config: Config = parse(raw)?;
+    Ok(Box::new(Pyroscope {
+        endpoint: listen::endpoint("endpoint", &config.endpoint)?,
+        config,
+    }))
+}
+
+#[async_trait]
+impl Receiver for Pyroscope {
+    async fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), ReceiverError> {
+        listen::run(vec![self.service(&out)], &out, stop).await
+    }
+}
+
+impl Pyroscope {
+    fn service(self, out: &Outlet) -> Service {
+        let config = self.config;
+        let max_bytes = config.max_request_body_size.as_usize();
+        Service {
+            key: "endpoint",
+            endpoint: self.endpoint,
+            router: routes::router(Door::new(out.clone(), max_bytes, config.read_timeout.0)),
+            limits: ServerLimits {
+                max_connections: config.max_connections,
+                max_concurrent_streams: config.max_concurrent_streams,
+                idle_timeout: config.idle_timeout.0,
+            },
+        }
+    }
+}

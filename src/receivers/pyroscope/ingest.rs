@@ -1,0 +1,236 @@
+//! `/ingest`: one profile in one request, with everything about it in the query.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::parts::{self, Parts};
+use super::text::{self, Counted, SAMPLE_RATE};
+use crate::formats::any::decode_as;
+use crate::formats::compress::Inflation;
+use crate::formats::{Decoded, Format, Limits, collapsed, sniff};
+use crate::pipeline::Refusal;
+use crate::receivers::series::Series;
+use crate::receivers::window::Window;
+
+/// What the query of a request says.
+#[derive(Debug)]
+pub(super) struct Ingest {
+    series: Series,
+    window: Window,
+    shape: Shape,
+    sample_rate: u64,
+}
+
+/// What the body is said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Nothing is said: text, or parts, or what it looks like.
+    Unsaid,
+    Pprof,
+    /// `frame;frame count` lines.
+    Groups,
+    /// One stack a line.
+    Lines,
+    Speedscope,
+}
+
+impl Ingest {
+    /// Reads the query. Parameters that mean nothing to a profile are left alone.
+    pub(super) fn parse(query: &str, media_type: &str, now: SystemTime) -> Result<Self, Refusal> {
+        let find = |wanted: &str| {
+            let mut pairs = form_urlencoded::parse(query.as_bytes());
+            pairs.find(|(name, _)| name == wanted).map(|(_, value)| value)
+        };
+        let named = Series::parse(find("name").as_deref().unwrap_or_default());
+        let mut series = named.map_err(|error| Refusal::Invalid(format!("name: {error}")))?;
+        series.say("pyroscope.spy", find("spyName").as_deref().unwrap_or_default());
+        let rate = find("sampleRate").and_then(|rate| rate.parse().ok());
+        Ok(Self {
+            series,
+            window: Window::parse(find("from").as_deref(), find("until").as_deref(), now),
+            shape: Shape::parse(find("format").as_deref().unwrap_or_default(), media_type)?,
+            sample_rate: rate
+                .filter(|rate| (1..=1_000_000_000).contains(rate))
+                .unwrap_or(SAMPLE_RATE),
+        })
+    }
+
+    /// Decodes a body without its `content-encoding`, and gives the bytes that were decoded with it.
+    pub(super) fn decode(
+        mut self,
+        body: Bytes,
+        boundary: Option<&str>,
+        inflation: &mut Inflation,
+        limits: &Limits,
+    ) -> Result<(Decoded, Format, Bytes), Refusal> {
+        // some clients say `format=pprof` and send parts all the same; pprof cannot begin like a boundary
+        let parts = match boundary {
+            Some(boundary) if body.starts_with(b"--") => Some(parts::split(body.clone(), boundary)?),
+            _ => None,
+        };
+        let is_bare = parts.is_none();
+        let Parts { profile, name } = parts.unwrap_or_else(|| Parts::bare(body));
+        if let Some(name) = name
+            && !self.series.says("pyroscope.name")
+        {
+            self.series.say("pyroscope.name", name);
+        }
+        let plain = inflation.unwrap_layers(profile)?;
+        let format = match self.shape {
+            Shape::Pprof => Format::Pprof,
+            Shape::Groups | Shape::Lines => Format::Collapsed,
+            Shape::Speedscope => Format::Speedscope,
+            Shape::Unsaid if !is_bare => Format::Pprof,
+            Shape::Unsaid => looks_like(&plain)?,
+        };
+        let counted = self.counted(format)?;
+        let mut decoded = match self.shape {
+            Shape::Lines => collapsed::decode_lines(&plain, limits)?,
+            _ => decode_as(format, &plain, limits)?,
+        };
+        if let Some(counted) = counted {
+            counted.write_to(&mut decoded.profiles, self.sample_rate);
+        }
+        self.series.write_to(&mut decoded.profiles);
+        self.window.fill(&mut decoded.profiles);
+        decoded.exact = false; // the bytes do not hold what the query says
+        Ok((decoded, format, plain))
+    }
+
+    /// What the lines of a text count; the name loses what says so.
+    fn counted(&mut self, format: Format) -> Result<Option<Counted>, Refusal> {
+        if !matches!(format, Format::Collapsed | Format::Speedscope) {
+            return Ok(None);
+        }
+        let app = self.series.app().to_owned();
+        let Some((service, counted)) = text::split_name(&app) else {
+            if format == Format::Speedscope {
+                return Ok(None);
+            }
+            let why = "name: its last part says what the lines count, and this one does not; \
+                       append .cpu, .wall, .alloc_space, .inuse_space or the like";
+            return Err(Refusal::Invalid(why.to_owned()));
+        };
+        self.series.rename(service);
+        // speedscope files say themselves what they count
+        if format == Format::Speedscope {
+            return Ok(None);
+        }
+        if !self.series.says("pyroscope.name") {
+            self.series.say("pyroscope.name", counted.name);
+        }
+        Ok(Some(counted))
+    }
+}
+
+impl Shape {
+    fn parse(format: &str, media_type: &str) -> Result<Self, Refusal> {
+        let not_read = |what, instead| {
+            let why = format!("format: {what} is not read yet; {instead}");
+            Err(Refusal::Unsupported(why))
+        };
+        match format {
+            "pprof" => Ok(Self::Pprof),
+            "lines" => Ok(Self::Lines),
+            "speedscope" => Ok(Self::Speedscope),
+            "jfr" => not_read(
+                "jfr",
+                "a later version will; set PYROSCOPE_FORMAT=otlp where the agent knows it",
+            ),
+            "trie" | "tree" => not_read(format_name(format), "send pprof, or text with format=folded"),
+            "" if media_type.ends_with("+trie") => not_read("trie", "send pprof, or text with format=folded"),
+            "" if media_type.ends_with("+tree") => not_read("tree", "send pprof, or text with format=folded"),
+            "" => Ok(Self::Unsaid),
+            // `groups`, `folded`, `collapsed`, and to Pyroscope any other word too
+            _ => Ok(Self::Groups),
+        }
+    }
+}
+
+fn format_name(format: &str) -> &'static str {
+    if format == "trie" { "trie" } else { "tree" }
+}
+
+/// Text, unless it is plainly something else that fits here.
+fn looks_like(plain: &[u8]) -> Result<Format, Refusal> {
+    match sniff(plain) {
+        Ok(format @ (Format::Pprof | Format::Speedscope)) => Ok(format),
+        Ok(Format::Otlp | Format::OtlpJson) => Err(Refusal::Invalid(
+            "this is OTLP; POST it to /v1development/profiles".to_owned(),
+        )),
+        _ => Ok(Format::Collapsed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receivers::testing::{profile_attributes, resource};
+
+    fn ingest(query: &str, body: &'static [u8]) -> Result<Decoded, Refusal> {
+        let limits = Limits::default();
+        let ingest = Ingest::parse(query, "", SystemTime::now())?;
+        let (decoded, ..) = ingest.decode(Bytes::from_static(body), None, &mut Inflation::new(&limits), &limits)?;
+        Ok(decoded)
+    }
+
+    #[test]
+    fn every_text_format_counts() {
+        let text = b"main;work 2\nmain 1\n";
+        for (query, sum) in [
+            ("name=my.app.cpu", 30_000_000),
+            ("name=my.app.cpu&format=folded&sampleRate=1000", 3_000_000),
+            ("name=my.app.cpu&format=groups&sampleRate=-3", 30_000_000),
+            ("name=my.app.cpu&format=collapsed&sampleRate=nonsense", 30_000_000),
+            ("name=my.app.inuse_objects&format=anything", 3),
+            ("name=my.app.samples&format=lines", 2),
+        ] {
+            let decoded = ingest(query, text).unwrap();
+            let profile = decoded.profiles.iter().next().unwrap().profile;
+            assert_eq!(profile.samples.sum(0, 1), sum, "{query}");
+            assert_eq!(resource(&decoded.profiles)["service.name"], "my.app", "{query}");
+            assert!(profile.time_unix_nano > 1_700_000_000_000_000_000, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_query_becomes_labels_and_time() {
+        let query =
+            "name=a.b.cpu%7Bk8s.pod.name%3Dp-1%2C__session_id__%3D7%7D&spyName=rbspy&from=1700000000&until=1700000010";
+        let decoded = ingest(query, b"main 1\n").unwrap();
+        let labels = resource(&decoded.profiles);
+        assert_eq!(
+            (labels["service.name"].as_str(), labels["k8s.pod.name"].as_str()),
+            ("a.b", "p-1")
+        );
+        let own = profile_attributes(&decoded.profiles);
+        assert_eq!(own["pyroscope.spy"], "rbspy");
+        assert_eq!(own["pyroscope.session_id"], "7");
+        assert_eq!(own["pyroscope.name"], "process_cpu");
+        let profile = decoded.profiles.iter().next().unwrap().profile;
+        assert_eq!(profile.time_unix_nano, 1_700_000_000_000_000_000);
+        assert_eq!(profile.duration_nano, 10_000_000_000);
+    }
+
+    #[test]
+    fn what_is_not_read_is_said() {
+        for format in ["jfr", "trie", "tree"] {
+            let error = ingest(&format!("name=a&format={format}"), b"x").unwrap_err();
+            assert!(
+                matches!(&error, Refusal::Unsupported(why) if why.contains(format)),
+                "{error}"
+            );
+        }
+        let trie = Ingest::parse("name=a", "binary/octet-stream+trie", SystemTime::now());
+        assert!(matches!(trie, Err(Refusal::Unsupported(_))));
+        for (query, body) in [
+            ("format=folded", &b"a 1\n"[..]),
+            ("name=my.awesome.app", b"a 1\n"),
+            ("name=a.cpu", b"no count here\n"),
+            ("name=a.cpu", b""),
+        ] {
+            assert!(matches!(ingest(query, body), Err(Refusal::Invalid(_))), "{query}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Multipart bodies of `/ingest`: the profile in one part, in another one what its types are called.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, stream};
+use multer::Multipart;
+use serde::Deserialize;
+
+use crate::pipeline::Refusal;
+
+/// Parts of one body; clients send two.
+const MAX_PARTS: usize = 16;
+/// Bytes of the part that names types.
+const MAX_CONFIG_BYTES: usize = 64 << 10;
+
+/// What a body holds.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The profile.
+    pub profile: Bytes,
+    /// Pyroscope's name for it, where the types alone do not tell: mutex and block profiles look the same.
+    pub name: Option<&'static str>,
+}
+
+impl Parts {
+    /// A body that is the profile.
+    pub(super) fn bare(profile: Bytes) -> Self {
+        Self { profile, name: None }
+    }
+}
+
+/// The boundary that a media type announces.
+pub(super) fn boundary(content_type: &str) -> Option<String> {
+    multer::parse_boundary(content_type).ok()
+}
+
+/// Takes the parts out of a whole body.
+pub(super) fn split(body: Bytes, boundary: &str) -> Result<Parts, Refusal> {
+    // everything is in memory, so nothing in there ever waits
+    let parts = collect(body, boundary).now_or_never();
+    parts.unwrap_or_else(|| Err(invalid("the last part has no end")))
+}
+
+async fn collect(body: Bytes, boundary: &str) -> Result<Parts, Refusal> {
+    let chunks = stream::iter([Ok::<_, Infallible>(body)]);
+    let mut multipart = Multipart::new(chunks, boundary);
+    let (mut profile, mut name) = (None, None);
+    for _ in 0..MAX_PARTS {
+        // its errors may quote what was sent
+        let Ok(field) = multipart.next_field().await else {
+            return Err(invalid("it does not follow its boundary"));
+        };
+        let Some(field) = field else { break };
+        let part = field.name().unwrap_or_default().to_owned();
+        let Ok(bytes) = field.bytes().await else {
+            return Err(invalid("a part has no end"));
+        };
+        match part.as_str() {
+            "profile" => profile = Some(bytes),
+            "sample_type_config" => name = type_name(&bytes),
+            "prev_profile" => {
+                return Err(invalid(
+                    "prev_profile comes from clients that are no longer supported; update the client",
+                ));
+            }
+            "jfr" => return Err(invalid("jfr is not read yet; send pprof")),
+            _ => {}
+        }
+    }
+    match profile {
+        Some(profile) => Ok(Parts { profile, name }),
+        None => Err(invalid("there is no part named profile")),
+    }
+}
+
+fn invalid(why: &str) -> Refusal {
+    Refusal::Invalid(format!("multipart: {why}"))
+}
+
+#[derive(Deserialize)]
+struct TypeConfig {
+    #[serde(default, rename = "display-name")]
+    display_name: String,
+}
+
+fn type_name(config: &[u8]) -> Option<&'static str> {
+    if config.len() > MAX_CONFIG_BYTES {
+        return None;
+    }
+    let types: BTreeMap<String, TypeConfig> = serde_json::from_slice(config).ok()?;
+    types.values().find_map(|config| match config.display_name.as_str() {
+        name if name.starts_with("mutex_") => Some("mutex"),
+        name if name.starts_with("block_") => Some("block"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A body as SDKs write it: (name of the part, bytes).
+    pub(in crate::receivers::pyroscope) fn body(parts: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (name, bytes) in parts {
+            let head = format!(
+                "--BOUND\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\
+                 Content-Type: application/octet-stream\r\n\r\n"
+            );
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(bytes);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"--BOUND--\r\n");
+        out
+    }
+
+    fn refused(parts: &[(&str, &[u8])]) -> String {
+        split(body(parts).into(), "BOUND").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn parts_are_found_by_name() {
+        let config = br#"{"contentions":{"units":"lock_samples","display-name":"mutex_count"},"delay":{}}"#;
+        let all: [(&str, &[u8]); 3] = [
+            ("other", b"x"),
+            ("profile", b"\r\n--BOUN\0"),
+            ("sample_type_config", config),
+        ];
+        let parts = split(body(&all).into(), "BOUND").unwrap();
+        assert_eq!((&parts.profile[..], parts.name), (&b"\r\n--BOUN\0"[..], Some("mutex")));
+        assert_eq!(type_name(br#"{"samples":{"display-name":"cpu"}}"#), None);
+        assert_eq!(type_name(b"nonsense"), None);
+    }
+
+    #[test]
+    fn bodies_that_do_not_hold_are_refused() {
+        assert!(refused(&[("labels", b"x")]).contains("no part named profile"));
+        assert!(refused(&[("prev_profile", b"x"), ("profile", b"x")]).contains("update the client"));
+        let whole = body(&[("profile", b"abc")]);
+        for cut in [0, 5, 60, whole.len() - 20] {
+            let why = split(Bytes::copy_from_slice(&whole[..cut]), "BOUND")
+                .unwrap_err()
+                .to_string();
+            assert!(why.starts_with("multipart: "), "{why}");
+        }
+        let many = vec![("x", &b"y"[..]); 10_000];
+        assert!(refused(&many).contains("no part named profile"));
+    }
+}

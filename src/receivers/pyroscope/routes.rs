@@ -1,0 +1,176 @@
+//! The routes of a Pyroscope server that take profiles, and the answers that its clients know.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+
+use super::ingest::Ingest;
+use super::{parts, push};
+use crate::formats::compress::Inflation;
+use crate::formats::{Decoded, Format, Limits};
+use crate::net::body::no_memory;
+use crate::net::{grpc, reply};
+use crate::pipeline::outlet::Arrival;
+use crate::pipeline::{Origin, Permit, Receipt, Received, Refusal};
+use crate::receivers::door::{Door, encodings, media_type};
+use crate::receivers::otlp_routes;
+
+/// Path of the push API, for Connect and gRPC alike.
+pub(super) const PUSH_PATH: &str = "/push.v1.PusherService/Push";
+
+const JSON: &str = "application/json";
+
+/// Every route.
+pub(super) fn router(door: Door) -> Router {
+    Router::new()
+        .route("/ingest", post(ingest))
+        .route("/pyroscope/ingest", post(ingest))
+        .route(PUSH_PATH, post(push))
+        .with_state(door.clone())
+        .merge(otlp_routes::http(door.clone()))
+        .merge(otlp_routes::grpc(door))
+        .fallback(otlp_routes::elsewhere)
+}
+
+/// Connect's shape of an error, which `/ingest` has too.
+fn refuse(refusal: &Refusal) -> Response {
+    let code = reply::GrpcCode::of(refusal).connect_name();
+    let error = serde_json::json!({ "code": code, "message": refusal.to_string() });
+    reply::http(refusal, JSON, error.to_string())
+}
+
+async fn ingest(State(door): State<Door>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match take_ingest(&door, &parts, body).await {
+        Ok(_) => Response::default(),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn take_ingest(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refusal> {
+    let origin = door.origin(parts)?;
+    let encodings = door.checked(encodings(&parts.headers))?;
+    let query = parts.uri.query().unwrap_or_default();
+    let media_type = media_type(&parts.headers);
+    let ingest = door.checked(Ingest::parse(query, &media_type, origin.arrived))?;
+    let boundary = content_type(parts).and_then(parts::boundary);
+    let whole = door.read(&parts.headers, body, 0).await?;
+    let limits = door.limits();
+    let decode = move || {
+        let mut inflation = Inflation::new(&limits);
+        let body = inflation.inflate_all(&encodings, whole.bytes)?;
+        hold(&whole.permit, body.len())?;
+        let (decoded, format, bytes) = ingest.decode(body, boundary.as_deref(), &mut inflation, &limits)?;
+        let received = Received { format, bytes };
+        Ok(vec![Arrival {
+            decoded,
+            received,
+            origin,
+            permit: whole.permit,
+        }])
+    };
+    door.outlet().receive(decode).await
+}
+
+fn content_type(parts: &Parts) -> Option<&str> {
+    parts.headers.get(CONTENT_TYPE)?.to_str().ok()
+}
+
+fn hold(permit: &Permit, bytes: usize) -> Result<(), Refusal> {
+    permit.set(bytes).map_err(|_| no_memory())
+}
+
+/// How a push is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    Protobuf,
+    Json,
+    Grpc,
+}
+
+async fn push(State(door): State<Door>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let codec = match media_type(&parts.headers).as_str() {
+        _ if grpc::is_grpc(&parts.headers) => Codec::Grpc,
+        "application/proto" | "application/protobuf" | "application/x-protobuf" => Codec::Protobuf,
+        JSON => Codec::Json,
+        _ => {
+            let why = "content-type: send application/proto, application/json or application/grpc";
+            return refuse(&door.refused(Refusal::Unsupported(why.to_owned())));
+        }
+    };
+    match (take_push(&door, &parts, body, codec).await, codec) {
+        (Ok(_), Codec::Protobuf) => reply::answer(StatusCode::OK, "application/proto", Bytes::new()),
+        (Ok(_), Codec::Json) => reply::answer(StatusCode::OK, JSON, "{}"),
+        (Ok(_), Codec::Grpc) => grpc::ok(&[]),
+        (Err(refusal), Codec::Grpc) => reply::grpc(&refusal),
+        (Err(refusal), _) => refuse(&refusal),
+    }
+}
+
+async fn take_push(door: &Door, parts: &Parts, body: Body, codec: Codec) -> Result<Receipt, Refusal> {
+    let origin = door.origin(parts)?;
+    let (encodings, around) = match codec {
+        Codec::Grpc => (otlp_routes::grpc_encodings(parts), grpc::FRAME_HEAD),
+        _ => (encodings(&parts.headers), 0),
+    };
+    let encodings = door.checked(encodings)?;
+    let whole = door.read(&parts.headers, body, around).await?;
+    let limits = door.limits();
+    let decode = move || {
+        let mut inflation = Inflation::new(&limits);
+        let body = match codec {
+            Codec::Grpc => otlp_routes::open_frame(&encodings, whole.bytes, &mut inflation)?,
+            _ => inflation.inflate_all(&encodings, whole.bytes)?,
+        };
+        hold(&whole.permit, body.len())?;
+        let pushed = match codec {
+            Codec::Json => push::parse_json(&body)?,
+            _ => push::parse_protobuf(&body)?,
+        };
+        arrivals(pushed, &mut inflation, &limits, &origin, &whole.permit)
+    };
+    door.outlet().receive(decode).await
+}
+
+/// Each profile becomes an arrival of its own; the defective ones become one that holds nothing but their number.
+fn arrivals(
+    pushed: Vec<push::Pushed>,
+    inflation: &mut Inflation,
+    limits: &Limits,
+    origin: &Arc<Origin>,
+    permit: &Permit,
+) -> Result<Vec<Arrival>, Refusal> {
+    let arrival = |decoded, bytes| Arrival {
+        decoded,
+        received: Received {
+            format: Format::Pprof,
+            bytes,
+        },
+        origin: origin.clone(),
+        permit: permit.clone(),
+    };
+    let mut arrivals = Vec::with_capacity(pushed.len());
+    let mut defective = Decoded::default();
+    for one in pushed {
+        match one.decode(inflation, limits)? {
+            Ok((decoded, plain)) => {
+                permit.grow(plain.len()).map_err(|_| no_memory())?;
+                arrivals.push(arrival(decoded, plain));
+            }
+            Err(why) => defective.rejected.add(why),
+        }
+    }
+    if defective.rejected.profiles > 0 {
+        arrivals.push(arrival(defective, Bytes::new()));
+    }
+    Ok(arrivals)
+}

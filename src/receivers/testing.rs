@@ -1,0 +1,178 @@
+//! An engine that remembers what it was handed, and a way to run a receiver on free ports.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+
+use super::listen::Service;
+use crate::net::client::{Answer, Client, Headers, Protocol, TlsConfig};
+use crate::net::server::{Listener, serve};
+use crate::pipeline::outlet::{Intake, Job};
+use crate::pipeline::spec::BuildContext;
+use crate::pipeline::{Batch, Budget, Outlet, Receipt, Refusal, Stop};
+use crate::profile::{Dictionary, Profiles, Value};
+use crate::telemetry::Metrics;
+
+/// What the engine was handed.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) batches: Vec<Batch>,
+    pub(super) refused: Vec<Refusal>,
+}
+
+/// An engine without pipelines.
+pub(super) struct Engine {
+    receiver: Arc<str>,
+    budget: Budget,
+    seen: Mutex<Seen>,
+    /// What it answers instead of taking anything.
+    answer: Option<Refusal>,
+}
+
+#[async_trait::async_trait]
+impl Intake for Arc<Engine> {
+    fn receiver(&self) -> &Arc<str> {
+        &self.receiver
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
+        let arrivals = job()?;
+        if let Some(refusal) = &self.answer {
+            return Err(refusal.clone());
+        }
+        let mut receipt = Receipt::default();
+        let mut batches = Vec::new();
+        for arrival in arrivals {
+            receipt.rejected += arrival.decoded.rejected.profiles;
+            if let Some(first) = &arrival.decoded.rejected.first {
+                receipt.message = first.to_string();
+            }
+            let batch = arrival.into_batch();
+            if batch.as_profiles().is_some_and(|profiles| !profiles.is_empty()) {
+                batches.push(batch);
+            }
+        }
+        if batches.is_empty() && receipt.rejected > 0 {
+            return Err(Refusal::Invalid(receipt.message));
+        }
+        self.seen.lock().unwrap().batches.extend(batches);
+        Ok(receipt)
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.seen.lock().unwrap().refused.push(refusal.clone());
+    }
+
+    fn ready(&self) {}
+}
+
+impl Engine {
+    pub(super) fn new() -> Arc<Self> {
+        Self::answering(None)
+    }
+
+    pub(super) fn answering(answer: Option<Refusal>) -> Arc<Self> {
+        Arc::new(Self {
+            receiver: "test".into(),
+            budget: Budget::new(256 << 20),
+            seen: Mutex::default(),
+            answer,
+        })
+    }
+
+    pub(super) fn outlet(self: &Arc<Self>) -> Outlet {
+        Outlet::new(Arc::new(self.clone()))
+    }
+
+    /// What came since the last look.
+    pub(super) fn take(&self) -> Seen {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+
+    /// Bytes of the budget in use.
+    pub(super) fn held(&self) -> usize {
+        self.budget.used()
+    }
+}
+
+pub(super) fn context() -> BuildContext {
+    BuildContext {
+        id: "test".into(),
+        metrics: Arc::new(Metrics::default()),
+    }
+}
+
+/// Serves a service on a free port until the test ends.
+pub(super) async fn start(service: Service) -> SocketAddr {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.addresses()[0];
+    tokio::spawn(serve(listener, service.router, Stop::new(), service.limits));
+    address
+}
+
+/// One POST, over HTTP/1.1.
+pub(super) async fn post(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    let client = Client::new(Protocol::Http, &TlsConfig::default(), &Headers::default()).unwrap();
+    let uri = format!("http://{address}{path}").parse().unwrap();
+    client.post(&uri, header_map(headers), body.into()).await.unwrap()
+}
+
+/// One unary call, over HTTP/2: the answer with its `grpc-status`.
+pub(super) async fn call(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    frame: impl Into<Bytes>,
+) -> (u16, Answer) {
+    let client = Client::new(Protocol::Http2, &TlsConfig::default(), &Headers::default()).unwrap();
+    let uri = format!("http://{address}{path}").parse().unwrap();
+    let mut headers = header_map(headers);
+    headers.insert("content-type", "application/grpc".parse().unwrap());
+    let answer = client.post(&uri, headers, frame.into()).await.unwrap();
+    let status = answer.trailers.get("grpc-status").or(answer.headers.get("grpc-status"));
+    (status.unwrap().to_str().unwrap().parse().unwrap(), answer)
+}
+
+fn header_map(headers: &[(&'static str, &str)]) -> HeaderMap {
+    let pairs = headers.iter();
+    pairs
+        .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+        .collect()
+}
+
+/// The text attributes of the only resource.
+pub(super) fn resource(profiles: &Profiles) -> BTreeMap<String, String> {
+    let [resource] = profiles.resources() else {
+        panic!("{} resources", profiles.resources().len())
+    };
+    let d = profiles.dictionary();
+    let pairs = resource.attributes.iter();
+    pairs.map(|kv| (d.str(kv.key).to_owned(), text(d, &kv.value))).collect()
+}
+
+/// The text attributes of the first profile.
+pub(super) fn profile_attributes(profiles: &Profiles) -> BTreeMap<String, String> {
+    let d = profiles.dictionary();
+    let profile = profiles.iter().next().unwrap().profile;
+    let pairs = d.attributes_of(profile.attributes);
+    pairs.map(|a| (d.str(a.key).to_owned(), text(d, &a.value))).collect()
+}
+
+fn text(dictionary: &Dictionary, value: &Value) -> String {
+    match value {
+        Value::String(id) => dictionary.str(*id).to_owned(),
+        other => format!("{other:?}"),
+    }
+}
