@@ -9,8 +9,8 @@ use clap::ValueEnum;
 use super::Failure;
 use crate::formats::any::decode_as;
 use crate::formats::compress::{Compression, Inflation, compress};
-use crate::formats::{Decoded, EncodeError, Format, Limits, collapsed, sniff, speedscope};
-use crate::profile::{Dictionary, Profile, Profiles};
+use crate::formats::{Decoded, EncodeError, Format, Limits, collapsed, pprof, sniff, speedscope};
+use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
 
 /// Largest file as stored.
 const FILE_BYTES: u64 = 1 << 30;
@@ -196,7 +196,7 @@ impl Output {
         }
         let mut written: Vec<PathBuf> = Vec::with_capacity(count);
         for at in profiles.iter() {
-            let bytes = encode_one(self.format, dictionary, at.profile, type_name);
+            let bytes = encode_one(self.format, dictionary, at, type_name);
             let bytes = bytes.map_err(|error| Failure::No(error.to_string()))?;
             let path = self.path_of(count, crate::exporters::kind(dictionary, at.profile), &written);
             self.store(&path, &bytes)?;
@@ -257,14 +257,22 @@ fn encode_all(format: Format, _profiles: &Profiles) -> Result<Vec<u8>, EncodeErr
 fn encode_one(
     format: Format,
     dictionary: &Dictionary,
-    profile: &Profile,
+    at: ProfileRef<'_>,
     type_name: Option<&str>,
 ) -> Result<Vec<u8>, EncodeError> {
+    let profile = at.profile;
     match format {
         Format::Collapsed => {
             collapsed::encode(dictionary, profile, column(dictionary, profile, type_name)).map(String::into_bytes)
         }
         Format::Speedscope => speedscope::encode(dictionary, profile),
+        Format::Pprof => pprof::encode(
+            dictionary,
+            at.resource,
+            at.scope,
+            profile,
+            &pprof::EncodeOptions::default(),
+        ),
         other => Err(not_built_in(other)),
     }
 }

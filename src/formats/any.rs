@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::compress::Inflation;
-use super::{CompressError, DecodeError, Decoded, Fault, Format, Limits, UnknownFormat, collapsed, sniff, speedscope};
+use super::{
+    CompressError, DecodeError, Decoded, Fault, Format, Limits, UnknownFormat, collapsed, pprof, sniff, speedscope,
+};
 
 /// Why bytes of an unnamed format do not become profiles.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,10 +56,11 @@ pub fn decode_as(format: Format, plain: &[u8], limits: &Limits) -> Result<Decode
     match format {
         Format::Collapsed => collapsed::decode(plain, limits),
         Format::Speedscope => speedscope::decode(plain, limits),
-        Format::Otlp | Format::OtlpJson | Format::Pprof => Err(DecodeError::unsupported(
+        Format::Pprof => pprof::decode(plain, limits),
+        Format::Otlp | Format::OtlpJson => Err(DecodeError::unsupported(
             format,
             "no decoder is built in",
-            "send collapsed stacks or speedscope",
+            "send pprof, collapsed stacks or speedscope",
         )),
     }
 }

@@ -6,6 +6,7 @@ pub mod compress;
 mod error;
 mod frames;
 pub mod limits;
+pub mod pprof;
 pub mod sniff;
 pub mod speedscope;
 pub mod wire;

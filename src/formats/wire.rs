@@ -54,6 +54,15 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// What this reader has before the place that `end`, a later state of it, has reached.
+    pub fn until(&self, end: &Self) -> Self {
+        let len = end.offset.saturating_sub(self.offset);
+        Self {
+            rest: self.rest.get(..len).unwrap_or(self.rest),
+            offset: self.offset,
+        }
+    }
+
     /// An error at the place reached.
     pub fn error(&self, problem: &'static str) -> WireError {
         WireError {

@@ -1,0 +1,448 @@
+//! pprof to the model: strings first, then what names them, the samples last.
+
+use std::sync::Arc;
+
+use super::super::wire::{Field, Reader};
+use super::super::{DecodeError, Decoded, Limits};
+use super::identity::{Identities, Used};
+use super::outline::{Once, Outline, Section, Text};
+use super::{BUILD_ID_GNU, BUILD_ID_GO, IS_FOLDED, MAPPING_FLAGS, malformed, not_protobuf, too_large, wrong_type};
+use crate::profile::{
+    Attribute, AttributeId, AttributeSetId, Dictionary, Function, FunctionId, Id, Line, Lists, Location, LocationId,
+    Mapping, MappingId, Profile, Profiles, ResourceProfiles, ScopeProfiles, StringId, Strings, Table, Value, ValueType,
+};
+
+/// Reads an uncompressed pprof into one resource without attributes, one scope and one profile.
+///
+/// An empty body is refused: no profiler writes one, and it would count as delivered although nothing was.
+///
+/// What real writers get wrong and what can be mended is mended and counted in `repairs`: invalid UTF-8 becomes U+FFFD,
+/// a negative time or duration becomes 0, and functions that all lack their id (seen from .NET) are given to the
+/// locations in order. Anything else that Go's reader refuses is refused here, and so is a reference to nothing.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+    if bytes.is_empty() {
+        return Err(malformed(0, "empty"));
+    }
+    if bytes.len() > 1 << 30 {
+        return Err(too_large("more than 1 GiB".to_owned()));
+    }
+    let outline = Outline::read(bytes, limits)?;
+    let mut decoder = Decoder::new(&outline, limits);
+    decoder.strings(outline.strings)?;
+    decoder.functions(outline.functions)?;
+    decoder.mappings(outline.mappings)?;
+    decoder.locations(outline.locations)?;
+    let mut profile = decoder.header(&outline)?;
+    profile.samples = Arc::new(decoder.samples(outline.samples, profile.sample_types.len())?);
+    Ok(decoder.finish(profile))
+}
+
+/// The tables so far and what is known about them.
+pub(super) struct Decoder<'l> {
+    pub(super) limits: &'l Limits,
+    pub(super) dictionary: Dictionary,
+    functions: Identities<Function>,
+    /// No function has an id: they belong to the locations in order.
+    functions_lack_ids: bool,
+    mappings: Identities<Mapping>,
+    pub(super) locations: Identities<Location>,
+    used_strings: Used,
+    used_functions: Used,
+    used_mappings: Used,
+    pub(super) used_locations: Used,
+    folded: AttributeSetId,
+    flags: [AttributeId; MAPPING_FLAGS.len()],
+    pub(super) exact: bool,
+    repairs: u64,
+}
+
+impl<'l> Decoder<'l> {
+    fn new(outline: &Outline<'_>, limits: &'l Limits) -> Self {
+        let dictionary = Dictionary {
+            strings: Strings::with_capacity(outline.strings.rows, outline.text_bytes),
+            functions: Table::with_capacity(outline.functions.rows),
+            mappings: Table::with_capacity(outline.mappings.rows),
+            locations: Table::with_capacity(outline.locations.rows),
+            lines: Lists::with_capacity(outline.locations.rows, outline.locations.rows),
+            stacks: Lists::with_capacity(outline.samples.rows, 0),
+            ..Dictionary::default()
+        };
+        Self {
+            limits,
+            dictionary,
+            functions: Identities::Counted,
+            functions_lack_ids: false,
+            mappings: Identities::Counted,
+            locations: Identities::Counted,
+            used_strings: Used::new(outline.strings.rows),
+            used_functions: Used::new(outline.functions.rows + 1),
+            used_mappings: Used::new(outline.mappings.rows + 1),
+            used_locations: Used::new(outline.locations.rows + 1),
+            folded: Id::UNSET,
+            flags: [Id::UNSET; MAPPING_FLAGS.len()],
+            exact: outline.exact,
+            repairs: 0,
+        }
+    }
+
+    fn strings(&mut self, mut section: Section<'_>) -> Result<(), DecodeError> {
+        match section.next()? {
+            None => return Err(malformed(0, "no string_table")),
+            Some(first) if !first.is_empty() => {
+                return Err(malformed(first.offset(), "string_table[0] is not empty"));
+            }
+            Some(_) => {}
+        }
+        while let Some(string) = section.next()? {
+            if string.bytes().len() > self.limits.string_bytes {
+                let problem = format!("a string of more than {} bytes", self.limits.string_bytes);
+                return Err(too_large(problem));
+            }
+            match std::str::from_utf8(string.bytes()) {
+                Ok(valid) => self.dictionary.strings.push(valid),
+                Err(_) => {
+                    self.repairs += 1;
+                    self.dictionary.strings.push(&String::from_utf8_lossy(string.bytes()))
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The string at a position that a field of the profile names.
+    #[inline]
+    pub(super) fn string(&mut self, position: u64, at: usize, field: &str) -> Result<StringId, DecodeError> {
+        let row = usize::try_from(position).unwrap_or(usize::MAX);
+        // keys of our own lie behind the strings of the profile: only the marks know how many those are
+        match self.dictionary.strings.id(position) {
+            Some(id) if self.used_strings.mark(row) => Ok(id),
+            _ => Err(malformed(
+                at,
+                format!("{field} is string {position}, which is not in the string_table"),
+            )),
+        }
+    }
+
+    fn text(&mut self, text: Text, field: &str) -> Result<StringId, DecodeError> {
+        self.string(text.position, text.at, field)
+    }
+
+    fn functions(&mut self, mut section: Section<'_>) -> Result<(), DecodeError> {
+        let mut without_id = 0;
+        while let Some(mut message) = section.next()? {
+            let start = message.offset();
+            let mut id = 0;
+            let mut function = Function::default();
+            let mut once = Once::default();
+            while let Some((number, value, at)) = self.number(&mut message, &mut once, 5, "function")? {
+                match number {
+                    1 => id = value,
+                    2 => function.name = self.string(value, at, "function.name")?,
+                    3 => function.system_name = self.string(value, at, "function.system_name")?,
+                    4 => function.filename = self.string(value, at, "function.filename")?,
+                    _ => function.start_line = value as i64,
+                }
+            }
+            let row = self.dictionary.functions.push(function);
+            if id == 0 {
+                without_id += 1;
+            } else if without_id == 0 {
+                self.functions.add(id, row, &self.dictionary.functions, start)?;
+            }
+            if without_id > 0 && (id != 0 || without_id != row.index()) {
+                return Err(malformed(start, "function.id is 0 for some functions"));
+            }
+        }
+        self.functions_lack_ids = without_id > 0;
+        self.repairs += without_id as u64;
+        Ok(())
+    }
+
+    fn mappings(&mut self, mut section: Section<'_>) -> Result<(), DecodeError> {
+        while let Some(mut message) = section.next()? {
+            let start = message.offset();
+            let mut id = 0;
+            let mut mapping = Mapping::default();
+            let mut build_id = Id::UNSET;
+            let mut flags = [false; MAPPING_FLAGS.len()];
+            let mut once = Once::default();
+            while let Some((number, value, at)) = self.number(&mut message, &mut once, 10, "mapping")? {
+                match number {
+                    1 => id = value,
+                    2 => mapping.memory_start = value,
+                    3 => mapping.memory_limit = value,
+                    4 => mapping.file_offset = value,
+                    5 => mapping.filename = self.string(value, at, "mapping.filename")?,
+                    6 => build_id = self.string(value, at, "mapping.build_id")?,
+                    _ => {
+                        self.exact &= value <= 1;
+                        for (flag, (field, _)) in flags.iter_mut().zip(MAPPING_FLAGS) {
+                            *flag = if field == number { value != 0 } else { *flag };
+                        }
+                    }
+                }
+            }
+            mapping.attributes = self.mapping_attributes(build_id, flags);
+            let row = self.dictionary.mappings.push(mapping);
+            not_zero(id, start, "mapping.id")?;
+            self.mappings.add(id, row, &self.dictionary.mappings, start)?;
+        }
+        Ok(())
+    }
+
+    fn mapping_attributes(&mut self, build_id: StringId, flags: [bool; MAPPING_FLAGS.len()]) -> AttributeSetId {
+        let mut attributes = Vec::new();
+        // GNU build ids are hexadecimal; Go's have four parts with slashes between
+        match self.dictionary.str(build_id) {
+            "" => {}
+            go if go.contains('/') => attributes.push(self.own_attribute(BUILD_ID_GO, Value::String(build_id))),
+            _ => attributes.push(self.own_attribute(BUILD_ID_GNU, Value::String(build_id))),
+        }
+        for (i, (_, key)) in MAPPING_FLAGS.iter().enumerate() {
+            if flags.get(i) == Some(&true) {
+                attributes.push(self.flag(i, key));
+            }
+        }
+        match attributes.as_slice() {
+            [] => Id::UNSET,
+            some => self.dictionary.attribute_sets.push(some),
+        }
+    }
+
+    /// Flags repeat from mapping to mapping: one attribute each is enough.
+    fn flag(&mut self, i: usize, key: &str) -> AttributeId {
+        if let Some(known) = self.flags.get(i).copied().filter(|id| id.is_set()) {
+            return known;
+        }
+        let new = self.own_attribute(key, Value::Bool(true));
+        if let Some(slot) = self.flags.get_mut(i) {
+            *slot = new;
+        }
+        new
+    }
+
+    fn own_attribute(&mut self, key: &str, value: Value) -> AttributeId {
+        let key = self.dictionary.strings.push(key);
+        let unit = Id::UNSET;
+        self.dictionary.attributes.push(Attribute { key, value, unit })
+    }
+
+    fn locations(&mut self, mut section: Section<'_>) -> Result<(), DecodeError> {
+        if self.functions_lack_ids && self.dictionary.functions.len() != section.rows + 1 {
+            return Err(malformed(0, "function.id is 0 for all functions"));
+        }
+        let mut lines = Vec::new();
+        while let Some(message) = section.next()? {
+            lines.clear();
+            let (id, location) = self.location(message, &mut lines)?;
+            let row = self.dictionary.push_location(location, &lines);
+            not_zero(id, message.offset(), "location.id")?;
+            self.locations
+                .add(id, row, &self.dictionary.locations, message.offset())?;
+        }
+        Ok(())
+    }
+
+    fn location(&mut self, mut message: Reader<'_>, lines: &mut Vec<Line>) -> Result<(u64, Location), DecodeError> {
+        let mut id = 0;
+        let mut location = Location::default();
+        let mut once = Once::default();
+        loop {
+            let at = message.offset();
+            let Some((number, field)) = message.field().map_err(not_protobuf)? else {
+                break;
+            };
+            match (number, field) {
+                (4, Field::Bytes(line)) => {
+                    if lines.len() >= self.limits.stack_depth {
+                        let problem = format!("a location of more than {} lines", self.limits.stack_depth);
+                        return Err(too_large(problem));
+                    }
+                    lines.push(self.line(line)?);
+                }
+                (1 | 2 | 3 | 5, Field::Varint(value)) => {
+                    self.exact &= !once.again(number);
+                    match number {
+                        1 => id = value,
+                        2 => location.mapping = self.mapping(value, at)?,
+                        3 => location.address = value,
+                        _ => {
+                            self.exact &= value <= 1;
+                            location.attributes = self.is_folded(value != 0);
+                        }
+                    }
+                }
+                (1..=5, _) => return Err(wrong_type(at, "a field of location")),
+                _ => self.exact = false,
+            }
+        }
+        Ok((id, location))
+    }
+
+    fn is_folded(&mut self, folded: bool) -> AttributeSetId {
+        if !folded {
+            return Id::UNSET;
+        }
+        if !self.folded.is_set() {
+            let attribute = self.own_attribute(IS_FOLDED, Value::Bool(true));
+            self.folded = self.dictionary.attribute_sets.push(&[attribute]);
+        }
+        self.folded
+    }
+
+    fn line(&mut self, mut message: Reader<'_>) -> Result<Line, DecodeError> {
+        let mut line = Line::default();
+        let mut once = Once::default();
+        let mut function = (0, message.offset());
+        while let Some((number, value, at)) = self.number(&mut message, &mut once, 3, "line")? {
+            match number {
+                1 => function = (value, at),
+                2 => line.line = value as i64,
+                _ => line.column = value as i64,
+            }
+        }
+        line.function = self.function(function.0, function.1)?;
+        Ok(line)
+    }
+
+    fn function(&mut self, id: u64, at: usize) -> Result<FunctionId, DecodeError> {
+        let table = &self.dictionary.functions;
+        let row = match id {
+            // the location being read is not in its table yet, so the table is as long as that location's number
+            0 if self.functions_lack_ids => table.id(self.dictionary.locations.len() as u64),
+            0 => return Ok(Id::UNSET),
+            _ => self.functions.find(id, table),
+        };
+        let row = row.ok_or_else(|| dangling(at, "line.function_id", id))?;
+        self.used_functions.mark(row.index());
+        Ok(row)
+    }
+
+    fn mapping(&mut self, id: u64, at: usize) -> Result<MappingId, DecodeError> {
+        if id == 0 {
+            return Ok(Id::UNSET);
+        }
+        let row = self.mappings.find(id, &self.dictionary.mappings);
+        let row = row.ok_or_else(|| dangling(at, "location.mapping_id", id))?;
+        self.used_mappings.mark(row.index());
+        Ok(row)
+    }
+
+    /// The next field of a message that has numbers only, from 1 to `last`; skips what is unknown.
+    #[inline]
+    pub(super) fn number(
+        &mut self,
+        message: &mut Reader<'_>,
+        once: &mut Once,
+        last: u32,
+        name: &str,
+    ) -> Result<Option<(u32, u64, usize)>, DecodeError> {
+        loop {
+            let at = message.offset();
+            let Some((number, field)) = message.field().map_err(not_protobuf)? else {
+                return Ok(None);
+            };
+            if number > last {
+                self.exact = false;
+                continue;
+            }
+            let Field::Varint(value) = field else {
+                return Err(wrong_type(at, &format!("field {number} of {name}")));
+            };
+            self.exact &= !once.again(number);
+            return Ok(Some((number, value, at)));
+        }
+    }
+
+    fn header(&mut self, outline: &Outline<'_>) -> Result<Profile, DecodeError> {
+        let mut profile = Profile {
+            drop_frames: self.text(outline.drop_frames, "drop_frames")?,
+            keep_frames: self.text(outline.keep_frames, "keep_frames")?,
+            default_sample_type: self.text(outline.default_sample_type, "default_sample_type")?,
+            doc_url: self.text(outline.doc_url, "doc_url")?,
+            time_unix_nano: self.not_negative(outline.time_nanos),
+            duration_nano: self.not_negative(outline.duration_nanos),
+            period: outline.period,
+            ..Profile::default()
+        };
+        let mut types = outline.sample_types;
+        while let Some(message) = types.next()? {
+            profile.sample_types.push(self.value_type(message, "sample_type")?);
+        }
+        if let Some(message) = outline.period_type {
+            profile.period_type = self.value_type(message, "period_type")?;
+        }
+        for comment in &outline.comments {
+            profile.comments.push(self.text(*comment, "comment")?);
+        }
+        if profile.sample_types.is_empty() && outline.samples.rows > 0 {
+            return Err(malformed(0, "samples without a sample_type"));
+        }
+        Ok(profile)
+    }
+
+    fn value_type(&mut self, mut message: Reader<'_>, name: &str) -> Result<ValueType, DecodeError> {
+        let mut value_type = ValueType::default();
+        let mut once = Once::default();
+        while let Some((number, value, at)) = self.number(&mut message, &mut once, 2, name)? {
+            let string = self.string(value, at, name)?;
+            match number {
+                1 => value_type.kind = string,
+                _ => value_type.unit = string,
+            }
+        }
+        Ok(value_type)
+    }
+
+    fn not_negative(&mut self, value: i64) -> u64 {
+        u64::try_from(value).unwrap_or_else(|_| {
+            self.repairs += 1;
+            0
+        })
+    }
+
+    /// The row of a location that a sample names.
+    #[inline]
+    pub(super) fn frame(&mut self, id: u64, at: usize) -> Result<LocationId, DecodeError> {
+        match self.locations.find(id, &self.dictionary.locations) {
+            Some(row) => {
+                self.used_locations.mark(row.index());
+                Ok(row)
+            }
+            None => Err(dangling(at, "sample.location_id", id)),
+        }
+    }
+
+    fn finish(self, profile: Profile) -> Decoded {
+        let no_orphans = self.used_strings.all()
+            && self.used_functions.all()
+            && self.used_mappings.all()
+            && self.used_locations.all();
+        let scope = ScopeProfiles {
+            profiles: vec![profile],
+            ..ScopeProfiles::default()
+        };
+        let resource = ResourceProfiles {
+            scopes: vec![scope],
+            ..ResourceProfiles::default()
+        };
+        Decoded {
+            profiles: Profiles::new(self.dictionary, vec![resource]),
+            exact: self.exact && no_orphans && self.repairs == 0,
+            repairs: self.repairs,
+            ..Decoded::default()
+        }
+    }
+}
+
+fn not_zero(id: u64, at: usize, field: &str) -> Result<(), DecodeError> {
+    if id == 0 {
+        return Err(malformed(at, format!("{field} is 0, which means none")));
+    }
+    Ok(())
+}
+
+#[cold]
+fn dangling(at: usize, field: &str, id: u64) -> DecodeError {
+    malformed(at, format!("{field} is {id}, which no message has"))
+}

@@ -1,0 +1,402 @@
+//! The model to pprof, in the normal form that Go writes and Pyroscope demands.
+
+use std::borrow::Cow;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::super::wire::Writer;
+use super::super::{EncodeError, Format};
+use super::identity::Used;
+use super::labels::{Labels, plain_text};
+use super::{BUILD_ID_GNU, BUILD_ID_GO, BUILD_ID_HTLHASH, IS_FOLDED, MAPPING_FLAGS};
+use crate::profile::{
+    AttributeSetId, Dictionary, Function, Id, Location, LocationId, Mapping, Observations, Profile, ResourceProfiles,
+    ScopeProfiles, StringId, Table, Value, ValueType,
+};
+
+/// Where the attributes of the resource go, as pprof has no place for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ResourceText {
+    /// Into comments, `key=value` each.
+    #[default]
+    Comments,
+    /// Into labels of every sample.
+    Labels,
+    /// Nowhere: another part of the request carries them.
+    None,
+}
+
+/// How a pprof is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EncodeOptions {
+    /// Where the attributes of the resource go.
+    pub resource: ResourceText,
+    /// Whether a missing period is filled from the sample type, for backends that demand one.
+    pub fill_period: bool,
+}
+
+/// Writes one profile.
+///
+/// Ids count from 1 in the order of the tables, strings are numbered by first use, and only what a sample refers to is
+/// written. Attributes of samples become labels, as [`Labels`] tells; a link becomes the labels `trace_id` and `span_id`.
+/// A series of values becomes its sum, timestamps alone their count. What has no place is left out: the scope, attributes
+/// of the profile, profile ids, attributes of mappings and locations other than those the decoder makes, and timestamps.
+pub fn encode(
+    dictionary: &Dictionary,
+    resource: &ResourceProfiles,
+    _scope: &ScopeProfiles,
+    profile: &Profile,
+    options: &EncodeOptions,
+) -> Result<Vec<u8>, EncodeError> {
+    check(profile)?;
+    let mut encoder = Encoder {
+        dictionary,
+        profile,
+        writer: Writer::with_capacity(estimate(dictionary, profile)),
+        texts: Texts::new(dictionary),
+    };
+    let referenced = Referenced::by(dictionary, profile);
+    for sample_type in &profile.sample_types {
+        encoder.value_type(1, *sample_type);
+    }
+    let resource_labels = options.resource == ResourceText::Labels;
+    encoder.samples(&referenced, resource_labels.then_some(resource));
+    encoder.mappings(&referenced);
+    encoder.locations(&referenced);
+    encoder.functions(&referenced);
+    encoder.header(options.fill_period);
+    encoder.comments((options.resource == ResourceText::Comments).then_some(resource));
+    Ok(encoder.finish())
+}
+
+fn check(profile: &Profile) -> Result<(), EncodeError> {
+    let types = profile.sample_types.len();
+    let rows = profile.samples.len();
+    let fits = match &profile.samples.observations {
+        Observations::Totals(values) => values.len() == rows * types,
+        Observations::Series(series) => types == 1 && series.value_ends.len() == rows,
+    };
+    let problem = match (types, fits) {
+        (0, _) => "the profile has no sample type",
+        (_, false) => "the samples do not have one value for each sample type",
+        _ => return Ok(()),
+    };
+    Err(EncodeError {
+        format: Format::Pprof,
+        problem: problem.to_owned(),
+    })
+}
+
+/// Bytes that will do for most profiles, so that the buffer seldom grows.
+fn estimate(dictionary: &Dictionary, profile: &Profile) -> usize {
+    let tables = dictionary.functions.len() * 10 + dictionary.locations.len() * 24 + dictionary.strings.text_bytes();
+    let samples = profile.samples.len() * (16 + profile.sample_types.len() * 4);
+    let frames = dictionary.stacks.items().len() * 2;
+    tables + samples + frames
+}
+
+/// The rows that the samples reach, with their ids to be.
+pub(super) struct Referenced {
+    locations: Ids,
+    functions: Ids,
+    mappings: Ids,
+}
+
+/// Ids counted from 1 over the rows in use; 0 for the others.
+struct Ids {
+    ids: Vec<u64>,
+}
+
+impl Ids {
+    fn new<Row>(table: &Table<Row>, used: impl Fn(Id<Row>) -> bool) -> Self {
+        let mut count = 0;
+        let mut ids = Vec::with_capacity(table.len());
+        for row in table.ids() {
+            let used = used(row);
+            count += u64::from(used);
+            ids.push(if used { count } else { 0 });
+        }
+        Self { ids }
+    }
+
+    #[inline]
+    fn of<Row>(&self, row: Id<Row>) -> u64 {
+        self.ids.get(row.index()).copied().unwrap_or_default()
+    }
+}
+
+impl Referenced {
+    fn by(dictionary: &Dictionary, profile: &Profile) -> Self {
+        let mut stacks = vec![false; dictionary.stacks.len()];
+        // a frame at location 0 says nothing, but it is a frame: it needs a location of its own
+        let mut locations = vec![false; dictionary.locations.len()];
+        for stack in &profile.samples.stacks {
+            if let Some(seen) = stacks.get_mut(stack.index())
+                && !std::mem::replace(seen, true)
+            {
+                for location in &dictionary.stacks[*stack] {
+                    if let Some(mark) = locations.get_mut(location.index()) {
+                        *mark = true;
+                    }
+                }
+            }
+        }
+        let locations = Ids::new(&dictionary.locations, |row: LocationId| {
+            locations.get(row.index()) == Some(&true)
+        });
+        let mut functions = Used::new(dictionary.functions.len());
+        let mut mappings = Used::new(dictionary.mappings.len());
+        for row in dictionary.locations.ids().filter(|row| locations.of(*row) > 0) {
+            mappings.mark(dictionary.locations[row].mapping.index());
+            for line in &dictionary.lines[row] {
+                functions.mark(line.function.index());
+            }
+        }
+        Self {
+            locations,
+            functions: Ids::new(&dictionary.functions, |row| row.is_set() && functions.has(row.index())),
+            mappings: Ids::new(&dictionary.mappings, |row| row.is_set() && mappings.has(row.index())),
+        }
+    }
+}
+
+struct Encoder<'a> {
+    dictionary: &'a Dictionary,
+    profile: &'a Profile,
+    writer: Writer,
+    texts: Texts<'a>,
+}
+
+impl<'a> Encoder<'a> {
+    fn value_type(&mut self, number: u32, value_type: ValueType) {
+        let kind = self.texts.id(value_type.kind);
+        let unit = self.texts.id(value_type.unit);
+        self.writer.message(number, |w| {
+            w.uint(1, kind);
+            w.uint(2, unit);
+        });
+    }
+
+    fn samples(&mut self, referenced: &Referenced, resource: Option<&'a ResourceProfiles>) {
+        let samples = &self.profile.samples;
+        let types = self.profile.sample_types.len();
+        let mut labels = Labels::new(self.dictionary, resource);
+        let texts = &mut self.texts;
+        for (row, stack) in samples.stacks.iter().enumerate() {
+            let attributes = samples.attributes.get(row).copied().unwrap_or_default();
+            let link = samples.links.get(row).copied().unwrap_or_default();
+            self.writer.message(2, |w| {
+                let frames = self.dictionary.stacks[*stack].iter();
+                w.packed(1, frames.map(|location| referenced.locations.of(*location)));
+                w.packed(2, (0..types).map(|column| samples.total(row, column, types) as u64));
+                labels.write(attributes, link, w, texts);
+            });
+        }
+    }
+
+    fn mappings(&mut self, referenced: &Referenced) {
+        let dictionary = self.dictionary;
+        for row in dictionary.mappings.ids() {
+            let id = referenced.mappings.of(row);
+            if id > 0 {
+                self.mapping(id, &dictionary.mappings[row]);
+            }
+        }
+    }
+
+    fn mapping(&mut self, id: u64, mapping: &Mapping) {
+        let filename = self.texts.id(mapping.filename);
+        let build_id = self.build_id(mapping.attributes);
+        self.writer.message(3, |w| {
+            w.uint(1, id);
+            w.uint(2, mapping.memory_start);
+            w.uint(3, mapping.memory_limit);
+            w.uint(4, mapping.file_offset);
+            w.uint(5, filename);
+            w.uint(6, build_id);
+            for (number, key) in MAPPING_FLAGS {
+                w.uint(number, u64::from(is_true(self.dictionary, mapping.attributes, key)));
+            }
+        });
+    }
+
+    fn build_id(&mut self, attributes: AttributeSetId) -> u64 {
+        for key in [BUILD_ID_GNU, BUILD_ID_GO, BUILD_ID_HTLHASH] {
+            if let Some(Value::String(id)) = self.dictionary.attribute(attributes, key) {
+                return self.texts.id(*id);
+            }
+        }
+        0
+    }
+
+    fn locations(&mut self, referenced: &Referenced) {
+        let dictionary = self.dictionary;
+        for row in dictionary.locations.ids() {
+            let id = referenced.locations.of(row);
+            if id > 0 {
+                self.location(id, row, &dictionary.locations[row], referenced);
+            }
+        }
+    }
+
+    fn location(&mut self, id: u64, row: LocationId, location: &Location, referenced: &Referenced) {
+        let folded = is_true(self.dictionary, location.attributes, IS_FOLDED);
+        self.writer.message(4, |w| {
+            w.uint(1, id);
+            w.uint(2, referenced.mappings.of(location.mapping));
+            w.uint(3, location.address);
+            for line in &self.dictionary.lines[row] {
+                w.message(4, |w| {
+                    w.uint(1, referenced.functions.of(line.function));
+                    w.int(2, line.line);
+                    w.int(3, line.column);
+                });
+            }
+            w.uint(5, u64::from(folded));
+        });
+    }
+
+    fn functions(&mut self, referenced: &Referenced) {
+        let dictionary = self.dictionary;
+        for row in dictionary.functions.ids() {
+            let id = referenced.functions.of(row);
+            if id > 0 {
+                self.function(id, &dictionary.functions[row]);
+            }
+        }
+    }
+
+    fn function(&mut self, id: u64, function: &Function) {
+        let name = self.texts.id(function.name);
+        let system_name = self.texts.id(function.system_name);
+        let filename = self.texts.id(function.filename);
+        self.writer.message(5, |w| {
+            w.uint(1, id);
+            w.uint(2, name);
+            w.uint(3, system_name);
+            w.uint(4, filename);
+            w.int(5, function.start_line);
+        });
+    }
+
+    fn header(&mut self, fill_period: bool) {
+        let profile = self.profile;
+        let (period_type, period) = match fill_period {
+            true => filled_period(self.dictionary, profile),
+            false => (profile.period_type, profile.period),
+        };
+        let drop_frames = self.texts.id(profile.drop_frames);
+        self.writer.uint(7, drop_frames);
+        let keep_frames = self.texts.id(profile.keep_frames);
+        self.writer.uint(8, keep_frames);
+        self.writer.int(9, to_signed(profile.time_unix_nano));
+        self.writer.int(10, to_signed(profile.duration_nano));
+        if period_type != ValueType::default() {
+            self.value_type(11, period_type);
+        }
+        self.writer.int(12, period);
+        let default_sample_type = self.texts.id(profile.default_sample_type);
+        self.writer.uint(14, default_sample_type);
+        let doc_url = self.texts.id(profile.doc_url);
+        self.writer.uint(15, doc_url);
+    }
+
+    fn comments(&mut self, resource: Option<&ResourceProfiles>) {
+        let mut comments: Vec<u64> = self.profile.comments.iter().map(|id| self.texts.id(*id)).collect();
+        let attributes = resource.map(|r| r.attributes.as_slice()).unwrap_or_default();
+        for attribute in attributes {
+            let key = self.dictionary.str(attribute.key);
+            let value = plain_text(self.dictionary, &attribute.value);
+            let comment = self.texts.text(Cow::Owned(format!("{key}={value}")));
+            if !comments.contains(&comment) {
+                comments.push(comment);
+            }
+        }
+        self.writer.packed(13, comments.into_iter());
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.writer.bytes_always(6, b"");
+        for text in &self.texts.order {
+            self.writer.bytes_always(6, text.as_bytes());
+        }
+        self.writer.finish()
+    }
+}
+
+/// The period as received, and where it is missing the sample type shown first, 1 of its units.
+fn filled_period(dictionary: &Dictionary, profile: &Profile) -> (ValueType, i64) {
+    let period_type = match profile.period_type == ValueType::default() {
+        true => {
+            let wanted = dictionary.str(profile.default_sample_type);
+            let mut types = profile.sample_types.iter();
+            // who names no default means the last one
+            let named = types.find(|t| !wanted.is_empty() && dictionary.str(t.kind) == wanted);
+            named.or(profile.sample_types.last()).copied().unwrap_or_default()
+        }
+        false => profile.period_type,
+    };
+    let period = if profile.period == 0 { 1 } else { profile.period };
+    (period_type, period)
+}
+
+fn is_true(dictionary: &Dictionary, attributes: AttributeSetId, key: &str) -> bool {
+    dictionary.attribute(attributes, key) == Some(&Value::Bool(true))
+}
+
+fn to_signed(nanos: u64) -> i64 {
+    i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
+/// The string table to be: equal texts once, numbered by first use.
+pub(super) struct Texts<'a> {
+    dictionary: &'a Dictionary,
+    /// The number of each string of the dictionary, 0 until it is used.
+    numbers: Vec<u32>,
+    /// Every text but the empty one at 0.
+    order: Vec<Cow<'a, str>>,
+    known: HashMap<Cow<'a, str>, u32, RandomState>,
+}
+
+impl<'a> Texts<'a> {
+    fn new(dictionary: &'a Dictionary) -> Self {
+        Self {
+            dictionary,
+            numbers: vec![0; dictionary.strings.len()],
+            order: Vec::new(),
+            known: HashMap::default(),
+        }
+    }
+
+    /// The number of a string of the dictionary.
+    #[inline]
+    pub(super) fn id(&mut self, id: StringId) -> u64 {
+        match self.numbers.get(id.index()) {
+            Some(0) | None => self.first_use(id),
+            Some(known) => u64::from(*known),
+        }
+    }
+
+    fn first_use(&mut self, id: StringId) -> u64 {
+        let number = self.text(Cow::Borrowed(self.dictionary.str(id)));
+        if let Some(slot) = self.numbers.get_mut(id.index()) {
+            *slot = number as u32;
+        }
+        number
+    }
+
+    /// The number of any text.
+    pub(super) fn text(&mut self, text: Cow<'a, str>) -> u64 {
+        if text.is_empty() {
+            return 0;
+        }
+        if let Some(known) = self.known.get(&text) {
+            return u64::from(*known);
+        }
+        self.order.push(text.clone());
+        let number = self.order.len() as u32;
+        self.known.insert(text, number);
+        u64::from(number)
+    }
+}

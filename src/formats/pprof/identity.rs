@@ -1,0 +1,84 @@
+//! From the ids of a pprof table, any numbers but 0, to rows of the dictionary.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::super::DecodeError;
+use super::malformed;
+use crate::profile::{Id, Table};
+
+/// The ids of one table. Nearly every writer counts from 1: then an id is its row and no map is needed.
+#[derive(Debug)]
+pub(super) enum Identities<Row> {
+    /// Every id so far is the number of its row.
+    Counted,
+    /// Any other ids.
+    Mapped(HashMap<u64, Id<Row>, RandomState>),
+}
+
+impl<Row> Identities<Row> {
+    /// Notes the id of the newest row.
+    pub(super) fn add(&mut self, id: u64, row: Id<Row>, table: &Table<Row>, at: usize) -> Result<(), DecodeError> {
+        if let Self::Counted = self {
+            if id == u64::from(row.raw()) {
+                return Ok(());
+            }
+            let earlier = table.ids().skip(1).filter(|other| *other != row);
+            *self = Self::Mapped(earlier.map(|row| (u64::from(row.raw()), row)).collect());
+        }
+        if let Self::Mapped(rows) = self
+            && rows.insert(id, row).is_some()
+        {
+            return Err(malformed(at, "an id that an earlier message of the same table has"));
+        }
+        Ok(())
+    }
+
+    /// The row of an id.
+    #[inline]
+    pub(super) fn find(&self, id: u64, table: &Table<Row>) -> Option<Id<Row>> {
+        match self {
+            Self::Counted => table.id(id).filter(|row| row.is_set()),
+            Self::Mapped(rows) => rows.get(&id).copied(),
+        }
+    }
+}
+
+/// Which rows of a table something refers to.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    marks: Vec<bool>,
+}
+
+impl Used {
+    /// A table of `rows` rows; row 0 needs no one who refers to it.
+    pub(super) fn new(rows: usize) -> Self {
+        let mut marks = vec![false; rows];
+        if let Some(first) = marks.first_mut() {
+            *first = true;
+        }
+        Self { marks }
+    }
+
+    /// Marks a row; false if there is no such row.
+    #[inline]
+    pub(super) fn mark(&mut self, row: usize) -> bool {
+        match self.marks.get_mut(row) {
+            Some(mark) => {
+                *mark = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether something refers to the row.
+    pub(super) fn has(&self, row: usize) -> bool {
+        self.marks.get(row).copied().unwrap_or_default()
+    }
+
+    /// Whether every row is referred to.
+    pub(super) fn all(&self) -> bool {
+        self.marks.iter().all(|mark| *mark)
+    }
+}

@@ -1,0 +1,175 @@
+//! Attributes of samples as pprof's labels.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::super::wire::Writer;
+use super::encode::Texts;
+use crate::profile::{Attribute, AttributeSetId, Dictionary, LinkId, ResourceProfiles, StringId, Value};
+
+/// Writes the labels of samples.
+///
+/// Text stays text and a whole number keeps its unit. An array becomes one label for each value. What pprof cannot say
+/// becomes text: `true` and `false`, decimal numbers, bytes as hexadecimal digits, maps and nested arrays as JSON.
+/// The order is Go's: texts before numbers, then by key; labels of one key keep their order.
+pub(super) struct Labels<'a> {
+    dictionary: &'a Dictionary,
+    resource: Option<&'a ResourceProfiles>,
+    /// Those of the current sample.
+    labels: Vec<Label<'a>>,
+}
+
+struct Label<'a> {
+    key: &'a str,
+    /// Unset for keys of our own.
+    key_id: StringId,
+    value: LabelValue<'a>,
+}
+
+enum LabelValue<'a> {
+    Text(Cow<'a, str>),
+    Known(StringId),
+    Number(i64, StringId),
+}
+
+impl<'a> Labels<'a> {
+    /// For the samples of one profile; the attributes of `resource` are added to each.
+    pub(super) fn new(dictionary: &'a Dictionary, resource: Option<&'a ResourceProfiles>) -> Self {
+        Self {
+            dictionary,
+            resource,
+            labels: Vec::new(),
+        }
+    }
+
+    /// Writes the labels of one sample.
+    pub(super) fn write(&mut self, set: AttributeSetId, link: LinkId, w: &mut Writer, texts: &mut Texts<'a>) {
+        self.labels.clear();
+        for attribute in self.dictionary.attributes_of(set) {
+            self.add_attribute(attribute);
+        }
+        if link.is_set() {
+            let link = &self.dictionary.links[link];
+            self.add_id("trace_id", &link.trace_id);
+            self.add_id("span_id", &link.span_id);
+        }
+        if let Some(resource) = self.resource {
+            self.add_resource(resource);
+        }
+        if self.labels.len() > 1 {
+            self.labels.sort_by_key(|label| (label.value.is_number(), label.key));
+        }
+        for label in &self.labels {
+            label.write(w, texts);
+        }
+    }
+
+    fn add_attribute(&mut self, attribute: &'a Attribute) {
+        match &attribute.value {
+            Value::Array(values) => {
+                for value in values {
+                    self.add(attribute.key, value, attribute.unit);
+                }
+            }
+            value => self.add(attribute.key, value, attribute.unit),
+        }
+    }
+
+    fn add(&mut self, key_id: StringId, value: &'a Value, unit: StringId) {
+        let key = self.dictionary.str(key_id);
+        let value = match value {
+            Value::String(id) => LabelValue::Known(*id),
+            Value::Int(number) => LabelValue::Number(*number, unit),
+            other => LabelValue::Text(plain_text(self.dictionary, other)),
+        };
+        self.labels.push(Label { key, key_id, value });
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.labels.iter().any(|label| label.key == key)
+    }
+
+    /// A span or trace id, unless the sample already says one or the id is all zero.
+    fn add_id(&mut self, key: &'static str, id: &[u8]) {
+        if !self.has(key) && id.iter().any(|byte| *byte != 0) {
+            let value = LabelValue::Text(Cow::Owned(hex(id)));
+            let key_id = StringId::UNSET;
+            self.labels.push(Label { key, key_id, value });
+        }
+    }
+
+    /// A sample knows better than its resource.
+    fn add_resource(&mut self, resource: &'a ResourceProfiles) {
+        let own = self.labels.len();
+        for attribute in &resource.attributes {
+            let key = self.dictionary.str(attribute.key);
+            let known = self.labels.iter().take(own).any(|label| label.key == key);
+            if !known {
+                self.add(attribute.key, &attribute.value, StringId::UNSET);
+            }
+        }
+    }
+}
+
+impl<'a> Label<'a> {
+    fn write(&self, w: &mut Writer, texts: &mut Texts<'a>) {
+        let key = match self.key_id.is_set() {
+            true => texts.id(self.key_id),
+            false => texts.text(Cow::Borrowed(self.key)),
+        };
+        let (text, number, unit) = match &self.value {
+            LabelValue::Known(id) => (texts.id(*id), 0, 0),
+            LabelValue::Text(text) => (texts.text(text.clone()), 0, 0),
+            LabelValue::Number(number, unit) => (0, *number, texts.id(*unit)),
+        };
+        w.message(3, |w| {
+            w.uint(1, key);
+            w.uint(2, text);
+            w.int(3, number);
+            w.uint(4, unit);
+        });
+    }
+}
+
+impl LabelValue<'_> {
+    fn is_number(&self) -> bool {
+        matches!(self, Self::Number(..))
+    }
+}
+
+/// A value as text: for comments and for labels of types that pprof does not have.
+pub(super) fn plain_text<'a>(dictionary: &'a Dictionary, value: &Value) -> Cow<'a, str> {
+    match value {
+        Value::Empty => Cow::Borrowed(""),
+        Value::String(id) => Cow::Borrowed(dictionary.str(*id)),
+        Value::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
+        Value::Int(number) => Cow::Owned(number.to_string()),
+        Value::Double(number) => Cow::Owned(number.to_string()),
+        Value::Bytes(bytes) => Cow::Owned(hex(bytes)),
+        Value::Array(_) | Value::Map(_) => Cow::Owned(json(dictionary, value).to_string()),
+    }
+}
+
+fn json(dictionary: &Dictionary, value: &Value) -> serde_json::Value {
+    match value {
+        Value::Empty => serde_json::Value::Null,
+        Value::Bool(truth) => (*truth).into(),
+        Value::Int(number) => (*number).into(),
+        Value::Double(number) => (*number).into(),
+        Value::Array(values) => values.iter().map(|value| json(dictionary, value)).collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(key, value)| (dictionary.str(*key).to_owned(), json(dictionary, value)))
+            .collect(),
+        Value::String(_) | Value::Bytes(_) => plain_text(dictionary, value).into(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // writing to a string cannot fail
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

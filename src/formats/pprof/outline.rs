@@ -1,0 +1,248 @@
+//! The first walk over a pprof: where each table lies, how many rows it has, and the fields that stand alone.
+
+use super::super::wire::{Field, Reader};
+use super::super::{DecodeError, Limits};
+use super::{malformed, not_protobuf, too_large, wrong_type};
+
+/// A table: the messages of one field number, between the first and the last of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section<'a> {
+    number: u32,
+    pub(super) name: &'static str,
+    pub(super) rows: usize,
+    span: Reader<'a>,
+}
+
+impl<'a> Section<'a> {
+    fn new(number: u32, name: &'static str) -> Self {
+        Self {
+            number,
+            name,
+            rows: 0,
+            span: Reader::new(&[]),
+        }
+    }
+
+    fn add(&mut self, limits: &Limits, from: Reader<'a>) -> Result<(), DecodeError> {
+        if self.rows == 0 {
+            self.span = from;
+        }
+        self.rows += 1;
+        if self.rows > limits.elements {
+            return Err(too_large(format!("more than {} of {}", limits.elements, self.name)));
+        }
+        Ok(())
+    }
+
+    /// The next message of the table.
+    pub(super) fn next(&mut self) -> Result<Option<Reader<'a>>, DecodeError> {
+        while let Some((number, field)) = self.span.field().map_err(not_protobuf)? {
+            if let (true, Field::Bytes(message)) = (number == self.number, field) {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A number that should be a position in the string table, and where it was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Text {
+    pub(super) position: u64,
+    pub(super) at: usize,
+}
+
+/// What the first walk finds.
+#[derive(Debug)]
+pub(super) struct Outline<'a> {
+    pub(super) sample_types: Section<'a>,
+    pub(super) samples: Section<'a>,
+    pub(super) mappings: Section<'a>,
+    pub(super) locations: Section<'a>,
+    pub(super) functions: Section<'a>,
+    pub(super) strings: Section<'a>,
+    pub(super) text_bytes: usize,
+    pub(super) drop_frames: Text,
+    pub(super) keep_frames: Text,
+    pub(super) time_nanos: i64,
+    pub(super) duration_nanos: i64,
+    pub(super) period_type: Option<Reader<'a>>,
+    pub(super) period: i64,
+    pub(super) comments: Vec<Text>,
+    pub(super) default_sample_type: Text,
+    pub(super) doc_url: Text,
+    /// Whether every field so far is known and none is hidden behind a later one.
+    pub(super) exact: bool,
+}
+
+impl<'a> Outline<'a> {
+    /// Walks the fields of a whole profile. Nothing is allocated but the list of comments.
+    pub(super) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
+        let mut outline = Self::new();
+        let mut reader = Reader::new(bytes);
+        let mut seen = Once::default();
+        loop {
+            let from = reader;
+            let Some((number, field)) = reader.field().map_err(not_protobuf)? else {
+                break;
+            };
+            if matches!(number, 7..=12 | 14 | 15) {
+                outline.alone(number, field, from.offset(), seen.again(number))?;
+            } else {
+                outline.row(number, field, from, limits)?;
+            }
+        }
+        for section in outline.sections() {
+            section.span = section.span.until(&reader);
+        }
+        Ok(outline)
+    }
+
+    fn new() -> Self {
+        Self {
+            sample_types: Section::new(1, "sample_type"),
+            samples: Section::new(2, "sample"),
+            mappings: Section::new(3, "mapping"),
+            locations: Section::new(4, "location"),
+            functions: Section::new(5, "function"),
+            strings: Section::new(6, "string_table"),
+            text_bytes: 0,
+            drop_frames: Text::default(),
+            keep_frames: Text::default(),
+            time_nanos: 0,
+            duration_nanos: 0,
+            period_type: None,
+            period: 0,
+            comments: Vec::new(),
+            default_sample_type: Text::default(),
+            doc_url: Text::default(),
+            exact: true,
+        }
+    }
+
+    fn sections(&mut self) -> [&mut Section<'a>; 6] {
+        [
+            &mut self.sample_types,
+            &mut self.samples,
+            &mut self.mappings,
+            &mut self.locations,
+            &mut self.functions,
+            &mut self.strings,
+        ]
+    }
+
+    fn row(&mut self, number: u32, field: Field<'a>, from: Reader<'a>, limits: &Limits) -> Result<(), DecodeError> {
+        let section = match number {
+            1 => &mut self.sample_types,
+            2 => &mut self.samples,
+            3 => &mut self.mappings,
+            4 => &mut self.locations,
+            5 => &mut self.functions,
+            6 => &mut self.strings,
+            13 => return self.comment(field, from.offset(), limits),
+            _ => {
+                self.exact = false;
+                return Ok(());
+            }
+        };
+        let Field::Bytes(message) = field else {
+            return Err(wrong_type(from.offset(), section.name));
+        };
+        if number == 6 {
+            self.text_bytes += message.bytes().len();
+        }
+        section.add(limits, from)
+    }
+
+    fn comment(&mut self, field: Field<'a>, at: usize, limits: &Limits) -> Result<(), DecodeError> {
+        match field {
+            Field::Varint(position) => self.comments.push(Text { position, at }),
+            Field::Bytes(mut packed) => {
+                while !packed.is_empty() {
+                    let position = packed.varint().map_err(not_protobuf)?;
+                    self.comments.push(Text { position, at });
+                }
+            }
+            _ => return Err(wrong_type(at, "comment")),
+        }
+        if self.comments.len() > limits.elements {
+            return Err(too_large(format!("more than {} of comment", limits.elements)));
+        }
+        Ok(())
+    }
+
+    fn alone(&mut self, number: u32, field: Field<'a>, at: usize, again: bool) -> Result<(), DecodeError> {
+        self.exact &= !again;
+        if number == 11 {
+            return self.period_type(field, at, again);
+        }
+        let name = match number {
+            7 => "drop_frames",
+            8 => "keep_frames",
+            9 => "time_nanos",
+            10 => "duration_nanos",
+            12 => "period",
+            14 => "default_sample_type",
+            _ => "doc_url",
+        };
+        let Field::Varint(value) = field else {
+            return Err(wrong_type(at, name));
+        };
+        let text = Text { position: value, at };
+        match number {
+            7 => self.drop_frames = text,
+            8 => self.keep_frames = text,
+            9 => set_once(&mut self.time_nanos, value, again, at, name)?,
+            10 => self.duration_nanos = value as i64,
+            12 => set_once(&mut self.period, value, again, at, name)?,
+            14 => self.default_sample_type = text,
+            _ => self.doc_url = text,
+        }
+        Ok(())
+    }
+
+    fn period_type(&mut self, field: Field<'a>, at: usize, again: bool) -> Result<(), DecodeError> {
+        let Field::Bytes(message) = field else {
+            return Err(wrong_type(at, "period_type"));
+        };
+        if again && self.period_type.map(|r| r.bytes()) != Some(message.bytes()) {
+            return Err(concatenated(at, "period_type"));
+        }
+        self.period_type = Some(message);
+        Ok(())
+    }
+}
+
+fn set_once(slot: &mut i64, value: u64, again: bool, at: usize, name: &str) -> Result<(), DecodeError> {
+    if again && *slot != value as i64 {
+        return Err(concatenated(at, name));
+    }
+    *slot = value as i64;
+    Ok(())
+}
+
+/// Protobuf would merge profiles that are written one behind the other into one with ids that mean two things.
+fn concatenated(at: usize, name: &str) -> DecodeError {
+    malformed(
+        at,
+        format!("a second {name} of another value: these are several profiles in one"),
+    )
+    .with_remedy("send them one by one")
+}
+
+/// Tells whether a field that may stand once in a message came before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Once {
+    seen: u32,
+}
+
+impl Once {
+    /// Whether field `number` (below 32) was asked for before.
+    #[inline]
+    pub(super) fn again(&mut self, number: u32) -> bool {
+        let bit = 1 << (number & 31);
+        let again = self.seen & bit != 0;
+        self.seen |= bit;
+        again
+    }
+}

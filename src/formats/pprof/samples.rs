@@ -1,0 +1,204 @@
+//! The samples of a pprof: nearly all of its bytes, so nothing here is hashed and little is allocated.
+
+use super::super::wire::{Field, Reader};
+use super::super::{DecodeError, Limits};
+use super::decode::Decoder;
+use super::outline::{Once, Section};
+use super::{malformed, not_protobuf, too_large, wrong_type};
+use crate::profile::{Attribute, AttributeId, AttributeSetId, Id, Observations, Samples, StackId, StringId, Value};
+
+/// What decoding samples needs beside the tables.
+struct Scratch {
+    values: Vec<i64>,
+    labels: Vec<AttributeId>,
+    last_set: AttributeSetId,
+    recent: Recent,
+}
+
+impl Decoder<'_> {
+    /// Reads all samples; each has `types` values.
+    pub(super) fn samples(&mut self, mut section: Section<'_>, types: usize) -> Result<Samples, DecodeError> {
+        let rows = section.rows;
+        let values = rows.saturating_mul(types);
+        limit_elements(values, self.limits, "values")?;
+        let mut stacks = Vec::with_capacity(rows);
+        let mut attributes = Vec::with_capacity(rows);
+        let mut scratch = Scratch {
+            values: Vec::with_capacity(values),
+            labels: Vec::new(),
+            last_set: Id::UNSET,
+            recent: Recent::default(),
+        };
+        while let Some(message) = section.next()? {
+            let before = scratch.values.len();
+            stacks.push(self.sample(message, &mut scratch)?);
+            let found = scratch.values.len() - before;
+            if found != types {
+                let problem = format!("a sample of {found} values in a profile of {types} sample types");
+                return Err(malformed(message.offset(), problem));
+            }
+            attributes.push(self.attribute_set(&mut scratch));
+            limit_elements(self.dictionary.attribute_sets.items().len(), self.limits, "labels")?;
+        }
+        Ok(Samples {
+            stacks,
+            attributes,
+            links: vec![Id::UNSET; rows],
+            observations: Observations::Totals(scratch.values),
+        })
+    }
+
+    fn sample(&mut self, mut message: Reader<'_>, scratch: &mut Scratch) -> Result<StackId, DecodeError> {
+        let before = self.dictionary.stacks.items().len();
+        scratch.labels.clear();
+        loop {
+            let at = message.offset();
+            match message.field().map_err(not_protobuf)? {
+                Some((1, Field::Bytes(packed))) => self.frames(packed)?,
+                Some((1, Field::Varint(id))) => {
+                    let frame = self.frame(id, at)?;
+                    self.dictionary.stacks.add(frame);
+                }
+                Some((2, Field::Bytes(mut packed))) => {
+                    while !packed.is_empty() {
+                        scratch.values.push(packed.varint().map_err(not_protobuf)? as i64);
+                    }
+                }
+                Some((2, Field::Varint(value))) => scratch.values.push(value as i64),
+                Some((3, Field::Bytes(label))) => {
+                    if scratch.labels.len() >= self.limits.attributes {
+                        return Err(too_large(format!(
+                            "a sample of more than {} labels",
+                            self.limits.attributes
+                        )));
+                    }
+                    let label = self.label(label, &mut scratch.recent)?;
+                    scratch.labels.push(label);
+                }
+                Some((1..=3, _)) => return Err(wrong_type(at, "a field of sample")),
+                Some(_) => self.exact = false,
+                None => break,
+            }
+        }
+        self.stack(before)
+    }
+
+    fn frames(&mut self, mut packed: Reader<'_>) -> Result<(), DecodeError> {
+        while !packed.is_empty() {
+            let at = packed.offset();
+            let id = packed.varint().map_err(not_protobuf)?;
+            let frame = self.frame(id, at)?;
+            self.dictionary.stacks.add(frame);
+        }
+        Ok(())
+    }
+
+    /// Ends the stack whose frames were added since `before`.
+    fn stack(&mut self, before: usize) -> Result<StackId, DecodeError> {
+        let all = self.dictionary.stacks.items().len();
+        let frames = all - before;
+        if frames > self.limits.stack_depth {
+            return Err(too_large(format!(
+                "a stack of more than {} frames",
+                self.limits.stack_depth
+            )));
+        }
+        limit_elements(all, self.limits, "frames")?;
+        Ok(match frames {
+            0 => Id::UNSET,
+            _ => self.dictionary.stacks.close(),
+        })
+    }
+
+    /// Neighbours often carry the same labels.
+    fn attribute_set(&mut self, scratch: &mut Scratch) -> AttributeSetId {
+        if scratch.labels.is_empty() {
+            return Id::UNSET;
+        }
+        if self.dictionary.attribute_sets[scratch.last_set] != *scratch.labels {
+            scratch.last_set = self.dictionary.attribute_sets.push(&scratch.labels);
+        }
+        scratch.last_set
+    }
+
+    /// As in Go's reader a text wins over a number, and only a number has a unit; a label with neither is the empty text.
+    fn label(&mut self, mut message: Reader<'_>, recent: &mut Recent) -> Result<AttributeId, DecodeError> {
+        let mut label = Label::default();
+        let mut once = Once::default();
+        while let Some((number, value, at)) = self.number(&mut message, &mut once, 4, "label")? {
+            match number {
+                1 => label.key = self.string(value, at, "label.key")?,
+                2 => label.text = self.string(value, at, "label.str")?,
+                3 => label.number = value as i64,
+                _ => label.unit = self.string(value, at, "label.num_unit")?,
+            }
+        }
+        if label.text.is_set() && (label.number != 0 || label.unit.is_set()) {
+            self.exact = false;
+            (label.number, label.unit) = (0, Id::UNSET);
+        }
+        Ok(recent.find_or(label, || self.dictionary.attributes.push(label.attribute())))
+    }
+}
+
+fn limit_elements(count: usize, limits: &Limits, what: &str) -> Result<(), DecodeError> {
+    // tables count in 32 bits
+    let most = limits.elements.min(u32::MAX as usize >> 1);
+    if count > most {
+        return Err(too_large(format!("more than {most} {what}")));
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Label {
+    key: StringId,
+    text: StringId,
+    number: i64,
+    unit: StringId,
+}
+
+impl Label {
+    fn attribute(self) -> Attribute {
+        let is_number = self.number != 0 || self.unit.is_set();
+        let value = match is_number {
+            true => Value::Int(self.number),
+            false => Value::String(self.text),
+        };
+        Attribute {
+            key: self.key,
+            value,
+            unit: self.unit,
+        }
+    }
+
+    /// Spreads labels over the slots of [`Recent`].
+    fn slot(&self) -> usize {
+        let ids = u64::from(self.key.raw()) << 32 ^ u64::from(self.text.raw()) << 8 ^ u64::from(self.unit.raw());
+        let mixed = (ids ^ (self.number as u64).rotate_left(17)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (64 - SLOT_BITS)) as usize
+    }
+}
+
+const SLOT_BITS: u32 = 10;
+
+/// The labels seen lately, so that most equal labels share one row; what it forgets is stored again, which is no harm.
+#[derive(Default)]
+struct Recent {
+    slots: Vec<(Label, AttributeId)>,
+}
+
+impl Recent {
+    fn find_or(&mut self, label: Label, store: impl FnOnce() -> AttributeId) -> AttributeId {
+        if self.slots.is_empty() {
+            self.slots.resize(1 << SLOT_BITS, (Label::default(), Id::UNSET));
+        }
+        let Some(slot) = self.slots.get_mut(label.slot()) else {
+            return store();
+        };
+        if !slot.1.is_set() || slot.0 != label {
+            *slot = (label, store());
+        }
+        slot.1
+    }
+}
