@@ -1,6 +1,7 @@
 //! Logs: to stderr, console or JSON, so many per place in the code and no more.
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,10 @@ pub enum Encoding {
 
 /// Starts logging. Only the first call of a process has an effect.
 pub fn init(level: Level, encoding: Encoding) {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(colours)
+        .with_writer(std::io::stderr);
     let lines: Box<dyn Layer<_> + Send + Sync> = match encoding {
         Encoding::Console => lines.with_filter(RateLimit::default()).boxed(),
         Encoding::Json => lines.json().with_filter(RateLimit::default()).boxed(),
