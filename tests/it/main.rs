@@ -2,4 +2,5 @@
 
 mod cli;
 mod daemon;
+mod quickstart;
 mod support;

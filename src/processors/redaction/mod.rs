@@ -7,6 +7,8 @@ mod paths;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,6 +22,7 @@ use paths::Paths;
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::{Batch, Context, Processor, Verdict};
 use crate::profile::{Profiles, Role};
+use crate::telemetry::Metrics;
 
 /// How every mask begins; what follows is the rule and a closing bracket.
 pub(crate) const MARKER: &str = "[REDACTED:";
@@ -208,11 +211,15 @@ fn patterns(key: &str, patterns: &[String]) -> Result<Vec<Regex>, BuildError> {
 
 struct Redaction {
     policy: Policy,
+    metrics: Arc<Metrics>,
 }
 
-fn build(raw: RawConfig, _cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
     let policy = Policy::new(parse(raw)?)?;
-    Ok(Box::new(Redaction { policy }))
+    Ok(Box::new(Redaction {
+        policy,
+        metrics: cx.metrics.clone(),
+    }))
 }
 
 impl Processor for Redaction {
@@ -224,7 +231,9 @@ impl Processor for Redaction {
         if pass.would_change(profiles)
             && let Some(profiles) = batch.edit()
         {
-            pass.apply(profiles);
+            for ((rule, carrier), hits) in pass.apply(profiles).hits {
+                self.metrics.redacted(&rule.into(), carrier, hits);
+            }
         }
         Verdict::pass(batch)
     }
