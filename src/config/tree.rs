@@ -214,14 +214,16 @@ fn syntax_error(error: &serde_saphyr::Error, source: &Arc<str>) -> ConfigError {
     };
     let options = serde_saphyr::render_options! { snippets: serde_saphyr::SnippetMode::Off };
     let text = error.render_with_options(options);
-    // the location is told once, in front
+    // the location is told once, in front; what stands behind a semicolon is advice for programmers
     let text = text.split(" at line ").next().unwrap_or_default();
-    let text = text.strip_prefix("error: ").unwrap_or(text);
-    ConfigError::new(
-        place,
-        String::new(),
-        format!("not valid YAML: {}", text.trim_end_matches(':')),
-    )
+    let text = text.split(';').next().unwrap_or_default();
+    // the one message that quotes a value
+    let text = if text.starts_with("non-finite float") {
+        "not a finite number"
+    } else {
+        text
+    };
+    ConfigError::new(place, String::new(), format!("not valid YAML: {text}"))
 }
 
 fn place(source: &Arc<str>, at: Location) -> Place {
@@ -372,5 +374,56 @@ mod tests {
     #[test]
     fn an_empty_file_is_nothing() {
         assert_eq!(Node::parse("# only words\n", "f").unwrap().tree, Tree::Null);
+    }
+
+    #[test]
+    fn prop_no_syntax_error_quotes_what_is_written() {
+        let broken = [
+            "a: *SECRET",
+            "a: !SECRET [",
+            "a: \"\\SECRET\"",
+            "a: \"SECRET",
+            "a: 'SECRET",
+            "a: SECRET: b: c",
+            "a: [SECRET",
+            "a: {SECRET",
+            "a: SECRET]\n b: 1\n  - x",
+            "%SECRET\na: 1",
+            "a: &SECRET *SECRET",
+            "? [SECRET]\n: 1",
+            "a: |SECRET\n x",
+            "a: @SECRET",
+            "a: `SECRET",
+            "a: !!int SECRET",
+            "a: !!float SECRET",
+            "a: !!bool SECRET",
+            "a: !!binary SECRET!",
+            "a: !<SECRET",
+            "a: 1\n<<: SECRET",
+            "a: 1\n<<: [SECRET]",
+            "\tSECRET: 1\n\t- x: [",
+            "a: \"\\xSECRET\"",
+            "a: !!null SECRET",
+            "{SECRET: 1}: 2",
+            "a: 99999999999999999999999999999999999999999SECRET: [",
+            "--- a\n--- SECRET",
+            "a: !!timestamp SECRET",
+            "a: 1e999777 # SECRET",
+            "!SECRET!x a: 1",
+            "a: !SECRET!x 1",
+        ];
+        let mut errors = 0;
+        for text in broken {
+            let text = text.replace("SECRET", "hunter2EXAMPLE");
+            if let Err(error) = Node::parse(&text, "f.yaml") {
+                errors += 1;
+                let shown = error.to_string();
+                assert!(
+                    !shown.contains("hunter2EXAMPLE") && !shown.contains("1e999777"),
+                    "{text}: {error}"
+                );
+            }
+        }
+        assert!(errors > 15, "{errors}");
     }
 }
