@@ -1,6 +1,7 @@
 //! Binds the endpoints of a receiver and serves them until it is told to stop.
 
 use axum::Router;
+use serde::{Deserialize, Deserializer};
 
 use crate::net::endpoint::Endpoint;
 use crate::net::server::{Listener, ServerLimits, serve};
@@ -17,6 +18,13 @@ pub(super) struct Service {
     pub router: Router,
     /// How much.
     pub limits: ServerLimits,
+}
+
+/// A key without anything below it is a key that is present.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    Option::<T>::deserialize(from).map(|value| Some(value.unwrap_or_default()))
 }
 
 /// Reads an endpoint of the configuration.

@@ -4,6 +4,7 @@ mod door;
 mod listen;
 mod otlp;
 mod otlp_routes;
+mod pprof;
 mod pyroscope;
 mod series;
 #[cfg(test)]
@@ -13,4 +14,4 @@ mod window;
 use crate::pipeline::spec::ReceiverSpec;
 
 /// Every receiver, sorted by name.
-pub static ALL: &[ReceiverSpec] = &[otlp::SPEC, pyroscope::SPEC];
+pub static ALL: &[ReceiverSpec] = &[otlp::SPEC, pprof::SPEC, pyroscope::SPEC];

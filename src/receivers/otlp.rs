@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::door::{Door, READ_TIMEOUT};
-use super::listen::{self, Service};
+use super::listen::{self, Service, present};
 use super::otlp_routes;
 use crate::net::endpoint::Endpoint;
 use crate::net::server::ServerLimits;
@@ -63,11 +63,6 @@ struct Protocols {
     /// HTTP, on if the key is present.
     #[serde(deserialize_with = "present")]
     http: Option<HttpConfig>,
-}
-
-/// A key without anything below it is a key that is present.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<Option<T>, D::Error> {
-    Option::<T>::deserialize(from).map(|value| Some(value.unwrap_or_default()))
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

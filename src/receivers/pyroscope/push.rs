@@ -209,8 +209,11 @@ pub(super) mod tests {
     use super::*;
     use crate::formats::wire::Writer;
 
-    /// A request of one series for each (labels, profiles).
-    pub(in crate::receivers::pyroscope) fn request(series: &[(&[(&str, &str)], &[&[u8]])]) -> Vec<u8> {
+    /// Labels and profiles of one series.
+    type Named<'a> = (&'a [(&'a str, &'a str)], &'a [&'a [u8]]);
+
+    /// A request as an SDK writes it.
+    pub(in crate::receivers::pyroscope) fn request(series: &[Named<'_>]) -> Vec<u8> {
         let mut w = Writer::default();
         for (labels, profiles) in series {
             w.message(1, |w| {

@@ -85,6 +85,9 @@ async fn speedscope_says_itself_what_it_counts() {
     }
 }
 
+/// What is wrong: path, headers and body; status and code of the answer.
+type Case<'a> = (&'a str, &'a str, &'a [(&'static str, &'a str)], &'a [u8], u16, &'a str);
+
 #[tokio::test]
 async fn every_refusal_has_the_shape_that_clients_read() {
     let engine = Engine::new();
@@ -92,7 +95,7 @@ async fn every_refusal_has_the_shape_that_clients_read() {
     let bomb = compress(&vec![b'a'; 1 << 20], Compression::Gzip(9));
     let big = vec![b'a'; 70_000];
     let gzip = ("content-encoding", "gzip");
-    let cases: [(&str, &str, &[(&'static str, &str)], &[u8], u16, &str); 11] = [
+    let cases: [Case; 11] = [
         ("no name", "/ingest", &[], b"a 1\n", 400, "invalid_argument"),
         (
             "no such type",

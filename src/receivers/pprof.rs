@@ -1,0 +1,159 @@
+//! `pprof`: pprof profiles by HTTP POST, and of Flamegate itself.
+
+mod itself;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::itself::{SelfConfig, SelfProfiler};
+use super::door::{Door, READ_TIMEOUT};
+use super::listen::{self, Service, present};
+use crate::net::endpoint::Endpoint;
+use crate::net::server::ServerLimits;
+use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
+use crate::pipeline::units::{ByteSize, Span};
+use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
+
+const DOCS: &str = "\
+Takes pprof profiles, and has the same blocks as the Collector's receiver of this name; a block is on when its key is present.
+
+`server` takes POST `/v1/pprof`: one profile in pprof's protobuf, plain or compressed, with or without `content-encoding`. The
+query may say what the profile itself cannot: `name=my.app{env=prod}` names the service and its labels, `from` and `until` date
+it (`curl --data-binary @cpu.pb.gz 'http://localhost:8080/v1/pprof?name=shop'`). The answer is 200, or 400 for what cannot be
+decoded, 413 for what is too large, 415 for an encoding that is not spoken, 503 with `Retry-After` when there is no room.
+
+`self` samples the CPU of Flamegate and sends the profile down the pipeline as the service `flamegate`. It is off unless asked for:
+its table of stacks holds 70 MiB from then on, and finding the names of functions as much again or more, by the debug
+information of the binary. A signal interrupts the process `frequency` times in a second of CPU. One receiver can have it.
+
+`remote` and `file` come with a later version: until then a profiler, or `curl` from a timer, pushes to `server`.
+";
+
+pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
+    about: About {
+        name: "pprof",
+        aliases: &[],
+        summary: "takes pprof by POST, and of Flamegate itself",
+        docs: DOCS,
+        stability: Stability::Beta,
+        signals: &["profiles"],
+        example: "pprof:\n  server:\n    endpoint: localhost:8080\n",
+        schema: || schemars::schema_for!(Config),
+    },
+    build,
+};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Takes profiles by POST, on if the key is present.
+    #[serde(deserialize_with = "present")]
+    server: Option<ServerConfig>,
+    /// Profiles Flamegate itself, on if the key is present.
+    #[serde(rename = "self", deserialize_with = "present")]
+    itself: Option<SelfConfig>,
+    #[schemars(skip)]
+    #[serde(skip_serializing, deserialize_with = "present")]
+    remote: Option<serde_json::Value>,
+    #[schemars(skip)]
+    #[serde(skip_serializing, deserialize_with = "present")]
+    file: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct ServerConfig {
+    /// `host:port` to listen on; `localhost` means 127.0.0.1 and ::1.
+    endpoint: String,
+    /// Largest body, as sent and as decompressed.
+    max_request_body_size: ByteSize,
+    /// Connections at once; further ones wait.
+    max_connections: usize,
+    /// Longest time for one body to arrive.
+    read_timeout: Span,
+    /// How long a connection may go without a request, and the head of one may take.
+    idle_timeout: Span,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let limits = ServerLimits::default();
+        Self {
+            endpoint: "localhost:8080".to_owned(),
+            max_request_body_size: ByteSize::mib(64),
+            max_connections: limits.max_connections,
+            read_timeout: Span(READ_TIMEOUT),
+            idle_timeout: Span(limits.idle_timeout),
+        }
+    }
+}
+
+struct Server {
+    config: ServerConfig,
+    endpoint: Endpoint,
+}
+
+struct Pprof {
+    server: Option<Server>,
+    itself: Option<SelfProfiler>,
+}
+
+fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+    let config: Config = parse(raw)?;
+    for (key, value) in [("remote", &config.remote), ("file", &config.file)] {
+        if value.is_some() {
+            let message = "comes with a later version; until then push to `server` by POST /v1/pprof";
+            return Err(BuildError::at(key, message));
+        }
+    }
+    if config.server.is_none() && config.itself.is_none() {
+        return Err(BuildError::at("", "nothing is on; write `server:`, `self:` or both"));
+    }
+    Ok(Box::new(Pprof {
+        server: config.server.map(Server::new).transpose()?,
+        itself: config.itself.map(SelfProfiler::new).transpose()?,
+    }))
+}
+
+#[async_trait]
+impl Receiver for Pprof {
+    async fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), ReceiverError> {
+        let Self { server, itself } = *self;
+        let services = server.map(|server| server.service(&out)).into_iter().collect();
+        let served = listen::run(services, &out, stop.clone());
+        let itself = async {
+            match itself {
+                Some(profiler) => profiler.run(&out, &stop).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(served, itself)?;
+        Ok(())
+    }
+}
+
+impl Server {
+    fn new(config: ServerConfig) -> Result<Self, BuildError> {
+        let endpoint = listen::endpoint("server.endpoint", &config.endpoint)?;
+        Ok(Self { config, endpoint })
+    }
+
+    fn service(self, out: &Outlet) -> Service {
+        let config = self.config;
+        let max_bytes = config.max_request_body_size.as_usize();
+        Service {
+            key: "server.endpoint",
+            endpoint: self.endpoint,
+            router: routes::router(Door::new(out.clone(), max_bytes, config.read_timeout.0)),
+            limits: ServerLimits {
+                max_connections: config.max_connections,
+                idle_timeout: config.idle_timeout.0,
+                ..ServerLimits::default()
+            },
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `pprof`, its blocks one by one.
+
+use serde_json::json;
+
+use super::*;
+use crate::receivers::testing::{Engine, context, post, resource, start};
+
+#[test]
+fn blocks_are_on_when_their_keys_are_present() {
+    assert!(build(json!({ "server": null }), &context()).is_ok());
+    assert!(build(json!({ "self": null }), &context()).is_ok());
+    for (config, path) in [
+        (json!({}), ""),
+        (json!({ "remote": {} }), "remote"),
+        (json!({ "file": null }), "file"),
+        (json!({ "server": { "endpoint": "x" } }), "server.endpoint"),
+        (
+            json!({ "self": { "collection_interval": "1ms" } }),
+            "self.collection_interval",
+        ),
+        (json!({ "self": { "frequency": 0 } }), "self.frequency"),
+    ] {
+        assert_eq!(build(config.clone(), &context()).err().unwrap().path, path, "{config}");
+    }
+}
+
+async fn gate(engine: &std::sync::Arc<Engine>) -> std::net::SocketAddr {
+    let config = ServerConfig::default();
+    let endpoint = config.endpoint.parse().unwrap();
+    start(Server { config, endpoint }.service(&engine.outlet())).await
+}
+
+#[tokio::test]
+async fn refusals_say_what_is_wrong() {
+    let engine = Engine::new();
+    let gate = gate(&engine).await;
+    for (path, headers, body, status) in [
+        ("/v1/pprof", &[][..], "hello", 400),
+        ("/v1/pprof?name=%7B", &[], "", 400),
+        ("/v1/pprof", &[("content-encoding", "br")], "", 415),
+        ("/v1/pprof", &[("content-encoding", "gzip")], "hello", 400),
+        ("/", &[], "", 404),
+    ] {
+        let answer = post(gate, path, headers, body).await;
+        assert_eq!(answer.status, status, "{path}: {:?}", answer.body);
+        assert!(answer.body.len() > 10, "{path}");
+    }
+    assert_eq!(engine.held(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_cpu_becomes_a_profile() {
+    let engine = Engine::new();
+    let config = json!({ "self": { "collection_interval": "1h", "frequency": 500 } });
+    let (receiver, stop) = (build(config, &context()).unwrap(), Stop::new());
+    let running = tokio::spawn(receiver.run(engine.outlet(), stop.clone()));
+    tokio::task::spawn_blocking(burn).await.unwrap();
+    stop.ask();
+    running.await.unwrap().unwrap();
+    let batches = engine.take().batches;
+    let profiles = batches[0].as_profiles().unwrap();
+    assert_eq!(resource(profiles)["service.name"], "flamegate");
+    let profile = profiles.iter().next().unwrap().profile;
+    let (samples, cpu) = (profile.samples.sum(0, 2), profile.samples.sum(1, 2));
+    assert!(
+        samples > 20 && cpu == samples * 2_000_000,
+        "{samples} samples, {cpu} ns"
+    );
+    let d = profiles.dictionary();
+    let names: Vec<&str> = d.strings.ids().map(|id| d.str(id)).collect();
+    assert!(
+        names.iter().any(|name| *name == "burn" || name.ends_with("::burn")),
+        "{names:?}"
+    );
+    assert!(
+        !names.iter().any(|name| name.contains("pprof::backtrace")),
+        "the profiler is not in its profile"
+    );
+}
+
+#[inline(never)]
+fn burn() {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    let mut x = 1u64;
+    while std::time::Instant::now() < end {
+        for i in 0..10_000u64 {
+            x = std::hint::black_box(x.wrapping_mul(31).wrapping_add(i));
+        }
+    }
+}
