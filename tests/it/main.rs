@@ -1,5 +1,8 @@
 //! The real binary, from outside.
 
+// helpers of tests may panic as tests do
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod cli;
 mod daemon;
 mod quickstart;
