@@ -30,13 +30,17 @@ pub enum Field<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reader<'a> {
     rest: &'a [u8],
-    offset: usize,
+    /// Where the last byte ends in the whole request: unlike the place of the next byte, it never changes.
+    end: usize,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of a whole request.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, offset: 0 }
+        Self {
+            rest: bytes,
+            end: bytes.len(),
+        }
     }
 
     /// The bytes not read yet.
@@ -45,8 +49,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the next byte lies in the whole request.
+    #[inline]
     pub fn offset(&self) -> usize {
-        self.offset
+        self.end - self.rest.len()
     }
 
     /// Whether all is read.
@@ -54,25 +59,24 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// What this reader has before the place that `end`, a later state of it, has reached.
-    pub fn until(&self, end: &Self) -> Self {
-        let len = end.offset.saturating_sub(self.offset);
+    /// A reader of the bytes `from..to` of a whole request, at their own offset; empty if there are no such bytes.
+    pub fn part(request: &'a [u8], from: usize, to: usize) -> Self {
         Self {
-            rest: self.rest.get(..len).unwrap_or(self.rest),
-            offset: self.offset,
+            rest: request.get(from..to).unwrap_or_default(),
+            end: to,
         }
     }
 
     /// An error at the place reached.
     pub fn error(&self, problem: &'static str) -> WireError {
         WireError {
-            offset: self.offset,
+            offset: self.offset(),
             problem,
         }
     }
 
     /// The next field with its number; none at the end.
-    #[inline]
+    #[inline(always)]
     pub fn field(&mut self) -> Result<Option<(u32, Field<'a>)>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -97,34 +101,18 @@ impl<'a> Reader<'a> {
     /// A base-128 number.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
-        // one byte is by far the most common
-        if let [first, rest @ ..] = self.rest
-            && *first < 0x80
-        {
-            self.rest = rest;
-            self.offset += 1;
-            return Ok(u64::from(*first));
-        }
-        self.long_varint()
-    }
-
-    fn long_varint(&mut self) -> Result<u64, WireError> {
-        let mut value = 0u64;
-        for (i, byte) in self.rest.iter().take(10).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * i);
-            if *byte < 0x80 {
-                if i == 9 && *byte > 1 {
-                    return Err(self.error("a number of more than 64 bits"));
-                }
-                self.skip(i + 1);
-                return Ok(value);
+        // ids, lengths and string numbers seldom need more than three bytes
+        let (value, rest) = match self.rest {
+            [a, rest @ ..] if *a < 0x80 => (u64::from(*a), rest),
+            [a, b, rest @ ..] if *b < 0x80 => (u64::from(*a & 0x7f) | u64::from(*b) << 7, rest),
+            [a, b, c, rest @ ..] if *c < 0x80 => {
+                let low = u64::from(*a & 0x7f) | u64::from(*b & 0x7f) << 7;
+                (low | u64::from(*c) << 14, rest)
             }
-        }
-        Err(self.error(if self.rest.len() < 10 {
-            "the message ends inside a number"
-        } else {
-            "a number of more than 10 bytes"
-        }))
+            bytes => long_varint(bytes).map_err(|problem| self.error(problem))?,
+        };
+        self.rest = rest;
+        Ok(value)
     }
 
     /// Eight bytes, least significant first.
@@ -137,10 +125,10 @@ impl<'a> Reader<'a> {
             return Err(self.error("the message ends inside a fixed-size number"));
         };
         self.rest = rest;
-        self.offset += N;
         Ok(*head)
     }
 
+    #[inline]
     fn delimited(&mut self) -> Result<Reader<'a>, WireError> {
         let start = *self;
         let len = self.varint()?;
@@ -150,19 +138,29 @@ impl<'a> Reader<'a> {
         let Some((inside, rest)) = split else {
             return Err(start.error("a length that reaches past the end of the message"));
         };
-        let inside = Reader {
-            rest: inside,
-            offset: self.offset,
-        };
-        self.offset += inside.rest.len();
+        let end = self.end - rest.len();
         self.rest = rest;
-        Ok(inside)
+        Ok(Reader { rest: inside, end })
     }
+}
 
-    fn skip(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or_default();
-        self.offset += bytes;
+/// A number of any length and what follows it. Takes and returns values only, so that a reader can stay in registers.
+#[inline(never)]
+fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), &'static str> {
+    let mut value = 0u64;
+    for (i, byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * i);
+        if *byte < 0x80 {
+            if i == 9 && *byte > 1 {
+                return Err("a number of more than 64 bits");
+            }
+            return Ok((value, bytes.get(i + 1..).unwrap_or_default()));
+        }
     }
+    Err(match bytes.len() {
+        0..10 => "the message ends inside a number",
+        _ => "a number of more than 10 bytes",
+    })
 }
 
 impl<'a> Field<'a> {

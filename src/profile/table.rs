@@ -163,6 +163,11 @@ impl<Owner, Item> Lists<Owner, Item> {
 }
 
 impl<Owner, Item: Clone> Lists<Owner, Item> {
+    /// Adds several items as [`add`](Self::add) adds one.
+    pub fn add_all(&mut self, items: &[Item]) {
+        self.items.extend_from_slice(items);
+    }
+
     /// Appends a whole list.
     pub fn push(&mut self, items: &[Item]) -> Id<Owner> {
         self.items.extend_from_slice(items);

@@ -28,12 +28,12 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
     }
     let outline = Outline::read(bytes, limits)?;
     let mut decoder = Decoder::new(&outline, limits);
-    decoder.strings(outline.strings)?;
-    decoder.functions(outline.functions)?;
-    decoder.mappings(outline.mappings)?;
-    decoder.locations(outline.locations)?;
+    decoder.strings(&outline.strings)?;
+    decoder.functions(&outline.functions)?;
+    decoder.mappings(&outline.mappings)?;
+    decoder.locations(&outline.locations)?;
     let mut profile = decoder.header(&outline)?;
-    profile.samples = Arc::new(decoder.samples(outline.samples, profile.sample_types.len())?);
+    profile.samples = Arc::new(decoder.samples(&outline.samples, profile.sample_types.len())?);
     Ok(decoder.finish(profile))
 }
 
@@ -59,12 +59,12 @@ pub(super) struct Decoder<'l> {
 impl<'l> Decoder<'l> {
     fn new(outline: &Outline<'_>, limits: &'l Limits) -> Self {
         let dictionary = Dictionary {
-            strings: Strings::with_capacity(outline.strings.rows, outline.text_bytes),
-            functions: Table::with_capacity(outline.functions.rows),
-            mappings: Table::with_capacity(outline.mappings.rows),
-            locations: Table::with_capacity(outline.locations.rows),
-            lines: Lists::with_capacity(outline.locations.rows, outline.locations.rows),
-            stacks: Lists::with_capacity(outline.samples.rows, 0),
+            strings: Strings::with_capacity(outline.strings.rows(), outline.text_bytes),
+            functions: Table::with_capacity(outline.functions.rows()),
+            mappings: Table::with_capacity(outline.mappings.rows()),
+            locations: Table::with_capacity(outline.locations.rows()),
+            lines: Lists::with_capacity(outline.locations.rows(), outline.locations.rows()),
+            stacks: Lists::with_capacity(outline.samples.rows(), 0),
             ..Dictionary::default()
         };
         Self {
@@ -74,10 +74,10 @@ impl<'l> Decoder<'l> {
             functions_lack_ids: false,
             mappings: Identities::Counted,
             locations: Identities::Counted,
-            used_strings: Used::new(outline.strings.rows),
-            used_functions: Used::new(outline.functions.rows + 1),
-            used_mappings: Used::new(outline.mappings.rows + 1),
-            used_locations: Used::new(outline.locations.rows + 1),
+            used_strings: Used::new(outline.strings.rows()),
+            used_functions: Used::new(outline.functions.rows() + 1),
+            used_mappings: Used::new(outline.mappings.rows() + 1),
+            used_locations: Used::new(outline.locations.rows() + 1),
             folded: Id::UNSET,
             flags: [Id::UNSET; MAPPING_FLAGS.len()],
             exact: outline.exact,
@@ -85,15 +85,16 @@ impl<'l> Decoder<'l> {
         }
     }
 
-    fn strings(&mut self, mut section: Section<'_>) -> Result<(), DecodeError> {
-        match section.next()? {
+    fn strings(&mut self, section: &Section<'_>) -> Result<(), DecodeError> {
+        let mut strings = section.messages();
+        match strings.next() {
             None => return Err(malformed(0, "no string_table")),
             Some(first) if !first.is_empty() => {
                 return Err(malformed(first.offset(), "string_table[0] is not empty"));
             }
             Some(_) => {}
         }
-        while let Some(string) = section.next()? {
+        for string in strings {
             if string.bytes().len() > self.limits.string_bytes {
                 let problem = format!("a string of more than {} bytes", self.limits.string_bytes);
                 return Err(too_large(problem));
@@ -127,9 +128,9 @@ impl<'l> Decoder<'l> {
         self.string(text.position, text.at, field)
     }
 
-    fn functions(&mut self, mut section: Section<'_>) -> Result<(), DecodeError> {
+    fn functions(&mut self, section: &Section<'_>) -> Result<(), DecodeError> {
         let mut without_id = 0;
-        while let Some(mut message) = section.next()? {
+        for mut message in section.messages() {
             let start = message.offset();
             let mut id = 0;
             let mut function = Function::default();
@@ -158,8 +159,8 @@ impl<'l> Decoder<'l> {
         Ok(())
     }
 
-    fn mappings(&mut self, mut section: Section<'_>) -> Result<(), DecodeError> {
-        while let Some(mut message) = section.next()? {
+    fn mappings(&mut self, section: &Section<'_>) -> Result<(), DecodeError> {
+        for mut message in section.messages() {
             let start = message.offset();
             let mut id = 0;
             let mut mapping = Mapping::default();
@@ -227,12 +228,12 @@ impl<'l> Decoder<'l> {
         self.dictionary.attributes.push(Attribute { key, value, unit })
     }
 
-    fn locations(&mut self, mut section: Section<'_>) -> Result<(), DecodeError> {
-        if self.functions_lack_ids && self.dictionary.functions.len() != section.rows + 1 {
+    fn locations(&mut self, section: &Section<'_>) -> Result<(), DecodeError> {
+        if self.functions_lack_ids && self.dictionary.functions.len() != section.rows() + 1 {
             return Err(malformed(0, "function.id is 0 for all functions"));
         }
         let mut lines = Vec::new();
-        while let Some(message) = section.next()? {
+        for message in section.messages() {
             lines.clear();
             let (id, location) = self.location(message, &mut lines)?;
             let row = self.dictionary.push_location(location, &lines);
@@ -365,8 +366,7 @@ impl<'l> Decoder<'l> {
             period: outline.period,
             ..Profile::default()
         };
-        let mut types = outline.sample_types;
-        while let Some(message) = types.next()? {
+        for message in outline.sample_types.messages() {
             profile.sample_types.push(self.value_type(message, "sample_type")?);
         }
         if let Some(message) = outline.period_type {
@@ -375,7 +375,7 @@ impl<'l> Decoder<'l> {
         for comment in &outline.comments {
             profile.comments.push(self.text(*comment, "comment")?);
         }
-        if profile.sample_types.is_empty() && outline.samples.rows > 0 {
+        if profile.sample_types.is_empty() && outline.samples.rows() > 0 {
             return Err(malformed(0, "samples without a sample_type"));
         }
         Ok(profile)
@@ -404,13 +404,8 @@ impl<'l> Decoder<'l> {
     /// The row of a location that a sample names.
     #[inline]
     pub(super) fn frame(&mut self, id: u64, at: usize) -> Result<LocationId, DecodeError> {
-        match self.locations.find(id, &self.dictionary.locations) {
-            Some(row) => {
-                self.used_locations.mark(row.index());
-                Ok(row)
-            }
-            None => Err(dangling(at, "sample.location_id", id)),
-        }
+        let row = self.locations.find(id, &self.dictionary.locations);
+        row.ok_or_else(|| dangling(at, "sample.location_id", id))
     }
 
     fn finish(self, profile: Profile) -> Decoded {
@@ -443,6 +438,6 @@ fn not_zero(id: u64, at: usize, field: &str) -> Result<(), DecodeError> {
 }
 
 #[cold]
-fn dangling(at: usize, field: &str, id: u64) -> DecodeError {
+pub(super) fn dangling(at: usize, field: &str, id: u64) -> DecodeError {
     malformed(at, format!("{field} is {id}, which no message has"))
 }

@@ -38,10 +38,16 @@ impl<Row> Identities<Row> {
     #[inline]
     pub(super) fn find(&self, id: u64, table: &Table<Row>) -> Option<Id<Row>> {
         match self {
-            Self::Counted => table.id(id).filter(|row| row.is_set()),
+            Self::Counted => counted(id, table),
             Self::Mapped(rows) => rows.get(&id).copied(),
         }
     }
+}
+
+/// The row of an id that is the number of its row.
+#[inline]
+pub(super) fn counted<Row>(id: u64, table: &Table<Row>) -> Option<Id<Row>> {
+    table.id(id).filter(|row| row.is_set())
 }
 
 /// Which rows of a table something refers to.

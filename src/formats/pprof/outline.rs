@@ -4,44 +4,44 @@ use super::super::wire::{Field, Reader};
 use super::super::{DecodeError, Limits};
 use super::{malformed, not_protobuf, too_large, wrong_type};
 
-/// A table: the messages of one field number, between the first and the last of them.
-#[derive(Clone, Copy, Debug)]
+/// A table: the messages of one field number.
+#[derive(Debug)]
 pub(super) struct Section<'a> {
-    number: u32,
     pub(super) name: &'static str,
-    pub(super) rows: usize,
-    span: Reader<'a>,
+    request: &'a [u8],
+    /// Where each message begins and ends; requests are far shorter than 4 GiB.
+    places: Vec<(u32, u32)>,
 }
 
 impl<'a> Section<'a> {
-    fn new(number: u32, name: &'static str) -> Self {
+    fn new(name: &'static str, request: &'a [u8]) -> Self {
         Self {
-            number,
             name,
-            rows: 0,
-            span: Reader::new(&[]),
+            request,
+            places: Vec::new(),
         }
     }
 
-    fn add(&mut self, limits: &Limits, from: Reader<'a>) -> Result<(), DecodeError> {
-        if self.rows == 0 {
-            self.span = from;
-        }
-        self.rows += 1;
-        if self.rows > limits.elements {
+    fn add(&mut self, limits: &Limits, message: Reader<'a>) -> Result<(), DecodeError> {
+        if self.places.len() >= limits.elements {
             return Err(too_large(format!("more than {} of {}", limits.elements, self.name)));
         }
+        let start = message.offset();
+        let end = start + message.bytes().len();
+        self.places.push((start as u32, end as u32));
         Ok(())
     }
 
-    /// The next message of the table.
-    pub(super) fn next(&mut self) -> Result<Option<Reader<'a>>, DecodeError> {
-        while let Some((number, field)) = self.span.field().map_err(not_protobuf)? {
-            if let (true, Field::Bytes(message)) = (number == self.number, field) {
-                return Ok(Some(message));
-            }
-        }
-        Ok(None)
+    /// How many messages the table has.
+    pub(super) fn rows(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Every message of the table, in order.
+    pub(super) fn messages(&self) -> impl Iterator<Item = Reader<'a>> + use<'a, '_> {
+        let request = self.request;
+        let places = self.places.iter();
+        places.map(move |(start, end)| Reader::part(request, *start as usize, *end as usize))
     }
 }
 
@@ -76,36 +76,33 @@ pub(super) struct Outline<'a> {
 }
 
 impl<'a> Outline<'a> {
-    /// Walks the fields of a whole profile. Nothing is allocated but the list of comments.
+    /// Walks the fields of a whole profile, which may be 4 GiB long at most.
     pub(super) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
-        let mut outline = Self::new();
+        let mut outline = Self::new(bytes);
         let mut reader = Reader::new(bytes);
         let mut seen = Once::default();
         loop {
-            let from = reader;
+            let at = reader.offset();
             let Some((number, field)) = reader.field().map_err(not_protobuf)? else {
                 break;
             };
             if matches!(number, 7..=12 | 14 | 15) {
-                outline.alone(number, field, from.offset(), seen.again(number))?;
+                outline.alone(number, field, at, seen.again(number))?;
             } else {
-                outline.row(number, field, from, limits)?;
+                outline.row(number, field, at, limits)?;
             }
-        }
-        for section in outline.sections() {
-            section.span = section.span.until(&reader);
         }
         Ok(outline)
     }
 
-    fn new() -> Self {
+    fn new(request: &'a [u8]) -> Self {
         Self {
-            sample_types: Section::new(1, "sample_type"),
-            samples: Section::new(2, "sample"),
-            mappings: Section::new(3, "mapping"),
-            locations: Section::new(4, "location"),
-            functions: Section::new(5, "function"),
-            strings: Section::new(6, "string_table"),
+            sample_types: Section::new("sample_type", request),
+            samples: Section::new("sample", request),
+            mappings: Section::new("mapping", request),
+            locations: Section::new("location", request),
+            functions: Section::new("function", request),
+            strings: Section::new("string_table", request),
             text_bytes: 0,
             drop_frames: Text::default(),
             keep_frames: Text::default(),
@@ -120,18 +117,7 @@ impl<'a> Outline<'a> {
         }
     }
 
-    fn sections(&mut self) -> [&mut Section<'a>; 6] {
-        [
-            &mut self.sample_types,
-            &mut self.samples,
-            &mut self.mappings,
-            &mut self.locations,
-            &mut self.functions,
-            &mut self.strings,
-        ]
-    }
-
-    fn row(&mut self, number: u32, field: Field<'a>, from: Reader<'a>, limits: &Limits) -> Result<(), DecodeError> {
+    fn row(&mut self, number: u32, field: Field<'a>, at: usize, limits: &Limits) -> Result<(), DecodeError> {
         let section = match number {
             1 => &mut self.sample_types,
             2 => &mut self.samples,
@@ -139,19 +125,19 @@ impl<'a> Outline<'a> {
             4 => &mut self.locations,
             5 => &mut self.functions,
             6 => &mut self.strings,
-            13 => return self.comment(field, from.offset(), limits),
+            13 => return self.comment(field, at, limits),
             _ => {
                 self.exact = false;
                 return Ok(());
             }
         };
         let Field::Bytes(message) = field else {
-            return Err(wrong_type(from.offset(), section.name));
+            return Err(wrong_type(at, section.name));
         };
         if number == 6 {
             self.text_bytes += message.bytes().len();
         }
-        section.add(limits, from)
+        section.add(limits, message)
     }
 
     fn comment(&mut self, field: Field<'a>, at: usize, limits: &Limits) -> Result<(), DecodeError> {

@@ -2,10 +2,14 @@
 
 use super::super::wire::{Field, Reader};
 use super::super::{DecodeError, Limits};
-use super::decode::Decoder;
+use super::decode::{Decoder, dangling};
+use super::identity::{Identities, counted};
 use super::outline::{Once, Section};
 use super::{malformed, not_protobuf, too_large, wrong_type};
-use crate::profile::{Attribute, AttributeId, AttributeSetId, Id, Observations, Samples, StackId, StringId, Value};
+use crate::profile::{
+    Attribute, AttributeId, AttributeSetId, Dictionary, Id, Lists, LocationId, Observations, Samples, Stack, StackId,
+    StringId, Value,
+};
 
 /// What decoding samples needs beside the tables.
 struct Scratch {
@@ -17,8 +21,8 @@ struct Scratch {
 
 impl Decoder<'_> {
     /// Reads all samples; each has `types` values.
-    pub(super) fn samples(&mut self, mut section: Section<'_>, types: usize) -> Result<Samples, DecodeError> {
-        let rows = section.rows;
+    pub(super) fn samples(&mut self, section: &Section<'_>, types: usize) -> Result<Samples, DecodeError> {
+        let rows = section.rows();
         let values = rows.saturating_mul(types);
         limit_elements(values, self.limits, "values")?;
         let mut stacks = Vec::with_capacity(rows);
@@ -29,7 +33,7 @@ impl Decoder<'_> {
             last_set: Id::UNSET,
             recent: Recent::default(),
         };
-        while let Some(message) = section.next()? {
+        for message in section.messages() {
             let before = scratch.values.len();
             stacks.push(self.sample(message, &mut scratch)?);
             let found = scratch.values.len() - before;
@@ -39,6 +43,9 @@ impl Decoder<'_> {
             }
             attributes.push(self.attribute_set(&mut scratch));
             limit_elements(self.dictionary.attribute_sets.items().len(), self.limits, "labels")?;
+        }
+        for location in self.dictionary.stacks.items() {
+            self.used_locations.mark(location.index());
         }
         Ok(Samples {
             stacks,
@@ -83,14 +90,13 @@ impl Decoder<'_> {
         self.stack(before)
     }
 
-    fn frames(&mut self, mut packed: Reader<'_>) -> Result<(), DecodeError> {
-        while !packed.is_empty() {
-            let at = packed.offset();
-            let id = packed.varint().map_err(not_protobuf)?;
-            let frame = self.frame(id, at)?;
-            self.dictionary.stacks.add(frame);
+    fn frames(&mut self, packed: Reader<'_>) -> Result<(), DecodeError> {
+        let Dictionary { locations, stacks, .. } = &mut self.dictionary;
+        // told apart out here, so that the innermost loop need not ask
+        match &self.locations {
+            Identities::Counted => add_frames(packed, stacks, |id| counted(id, locations)),
+            Identities::Mapped(rows) => add_frames(packed, stacks, |id| rows.get(&id).copied()),
         }
-        Ok(())
     }
 
     /// Ends the stack whose frames were added since `before`.
@@ -139,6 +145,30 @@ impl Decoder<'_> {
         }
         Ok(recent.find_or(label, || self.dictionary.attributes.push(label.attribute())))
     }
+}
+
+/// The innermost loop: most bytes of most profiles are read here. It collects rows beside the table, whose length would
+/// otherwise be stored and loaded again for each of them.
+fn add_frames(
+    mut packed: Reader<'_>,
+    stacks: &mut Lists<Stack, LocationId>,
+    find: impl Fn(u64) -> Option<LocationId>,
+) -> Result<(), DecodeError> {
+    let mut rows = [Id::UNSET; 32];
+    while !packed.is_empty() {
+        let mut filled = 0;
+        for row in &mut rows {
+            if packed.is_empty() {
+                break;
+            }
+            let at = packed.offset();
+            let id = packed.varint().map_err(not_protobuf)?;
+            *row = find(id).ok_or_else(|| dangling(at, "sample.location_id", id))?;
+            filled += 1;
+        }
+        stacks.add_all(rows.get(..filled).unwrap_or_default());
+    }
+    Ok(())
 }
 
 fn limit_elements(count: usize, limits: &Limits, what: &str) -> Result<(), DecodeError> {

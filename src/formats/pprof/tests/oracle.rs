@@ -1,6 +1,7 @@
 //! pprof by prost, and what a profile means: every reference followed, every number of ours gone.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use prost::Message;
 
@@ -151,7 +152,7 @@ pub type LabelMeaning = (bool, String, String, i64, String);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleMeaning {
-    pub stack: Vec<LocationMeaning>,
+    pub stack: Vec<Rc<LocationMeaning>>,
     pub values: Vec<i64>,
     pub labels: Vec<LabelMeaning>,
 }
@@ -197,8 +198,8 @@ impl RawProfile {
 
     pub fn meaning(&self) -> Meaning {
         let functions = self.function.iter().map(|f| (f.id, *f)).collect();
-        let meaning = |l: &RawLocation| (l.id, self.location_meaning(l, &functions));
-        let locations: HashMap<u64, LocationMeaning> = self.location.iter().map(meaning).collect();
+        let meaning = |l: &RawLocation| (l.id, Rc::new(self.location_meaning(l, &functions)));
+        let locations: HashMap<u64, Rc<LocationMeaning>> = self.location.iter().map(meaning).collect();
         let sample = |sample: &RawSample| SampleMeaning {
             stack: sample.location_id.iter().map(|id| locations[id].clone()).collect(),
             values: sample.value.clone(),
@@ -260,10 +261,17 @@ pub fn of_model(decoded: &Decoded) -> Meaning {
     let profile = decoded.profiles.iter().next().expect("one profile").profile;
     let text = |id| dictionary.str(id).to_owned();
     let pair = |t: crate::profile::ValueType| (text(t.kind), text(t.unit));
+    let locations = dictionary
+        .locations
+        .ids()
+        .map(|id| Rc::new(location_of_model(dictionary, id)));
+    let locations: Vec<_> = locations.collect();
     let rows = 0..profile.samples.len();
     Meaning {
         types: profile.sample_types.iter().map(|t| pair(*t)).collect(),
-        samples: rows.map(|row| sample_of_model(dictionary, profile, row)).collect(),
+        samples: rows
+            .map(|row| sample_of_model(dictionary, &locations, profile, row))
+            .collect(),
         period_type: pair(profile.period_type),
         period: profile.period,
         time: profile.time_unix_nano as i64,
@@ -279,11 +287,16 @@ pub fn of_model(decoded: &Decoded) -> Meaning {
     }
 }
 
-fn sample_of_model(dictionary: &Dictionary, profile: &Profile, row: usize) -> SampleMeaning {
+fn sample_of_model(
+    dictionary: &Dictionary,
+    locations: &[Rc<LocationMeaning>],
+    profile: &Profile,
+    row: usize,
+) -> SampleMeaning {
     let types = profile.sample_types.len();
     let stack = &dictionary.stacks[profile.samples.stacks[row]];
     SampleMeaning {
-        stack: stack.iter().map(|id| location_of_model(dictionary, *id)).collect(),
+        stack: stack.iter().map(|id| locations[id.index()].clone()).collect(),
         values: (0..types)
             .map(|column| profile.samples.total(row, column, types))
             .collect(),
