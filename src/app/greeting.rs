@@ -5,14 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
+use http::Uri;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::config::{Component, Config};
+use crate::formats::any::decode_any;
+use crate::formats::{Limits, otlp};
 use crate::net::client::{Client, Headers, Protocol, TlsConfig};
+use crate::profile::{KeyValue, Value};
 use crate::telemetry::Metrics;
 
 /// CPU profile of a Go program made to hold fake secrets in every field.
 const RECORDING: &[u8] = include_bytes!("../../tests/data/planted-go123-cpu.pb.gz");
+/// Whose profile it says it is.
+const SERVICE: &str = "flamegate.quickstart";
 /// Longest wait for the file.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,28 +45,51 @@ async fn show(config: &Config, metrics: &Metrics) -> Result<String, String> {
     Err(format!("no file appeared in {} within {PATIENCE:?}", folder.display()))
 }
 
+/// Through /ingest, or as OTLP where that port was busy.
 async fn push(config: &Config) -> Result<(), String> {
-    let endpoint = endpoint(config, "pyroscope", &["endpoint"]).ok_or("the port for /ingest is taken")?;
-    let until = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let uri = format!(
-        "http://{endpoint}/ingest?name=flamegate.quickstart&format=pprof&from={}&until={until}",
-        until.saturating_sub(10)
-    );
-    let uri: Uri = uri
+    let mut headers = HeaderMap::new();
+    let (url, body) = match endpoint(config, "pyroscope", &["endpoint"]) {
+        Some(endpoint) => (ingest_url(&endpoint), Bytes::from_static(RECORDING)),
+        None => {
+            let endpoint = endpoint(config, "otlp", &["protocols", "http", "endpoint"]);
+            let endpoint = endpoint.ok_or("its ports are taken")?;
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+            (format!("http://{endpoint}/v1development/profiles"), as_otlp()?)
+        }
+    };
+    let uri: Uri = url
         .parse()
         .map_err(|_| "the address is not one that a URL can hold".to_owned())?;
     let client = Client::new(Protocol::Http, &TlsConfig::default(), &Headers::default()).map_err(|e| e.to_string())?;
-    let answer = client
-        .post(&uri, HeaderMap::new(), Bytes::from_static(RECORDING))
-        .await
-        .map_err(|e| e.to_string())?;
+    let answer = client.post(&uri, headers, body).await.map_err(|e| e.to_string())?;
     match answer.status.is_success() {
         true => Ok(()),
         false => Err(format!("the front door answered {}", answer.status)),
     }
+}
+
+fn ingest_url(endpoint: &str) -> String {
+    let until = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let from = until.saturating_sub(10);
+    format!("http://{endpoint}/ingest?name={SERVICE}&format=pprof&from={from}&until={until}")
+}
+
+fn as_otlp() -> Result<Bytes, String> {
+    let read = decode_any(Bytes::from_static(RECORDING), &Limits::default()).map_err(|error| error.to_string())?;
+    let mut profiles = read.decoded.profiles;
+    let (dictionary, resources) = profiles.edit();
+    let name = KeyValue {
+        key: dictionary.strings.push("service.name"),
+        value: Value::String(dictionary.strings.push(SERVICE)),
+    };
+    for resource in resources {
+        resource.attributes.push(name.clone());
+    }
+    profiles.compact();
+    Ok(otlp::encode(&profiles).into())
 }
 
 fn report(metrics: &Metrics, file: &Path) -> String {

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use clap::ValueEnum;
 
 use super::Failure;
-use crate::formats::any::decode_as;
+use crate::formats::any::{decode_as, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
-use crate::formats::{Decoded, EncodeError, Format, Limits, collapsed, pprof, sniff, speedscope};
-use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
+use crate::formats::{Decoded, Format, Limits, sniff};
+use crate::profile::{Dictionary, Profile, Profiles};
 
 /// Largest file as stored.
 const FILE_BYTES: u64 = 1 << 30;
@@ -181,7 +181,7 @@ impl Output {
     /// Writes everything; one file for each profile where the format holds one. Returns what was written.
     pub fn write(&self, profiles: &Profiles, type_name: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
         if matches!(self.format, Format::Otlp | Format::OtlpJson) {
-            let bytes = encode_all(self.format, profiles).map_err(|error| Failure::No(error.to_string()))?;
+            let bytes = encode(self.format, profiles).map_err(|error| Failure::No(error.to_string()))?;
             self.store(&self.path, &bytes)?;
             return Ok(vec![self.path.clone()]);
         }
@@ -196,7 +196,8 @@ impl Output {
         }
         let mut written: Vec<PathBuf> = Vec::with_capacity(count);
         for at in profiles.iter() {
-            let bytes = encode_one(self.format, dictionary, at, type_name);
+            let column = column(dictionary, at.profile, type_name);
+            let bytes = encode_one(self.format, dictionary, at, column);
             let bytes = bytes.map_err(|error| Failure::No(error.to_string()))?;
             let path = self.path_of(count, crate::exporters::kind(dictionary, at.profile), &written);
             self.store(&path, &bytes)?;
@@ -250,53 +251,17 @@ fn endings() -> String {
     names.join(", ")
 }
 
-fn encode_all(format: Format, _profiles: &Profiles) -> Result<Vec<u8>, EncodeError> {
-    Err(not_built_in(format))
-}
-
-fn encode_one(
-    format: Format,
-    dictionary: &Dictionary,
-    at: ProfileRef<'_>,
-    type_name: Option<&str>,
-) -> Result<Vec<u8>, EncodeError> {
-    let profile = at.profile;
-    match format {
-        Format::Collapsed => {
-            collapsed::encode(dictionary, profile, column(dictionary, profile, type_name)).map(String::into_bytes)
-        }
-        Format::Speedscope => speedscope::encode(dictionary, profile),
-        Format::Pprof => pprof::encode(
-            dictionary,
-            at.resource,
-            at.scope,
-            profile,
-            &pprof::EncodeOptions::default(),
-        ),
-        other => Err(not_built_in(other)),
-    }
-}
-
-fn not_built_in(format: Format) -> EncodeError {
-    EncodeError {
-        format,
-        problem: "writing it is not built in".to_owned(),
-    }
-}
-
-/// The sample type to show where one is shown: the one asked for, the profile's own default, the last.
+/// The sample type to show where one is shown: the one asked for, else the profile's default.
 pub fn column(dictionary: &Dictionary, profile: &Profile, type_name: Option<&str>) -> usize {
     let named = |name: &str| {
         profile
             .sample_types
             .iter()
-            .position(|kind| dictionary.str(kind.kind) == name)
+            .position(|of| dictionary.str(of.kind) == name)
     };
-    let default = || named(dictionary.str(profile.default_sample_type));
     type_name
         .and_then(named)
-        .or_else(default)
-        .unwrap_or(profile.sample_types.len().saturating_sub(1))
+        .unwrap_or_else(|| default_column(dictionary, profile))
 }
 
 /// Says on the standard error that some profiles are defective; the others are used.

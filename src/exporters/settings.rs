@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::formats::compress::compress;
-use crate::formats::{Compression, EncodeError, Form, Format, collapsed, pprof, speedscope};
+use crate::formats::{Compression, EncodeError, Form, Format, any};
 use crate::net::client::{ClientConfigError, ClientError};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError};
@@ -116,27 +116,9 @@ pub(super) fn encode(part: &Batch, form: Form) -> Result<Encoded, ExportError> {
 }
 
 fn encode_anew(part: &Batch, format: Format) -> Result<Bytes, EncodeError> {
-    let cannot = |problem: &str| EncodeError {
+    let profiles = part.as_profiles().ok_or_else(|| EncodeError {
         format,
-        problem: problem.to_owned(),
-    };
-    let profiles = part.as_profiles().ok_or_else(|| cannot("holds profiles, not spans"))?;
-    let at = profiles.iter().next().ok_or_else(|| cannot("no profile to write"))?;
-    let profile = at.profile;
-    match format {
-        Format::Collapsed => {
-            let last = profile.sample_types.len().saturating_sub(1);
-            let default = profile
-                .sample_types
-                .iter()
-                .position(|t| t.kind == profile.default_sample_type);
-            collapsed::encode(profiles.dictionary(), profile, default.unwrap_or(last)).map(Bytes::from)
-        }
-        Format::Speedscope => speedscope::encode(profiles.dictionary(), profile).map(Bytes::from),
-        Format::Pprof => {
-            let options = pprof::EncodeOptions::default();
-            pprof::encode(profiles.dictionary(), at.resource, at.scope, profile, &options).map(Bytes::from)
-        }
-        Format::Otlp | Format::OtlpJson => Err(cannot("no encoder is built in")),
-    }
+        problem: "holds profiles, not spans".to_owned(),
+    })?;
+    any::encode(format, profiles).map(Bytes::from)
 }

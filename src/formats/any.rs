@@ -1,11 +1,13 @@
-//! Any readable format: unwrap, sniff, dispatch.
+//! Any format: unwrap, sniff, dispatch; and the other way.
 
 use bytes::Bytes;
 
 use super::compress::Inflation;
 use super::{
-    CompressError, DecodeError, Decoded, Fault, Format, Limits, UnknownFormat, collapsed, pprof, sniff, speedscope,
+    CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, otlp, pprof,
+    sniff, speedscope,
 };
+use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
 
 /// Why bytes of an unnamed format do not become profiles.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,12 +59,64 @@ pub fn decode_as(format: Format, plain: &[u8], limits: &Limits) -> Result<Decode
         Format::Collapsed => collapsed::decode(plain, limits),
         Format::Speedscope => speedscope::decode(plain, limits),
         Format::Pprof => pprof::decode(plain, limits),
-        Format::Otlp | Format::OtlpJson => Err(DecodeError::unsupported(
+        Format::Otlp => otlp::decode(plain, limits, otlp::WireVersion::default()),
+        Format::OtlpJson => Err(DecodeError::unsupported(
             format,
             "no decoder is built in",
-            "send pprof, collapsed stacks or speedscope",
+            "send OTLP in protobuf",
         )),
     }
+}
+
+/// Writes profiles. Formats that hold one profile get the first, formats that hold one sample type its default.
+pub fn encode(format: Format, profiles: &Profiles) -> Result<Vec<u8>, EncodeError> {
+    let cannot = |problem: &str| EncodeError {
+        format,
+        problem: problem.to_owned(),
+    };
+    match format {
+        Format::Otlp => Ok(otlp::encode(profiles)),
+        Format::OtlpJson => Err(cannot("no encoder is built in")),
+        Format::Pprof | Format::Collapsed | Format::Speedscope => {
+            let at = profiles.iter().next().ok_or_else(|| cannot("no profile to write"))?;
+            let column = default_column(profiles.dictionary(), at.profile);
+            encode_one(format, profiles.dictionary(), at, column)
+        }
+    }
+}
+
+/// Writes one profile in a format that holds one. `column` is the sample type for a format that holds one.
+pub fn encode_one(
+    format: Format,
+    dictionary: &Dictionary,
+    at: ProfileRef<'_>,
+    column: usize,
+) -> Result<Vec<u8>, EncodeError> {
+    match format {
+        Format::Collapsed => collapsed::encode(dictionary, at.profile, column).map(String::into_bytes),
+        Format::Speedscope => speedscope::encode(dictionary, at.profile),
+        Format::Pprof => pprof::encode(
+            dictionary,
+            at.resource,
+            at.scope,
+            at.profile,
+            &pprof::EncodeOptions::default(),
+        ),
+        Format::Otlp | Format::OtlpJson => Err(EncodeError {
+            format,
+            problem: "holds whole batches".to_owned(),
+        }),
+    }
+}
+
+/// The sample type to show where one is shown: the profile's own default, else the last.
+pub fn default_column(dictionary: &Dictionary, profile: &Profile) -> usize {
+    let default = dictionary.str(profile.default_sample_type);
+    let named = profile
+        .sample_types
+        .iter()
+        .position(|of| dictionary.str(of.kind) == default);
+    named.unwrap_or(profile.sample_types.len().saturating_sub(1))
 }
 
 #[cfg(test)]

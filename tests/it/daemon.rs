@@ -1,6 +1,7 @@
 //! The daemon over loopback: intake to file, pages about itself, signals.
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use crate::support::{Gate, config, files, free_port, http, run, wait_for};
 
@@ -82,4 +83,29 @@ fn a_dry_run_counts_and_writes_nothing() {
     assert_eq!(gate.code(), 0);
     assert!(gate.err().contains("would have been sent"), "{}", gate.err());
     assert_eq!(files(&folder.path().join("profiles")), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let (ingest, silent) = (free_port(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let backend = silent.local_addr().unwrap().port();
+    let text = format!(
+        "receivers: {{pyroscope: {{endpoint: \"localhost:{ingest}\"}}}}
+exporters: {{otlp_http: {{endpoint: \"http://localhost:{backend}\", timeout: 60s}}}}
+service:
+  drain_timeout: 60s
+  pipelines: {{profiles: {{receivers: [pyroscope], exporters: [otlp_http]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+"
+    );
+    let (folder, path) = config(&text);
+    let mut gate = Gate::start(folder.path(), &["--config", &path]);
+    assert_eq!(http("POST", ingest, INGEST, RECORDING).0, 200);
+    gate.signal("TERM");
+    wait_for("the drain", || gate.err().contains("stopping").then_some(()));
+    let begin = Instant::now();
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0);
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(gate.err().contains("second signal"), "{}", gate.err());
 }

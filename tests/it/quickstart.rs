@@ -59,3 +59,15 @@ fn the_quickstart_leaves_out_what_is_busy() {
     assert!(err.contains("service.telemetry.metrics.address"), "{err}");
     assert!(!files(&folder.path().join("profiles")).is_empty());
 }
+
+#[test]
+fn the_recording_takes_the_other_door_where_the_first_is_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = [free_port(), free_port(), free_port(), free_port()];
+    let _ingest = TcpListener::bind(("127.0.0.1", ports[2])).unwrap();
+    let gate = quickstart(folder.path(), ports);
+    wait_for("the greeting", || gate.out().contains("Ctrl-C").then_some(()));
+    assert!(gate.err().contains("receivers.pyroscope.endpoint"), "{}", gate.err());
+    assert!(gate.out().contains("Removed from it:"), "{}", gate.out());
+    assert!(!files(&folder.path().join("profiles")).is_empty());
+}
