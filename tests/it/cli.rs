@@ -1,6 +1,10 @@
 //! The command line: answers, exit codes, and no secret anywhere.
 
-use crate::support::{config, data, flamegate, run};
+use flamegate::formats::any::decode_any;
+use flamegate::formats::{Limits, otlp};
+use flamegate::profile::Profiles;
+
+use crate::support::{config, data, files, flamegate, run};
 
 #[test]
 fn version_and_help_are_fine_and_nonsense_is_usage() {
@@ -150,4 +154,69 @@ fn convert_says_which_names_it_knows() {
         assert_eq!(run.code(), 2);
         assert!(run.err().contains(".speedscope.json"), "{}", run.err());
     }
+}
+
+#[test]
+fn redact_reports_by_rule_and_carrier_and_never_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("clean.pb");
+    let input = data("planted-go123-cpu.pb.gz");
+    let (input, output) = (input.to_str().unwrap(), output.to_str().unwrap());
+    let planned = run(&["redact", input, "-o", output, "--dry-run", "--report", "json"]);
+    assert_eq!(planned.code(), 0, "{}", planned.err());
+    assert!(!std::path::Path::new(output).exists());
+    let done = run(&["redact", input, "-o", output, "--report", "json"]);
+    let removed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["removed"].clone();
+    assert_eq!(removed(&planned.out()), removed(&done.out()));
+    assert!(
+        removed(&done.out())
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row["rule"] == "github")
+    );
+    let clean = String::from_utf8_lossy(&std::fs::read(output).unwrap()).into_owned();
+    for text in [done.out(), done.err(), clean] {
+        assert!(!text.contains("ghp_EXAMPLE"));
+    }
+    let again = run(&["redact", output, "--dry-run"]);
+    assert_eq!(again.out(), "nothing to remove\n");
+}
+
+#[test]
+fn one_file_for_each_profile_where_the_format_holds_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| {
+        let bytes = std::fs::read(data(name)).unwrap();
+        decode_any(bytes.into(), &Limits::default()).unwrap().decoded.profiles
+    };
+    let parts = [
+        read("go123-cpu-labels.pb.gz"),
+        read("go123-heap.pb.gz"),
+        read("go123-heap.pb.gz"),
+    ];
+    let input = folder.path().join("all.otlp");
+    std::fs::write(&input, otlp::encode(&Profiles::merge(&parts))).unwrap();
+    let convert = |output: &str, more: &[&str]| {
+        let output = folder.path().join(output);
+        let args = [&["convert", input.to_str().unwrap(), output.to_str().unwrap()], more].concat();
+        assert_eq!(run(&args).code(), 0);
+    };
+    convert("out.pb.gz", &[]);
+    convert("one.collapsed", &["--type", "cpu"]);
+    let names = files(folder.path());
+    let names: Vec<_> = names
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "all.otlp",
+            "one.collapsed",
+            "out.cpu.pb.gz",
+            "out.inuse.2.pb.gz",
+            "out.inuse.pb.gz"
+        ]
+    );
 }

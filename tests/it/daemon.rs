@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, config, files, free_port, http, run, wait_for};
+use crate::support::{Gate, config, data, files, free_port, http, run, wait_for};
 
 /// A gate from /ingest to a folder, with everything on ports of its own.
 struct Ports {
@@ -108,4 +108,44 @@ service:
     assert_eq!(gate.code(), 0);
     assert!(begin.elapsed() < Duration::from_secs(5));
     assert!(gate.err().contains("second signal"), "{}", gate.err());
+}
+
+#[test]
+fn files_are_sent_over_every_protocol_that_the_url_names() {
+    let (grpc, http) = (free_port(), free_port());
+    let text = format!(
+        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"localhost:{grpc}\"}}, http: {{endpoint: \"localhost:{http}\"}}}}}}}}
+exporters: {{file: {{directory: ./profiles, format: pprof}}}}
+service:
+  pipelines: {{profiles: {{receivers: [otlp], exporters: [file]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+"
+    );
+    let (folder, path) = config(&text);
+    let _gate = Gate::start(folder.path(), &["--config", &path]);
+    let profile = data("go123-heap.pb.gz");
+    let targets = [
+        format!("grpc://localhost:{grpc}"),
+        format!("http://localhost:{http}/v1development/profiles"),
+    ];
+    for (count, target) in targets.iter().enumerate() {
+        let mut args = vec!["send", profile.to_str().unwrap(), "--to", target];
+        if target.starts_with("http") {
+            args.extend(["--exporter", "otlp_http"]);
+        }
+        let sent = run(&args);
+        assert_eq!(sent.code(), 0, "{}", sent.err());
+        let written = wait_for("the file", || {
+            let files = files(&folder.path().join("profiles"));
+            (files.len() > count).then_some(files)
+        });
+        let sum = |file: &std::path::Path| {
+            let shown = run(&["inspect", file.to_str().unwrap(), "--format", "json"]).out();
+            let json: serde_json::Value = serde_json::from_str(&shown).unwrap();
+            json["profiles"][0]["types"].clone()
+        };
+        assert_eq!(sum(&written[count]), sum(&profile));
+    }
+    let nobody = run(&["send", "/no/such/file", "--to", &targets[0]]);
+    assert_eq!(nobody.code(), 2);
 }
