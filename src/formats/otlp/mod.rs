@@ -17,6 +17,7 @@ mod decode;
 mod defect;
 mod dictionary;
 mod encode;
+mod json;
 mod lift;
 mod lower;
 mod profile;
@@ -28,6 +29,7 @@ mod version;
 mod zip;
 
 pub use encode::encode;
+pub use json::{decode_json, encode_json};
 pub use response::{response, response_json};
 
 use std::fmt;

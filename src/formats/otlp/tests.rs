@@ -2,6 +2,7 @@
 
 mod corpus;
 mod defects;
+mod json;
 mod oracle;
 mod told;
 mod versions;

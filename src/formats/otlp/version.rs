@@ -16,6 +16,8 @@ use crate::formats::wire::{Field, Reader, WireError};
 pub(super) enum Choice {
     /// From the bytes; where they fit two versions with different meanings, `assume`.
     Detect { assume: WireVersion },
+    /// From elsewhere.
+    Known(WireVersion),
 }
 
 /// The version of a request.
@@ -29,7 +31,15 @@ pub(super) struct Decided {
 const LEAD: u32 = 8;
 
 pub(super) fn decide(body: Reader<'_>, outline: &Outline<'_>, choice: Choice) -> Result<Decided, Defect> {
-    let Choice::Detect { assume } = choice;
+    let assume = match choice {
+        Choice::Detect { assume } => assume,
+        Choice::Known(version) => {
+            return Ok(Decided {
+                version,
+                assumed: false,
+            });
+        }
+    };
     let mut signs = Signs::default();
     signs.read_attributes(outline)?;
     signs.read_stacks(outline)?;

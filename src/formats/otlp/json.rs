@@ -1,0 +1,45 @@
+//! OTLP/JSON. One table of names and numbers (`schema.rs`) carries JSON over to protobuf and back, so that both encodings pass the
+//! same checks and say the same.
+//!
+//! Names are lowerCamelCase, and snake_case is read too; ids are hex, other bytes base64, 64-bit numbers strings (numbers are read
+//! too); unknown names are ignored and what is absent has its default. The names of 1.8 (`sample`, `line`) are read. Since numbers
+//! have names here, no version has to be guessed.
+
+mod read;
+mod schema;
+mod write;
+
+use super::version::Choice;
+use super::{WireVersion, decode};
+use crate::formats::{DecodeError, Decoded, Format, Limits, Rejected};
+use crate::profile::Profiles;
+
+/// Reads an `ExportProfilesServiceRequest` or `ProfilesData` in OTLP/JSON.
+pub fn decode_json(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+    let carried = read::to_protobuf(text, limits)?;
+    let decoded = decode::request(&carried.bytes, limits, Choice::Known(WireVersion::V1_10));
+    let decoded = decoded.map_err(|defect| of_json(defect.into()))?;
+    Ok(Decoded {
+        rejected: Rejected {
+            profiles: decoded.rejected.profiles,
+            first: decoded.rejected.first.map(of_json),
+        },
+        exact: false,
+        repairs: decoded.repairs + carried.repairs,
+        profiles: decoded.profiles,
+    })
+}
+
+/// A defect found after the text became protobuf: its path holds for both, its offset does not.
+fn of_json(error: DecodeError) -> DecodeError {
+    DecodeError {
+        format: Format::OtlpJson,
+        offset: None,
+        ..error
+    }
+}
+
+/// Writes an `ExportProfilesServiceRequest` in OTLP/JSON.
+pub fn encode_json(profiles: &Profiles) -> Vec<u8> {
+    write::from_protobuf(&super::encode(profiles))
+}

@@ -1,0 +1,339 @@
+//! JSON to protobuf, name by name, without a tree in between.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+
+use super::schema::{Field, Kind, Message, REQUEST};
+use crate::formats::wire::Writer;
+use crate::formats::{DecodeError, Format, Limits};
+
+/// A request in protobuf.
+pub(super) struct Carried {
+    pub bytes: Vec<u8>,
+    pub repairs: u64,
+}
+
+pub(super) fn to_protobuf(text: &[u8], limits: &Limits) -> Result<Carried, DecodeError> {
+    let mended = String::from_utf8_lossy(text);
+    let mut state = State {
+        out: Writer::with_capacity(text.len() / 4),
+        repairs: u64::from(matches!(mended, Cow::Owned(_))),
+        stop: None,
+        // a value in a map is three messages below the value that is the map
+        depth_left: limits.depth.saturating_mul(3).saturating_add(8),
+    };
+    let mut json = serde_json::Deserializer::from_str(&mended);
+    let read = Object(&mut state, &REQUEST).deserialize(&mut json);
+    match read.and_then(|()| json.end()) {
+        Ok(()) => Ok(Carried {
+            bytes: state.out.finish(),
+            repairs: state.repairs,
+        }),
+        Err(error) => Err(explain(&mended, &error, state.stop)),
+    }
+}
+
+/// What the parser's error means. Its own text stays unread: it may quote the payload.
+fn explain(text: &str, error: &serde_json::Error, stop: Option<Stop>) -> DecodeError {
+    let is_parser_limit = error.to_string().starts_with("recursion limit exceeded");
+    let stop = if is_parser_limit { Some(Stop::TooDeep) } else { stop };
+    let problem = match (stop, error.classify()) {
+        (Some(Stop::TooDeep), _) => {
+            return DecodeError::too_large(
+                Format::OtlpJson,
+                "an attribute value nested too deeply",
+                "send flatter values",
+            );
+        }
+        (Some(Stop::Old), _) => {
+            return DecodeError::unsupported(Format::OtlpJson, "OTLP/JSON of 1.7 or older", VERSIONS_OF_JSON);
+        }
+        (None, Category::Eof) => "the text ends inside of the JSON",
+        (None, Category::Data) => "a value that its field cannot hold",
+        (None, Category::Syntax | Category::Io) => "not JSON",
+    };
+    DecodeError::malformed(Format::OtlpJson, offset(text, error), problem)
+}
+
+const VERSIONS_OF_JSON: &str = "send OTLP/JSON of 1.8 to 1.11, or protobuf";
+
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    before.map(str::len).sum::<usize>() + error.column().saturating_sub(1)
+}
+
+/// Why reading was given up, where it was not the JSON.
+#[derive(Clone, Copy)]
+enum Stop {
+    TooDeep,
+    Old,
+}
+
+struct State {
+    out: Writer,
+    repairs: u64,
+    stop: Option<Stop>,
+    depth_left: usize,
+}
+
+impl State {
+    fn stop<E: Error>(&mut self, why: Stop) -> E {
+        self.stop = Some(why);
+        E::custom("stopped")
+    }
+}
+
+/// Writes the fields of a message.
+struct Object<'a>(&'a mut State, &'static Message);
+
+impl<'de> DeserializeSeed<'de> for Object<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let Self(state, message) = self;
+        while let Some(name) = object.next_key::<Name>()? {
+            match message.by_name(&name.0) {
+                Some(field) => object.next_value_seed(Content(state, field))?,
+                None => {
+                    object.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a field, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Writes a field with its key: a list, one value, or nothing for null.
+struct Content<'a>(&'a mut State, &'static Field);
+
+impl<'de> DeserializeSeed<'de> for Content<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        match self.1.kind {
+            Kind::Of1_7 => Err(self.0.stop(Stop::Old)),
+            Kind::Lost => {
+                self.0.repairs += 1;
+                IgnoredAny::deserialize(json).map(|_| ())
+            }
+            _ => json.deserialize_option(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Content<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        let Self(state, field) = self;
+        match field.is_list {
+            true => json.deserialize_seq(List(state, field)),
+            false => One(state, field).deserialize(json),
+        }
+    }
+}
+
+struct List<'a>(&'a mut State, &'static Field);
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self(state, field) = self;
+        while items.next_element_seed(One(state, field))?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Writes one value with its key.
+struct One<'a>(&'a mut State, &'static Field);
+
+impl<'de> DeserializeSeed<'de> for One<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        match self.1.kind {
+            Kind::Message(message) => nested(self.0, self.1.number, message, json),
+            Kind::Text | Kind::Hex | Kind::Base64 => json.deserialize_str(self),
+            _ => json.deserialize_any(self),
+        }
+    }
+}
+
+fn nested<'de, D: Deserializer<'de>>(
+    state: &mut State,
+    number: u32,
+    message: &'static Message,
+    json: D,
+) -> Result<(), D::Error> {
+    if state.depth_left == 0 {
+        return Err(state.stop(Stop::TooDeep));
+    }
+    state.depth_left -= 1;
+    let mut read = Ok(());
+    let mut out = std::mem::take(&mut state.out);
+    out.message(number, |inside| {
+        std::mem::swap(&mut state.out, inside);
+        read = Object(state, message).deserialize(json);
+        std::mem::swap(&mut state.out, inside);
+    });
+    state.out = out;
+    state.depth_left += 1;
+    read
+}
+
+impl One<'_> {
+    fn whole<E: Error>(self, number: u64) -> Result<(), E> {
+        let Self(state, field) = self;
+        match field.kind {
+            Kind::Int32 | Kind::Int64 | Kind::Uint64 => state.out.uint_always(field.number, number),
+            Kind::Fixed64 => state.out.fixed64_always(field.number, number),
+            _ => return Err(E::custom("no number")),
+        }
+        Ok(())
+    }
+
+    fn is_signed(&self) -> bool {
+        matches!(self.1.kind, Kind::Int32 | Kind::Int64)
+    }
+
+    fn bytes<E: Error>(self, bytes: &[u8]) -> Result<(), E> {
+        self.0.out.bytes_always(self.1.number, bytes);
+        Ok(())
+    }
+}
+
+impl<'de> Visitor<'de> for One<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of the field's kind")
+    }
+
+    fn visit_bool<E: Error>(self, bit: bool) -> Result<(), E> {
+        match self.1.kind {
+            Kind::Bool => {
+                self.0.out.uint_always(self.1.number, u64::from(bit));
+                Ok(())
+            }
+            _ => Err(E::custom("no truth value")),
+        }
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        match self.1.kind {
+            Kind::Double => self.visit_f64(number as f64),
+            _ if self.is_signed() && i64::try_from(number).is_err() => Err(E::custom("too large")),
+            _ => self.whole(number),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        match self.1.kind {
+            Kind::Double => self.visit_f64(number as f64),
+            _ if number < 0 && !self.is_signed() => Err(E::custom("negative")),
+            _ => self.whole(number as u64),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        if let Kind::Double = self.1.kind {
+            self.0.out.fixed64_always(self.1.number, number.to_bits());
+            return Ok(());
+        }
+        // 1.0 and 1e3 are whole numbers too, as far as a double knows them exactly
+        if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 {
+            return self.visit_i64(number as i64);
+        }
+        Err(E::custom("no whole number"))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        match self.1.kind {
+            Kind::Text => self.bytes(text.as_bytes()),
+            Kind::Hex => match hex(text) {
+                Some(bytes) => self.bytes(&bytes),
+                None => Err(E::custom("no hex digits")),
+            },
+            Kind::Base64 => match base64(text) {
+                Some(bytes) => self.bytes(&bytes),
+                None => Err(E::custom("no base64")),
+            },
+            Kind::Double => match text.parse::<f64>() {
+                Ok(number) => self.visit_f64(number),
+                Err(_) => Err(E::custom("no number")),
+            },
+            Kind::Bool => Err(E::custom("no truth value")),
+            _ => match (text.parse::<i64>(), text.parse::<u64>()) {
+                (Ok(number), _) => self.visit_i64(number),
+                (_, Ok(number)) => self.visit_u64(number),
+                _ => Err(E::custom("no number")),
+            },
+        }
+    }
+}
+
+/// Ids are hex in OTLP, and base64 where a library knows protobuf's own JSON only: 16 bytes are 24 characters then.
+fn hex(text: &str) -> Option<Vec<u8>> {
+    if text.len() == 24 {
+        return base64(text);
+    }
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Standard or URL alphabet, padded or not.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    const CONFIG: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(&STANDARD, CONFIG);
+    let standard: Vec<u8> = text
+        .bytes()
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => other,
+        })
+        .collect();
+    ENGINE.decode(standard).ok()
+}
