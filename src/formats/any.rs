@@ -60,11 +60,7 @@ pub fn decode_as(format: Format, plain: &[u8], limits: &Limits) -> Result<Decode
         Format::Speedscope => speedscope::decode(plain, limits),
         Format::Pprof => pprof::decode(plain, limits),
         Format::Otlp => otlp::decode(plain, limits, otlp::WireVersion::default()),
-        Format::OtlpJson => Err(DecodeError::unsupported(
-            format,
-            "no decoder is built in",
-            "send OTLP in protobuf",
-        )),
+        Format::OtlpJson => otlp::decode_json(plain, limits),
     }
 }
 
@@ -76,7 +72,7 @@ pub fn encode(format: Format, profiles: &Profiles) -> Result<Vec<u8>, EncodeErro
     };
     match format {
         Format::Otlp => Ok(otlp::encode(profiles)),
-        Format::OtlpJson => Err(cannot("no encoder is built in")),
+        Format::OtlpJson => Ok(otlp::encode_json(profiles)),
         Format::Pprof | Format::Collapsed | Format::Speedscope => {
             let at = profiles.iter().next().ok_or_else(|| cannot("no profile to write"))?;
             let column = default_column(profiles.dictionary(), at.profile);
