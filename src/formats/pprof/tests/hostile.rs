@@ -83,6 +83,14 @@ fn each_defect_has_its_error() {
         ),
         ("comment is string 5", changed(|p| p.comment.push(5))),
         ("doc_url is string 6", changed(|p| p.doc_url = 6)),
+        // the first string behind the table is a key of our own
+        (
+            "doc_url is string 3",
+            changed(|p| {
+                p.location[0].is_folded = true;
+                p.doc_url = 3;
+            }),
+        ),
         ("location.id is 0", changed(|p| p.location.push(location(0, 1)))),
         ("mapping.id is 0", changed(|p| p.mapping.push(RawMapping::default()))),
         (
@@ -203,6 +211,22 @@ fn ids_may_be_any_numbers() {
     let expected = RawProfile::read(&bytes).meaning();
     assert_eq!(super::oracle::of_model(&decoded), expected);
     assert_eq!(RawProfile::read(&encoded(&decoded)).meaning(), expected);
+}
+
+#[test]
+fn build_ids_are_told_apart() {
+    for (id, kind) in [("5f0e", "gnu"), ("a/b/c/d", "go")] {
+        let bytes = changed(|p| {
+            p.string_table.push(id.into());
+            p.mapping[0].build_id = 3;
+        });
+        let decoded = decode(&bytes);
+        let dictionary = decoded.profiles.dictionary();
+        let attributes = dictionary.mappings.rows()[1].attributes;
+        let key = format!("process.executable.build_id.{kind}");
+        assert!(dictionary.attribute(attributes, &key).is_some(), "{key}");
+        assert_eq!(dictionary.attribute_sets[attributes].len(), 1);
+    }
 }
 
 #[test]

@@ -217,6 +217,17 @@ fn values_that_pprof_lacks_become_text() {
         (true, "array".to_owned(), String::new(), 3, String::new()),
     ];
     assert_eq!(made.meaning(EncodeOptions::default()).samples[0].labels, expected);
+    // the meaning is sorted, the bytes must be
+    let raw = RawProfile::read(&made.encode(EncodeOptions::default()));
+    let keys: Vec<_> = raw.sample[0]
+        .label
+        .iter()
+        .map(|l| raw.string_table[l.key as usize].clone())
+        .collect();
+    assert_eq!(
+        keys,
+        ["array", "bool", "double", "empty", "map", "array"].map(Vec::from)
+    );
 }
 
 #[test]
