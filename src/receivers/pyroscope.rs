@@ -5,6 +5,8 @@ mod parts;
 mod push;
 mod routes;
 #[cfg(test)]
+mod sdks;
+#[cfg(test)]
 mod tests;
 mod text;
 

@@ -176,3 +176,13 @@ fn text(dictionary: &Dictionary, value: &Value) -> String {
         other => format!("{other:?}"),
     }
 }
+
+pub(super) fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    use crate::formats::Limits;
+    use crate::formats::compress::Inflation;
+    let bytes = Bytes::copy_from_slice(bytes);
+    Inflation::new(&Limits::default())
+        .unwrap_layers(bytes)
+        .unwrap()
+        .to_vec()
+}

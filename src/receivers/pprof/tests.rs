@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::receivers::testing::{Engine, context, post, resource, start};
+use crate::receivers::testing::{Engine, context, gunzip, post, resource, start};
 
 #[test]
 fn blocks_are_on_when_their_keys_are_present() {
@@ -46,6 +46,31 @@ async fn refusals_say_what_is_wrong() {
         assert!(answer.body.len() > 10, "{path}");
     }
     assert_eq!(engine.held(), 0);
+}
+
+#[tokio::test]
+async fn a_profile_may_be_named_in_the_query() {
+    let engine = Engine::new();
+    let gate = gate(&engine).await;
+    let packed = crate::testing::data("go123-heap.pb.gz");
+    let plain = gunzip(&packed);
+    for (path, body) in [("/v1/pprof", &packed), ("/v1/pprof", &plain)] {
+        let answer = post(gate, path, &[], body.clone()).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        let batches = engine.take().batches;
+        let profiles = batches[0].as_profiles().unwrap();
+        assert_eq!(profiles.iter().next().unwrap().profile.samples.sum(3, 4), 3_523_748);
+        assert!(!resource(profiles).contains_key("service.name"));
+    }
+    let answer = post(gate, "/v1/pprof?name=shop%7Benv%3Dprod%7D&from=now-1m", &[], packed).await;
+    assert_eq!(answer.status, 200);
+    let batches = engine.take().batches;
+    let labels = resource(batches[0].as_profiles().unwrap());
+    assert_eq!(
+        (labels["service.name"].as_str(), labels["env"].as_str()),
+        ("shop", "prod")
+    );
+    assert!(batches[0].received().is_none(), "the bytes do not hold the name");
 }
 
 #[tokio::test(flavor = "multi_thread")]

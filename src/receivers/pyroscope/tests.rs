@@ -13,7 +13,7 @@ use crate::net::client::{Answer, grpc_body};
 use crate::pipeline::Refusal;
 use crate::receivers::testing::{Engine, call, context, post, resource, start};
 
-const PUSH: &str = "/push.v1.PusherService/Push";
+pub(super) const PUSH: &str = "/push.v1.PusherService/Push";
 const TEXT: &str = "/ingest?name=shop.cart.cpu%7Benv%3Dprod%7D&format=folded";
 
 async fn gate_with(config: serde_json::Value, engine: &Arc<Engine>) -> SocketAddr {
@@ -22,13 +22,13 @@ async fn gate_with(config: serde_json::Value, engine: &Arc<Engine>) -> SocketAdd
     start(Pyroscope { config, endpoint }.service(&engine.outlet())).await
 }
 
-async fn gate() -> (SocketAddr, Arc<Engine>) {
+pub(super) async fn gate() -> (SocketAddr, Arc<Engine>) {
     let engine = Engine::new();
     (gate_with(serde_json::json!({}), &engine).await, engine)
 }
 
 /// The `code` of an error.
-fn code(answer: &Answer) -> String {
+pub(super) fn code(answer: &Answer) -> String {
     let error: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert!(
         error["message"].as_str().is_some_and(|message| !message.is_empty()),
