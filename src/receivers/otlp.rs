@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::door::{Door, READ_TIMEOUT};
 use super::listen::{self, Service, present};
 use super::otlp_routes;
+use crate::formats::otlp::WireVersion;
 use crate::net::endpoint::Endpoint;
 use crate::net::server::ServerLimits;
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
@@ -19,8 +20,8 @@ const DOCS: &str = "\
 Takes OTLP profiles as the Collector does: over gRPC (gzip, zstd) and over HTTP POST to `/v1development/profiles` as protobuf or
 JSON (gzip, zstd, deflate, snappy, lz4). A protocol is on when its key is present, also without anything below it.
 
-Every version from OTLP 1.7 to 1.11 is read; the version is told from the bytes. Older ones, and other signals, get an answer
-that says so. The limits on size hold for the request as sent and again for what it decompresses to.
+Every version from OTLP 1.7 to 1.11 is read; the version is told from the bytes, and where they fit 1.9 and 1.10 alike,
+`assume_wire_version` (in quotes) decides. Older versions, and other signals, get an answer that says so. The limits on size hold for the request as sent and again for what it decompresses to.
 
 | what is wrong | gRPC | HTTP |
 |---|---|---|
@@ -52,6 +53,17 @@ pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
 struct Config {
     /// What to listen for.
     protocols: Protocols,
+    /// The version of OTLP that bytes are taken for which fit both and mean different things in each.
+    assume_wire_version: AssumedVersion,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+enum AssumedVersion {
+    #[serde(rename = "1.9")]
+    V1_9,
+    #[default]
+    #[serde(rename = "1.10")]
+    V1_10,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -135,10 +147,12 @@ struct Protocol {
 struct Otlp {
     grpc: Option<Protocol>,
     http: Option<Protocol>,
+    assumed: WireVersion,
 }
 
 fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
-    let Protocols { grpc, http } = parse::<Config>(raw)?.protocols;
+    let config: Config = parse(raw)?;
+    let Protocols { grpc, http } = config.protocols;
     if grpc.is_none() && http.is_none() {
         return Err(BuildError::at(
             "protocols",
@@ -148,6 +162,10 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildErr
     Ok(Box::new(Otlp {
         grpc: grpc.map(GrpcConfig::check).transpose()?,
         http: http.map(HttpConfig::check).transpose()?,
+        assumed: match config.assume_wire_version {
+            AssumedVersion::V1_9 => WireVersion::V1_9,
+            AssumedVersion::V1_10 => WireVersion::V1_10,
+        },
     }))
 }
 
@@ -194,12 +212,12 @@ impl Receiver for Otlp {
 
 impl Otlp {
     fn services(self, out: &Outlet) -> Vec<Service> {
-        let service = |key, protocol: Protocol, routes: fn(Door) -> axum::Router| {
+        let service = |key, protocol: Protocol, routes: fn(Door, WireVersion) -> axum::Router| {
             let door = Door::new(out.clone(), protocol.max_bytes, protocol.read_timeout);
             Service {
                 key,
                 endpoint: protocol.endpoint,
-                router: routes(door).fallback(otlp_routes::elsewhere),
+                router: routes(door, self.assumed).fallback(otlp_routes::elsewhere),
                 limits: protocol.limits,
             }
         };

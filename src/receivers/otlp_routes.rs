@@ -14,7 +14,7 @@ use http::request::Parts;
 use super::door::{self, Door};
 use crate::formats::any::decode_as;
 use crate::formats::compress::{ContentEncoding, Inflation};
-use crate::formats::wire::Writer;
+use crate::formats::otlp::{self, WireVersion};
 use crate::formats::{Format, Limits};
 use crate::net::body::no_memory;
 use crate::net::reply::GrpcCode;
@@ -30,14 +30,25 @@ pub(super) const GRPC_PATH: &str = "/opentelemetry.proto.collector.profiles.v1de
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
+/// The door, and the version taken for granted where the bytes leave a choice.
+#[derive(Clone)]
+struct Intake {
+    door: Door,
+    assumed: WireVersion,
+}
+
 /// The HTTP route.
-pub(super) fn http(door: Door) -> Router {
-    Router::new().route(HTTP_PATH, post(http_export)).with_state(door)
+pub(super) fn http(door: Door, assumed: WireVersion) -> Router {
+    Router::new()
+        .route(HTTP_PATH, post(http_export))
+        .with_state(Intake { door, assumed })
 }
 
 /// The gRPC method.
-pub(super) fn grpc(door: Door) -> Router {
-    Router::new().route(GRPC_PATH, post(grpc_export)).with_state(door)
+pub(super) fn grpc(door: Door, assumed: WireVersion) -> Router {
+    Router::new()
+        .route(GRPC_PATH, post(grpc_export))
+        .with_state(Intake { door, assumed })
 }
 
 /// The answer where nothing is served: it says where profiles go.
@@ -64,55 +75,66 @@ pub(super) async fn elsewhere(request: Request) -> Response {
 
 const VERSIONS: &str = "this version of OTLP profiles is not read; send v1development, OTLP 1.7 to 1.11";
 
-async fn http_export(State(door): State<Door>, request: Request) -> Response {
+async fn http_export(State(intake): State<Intake>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let format = match door::media_type(&parts.headers).as_str() {
         PROTOBUF | "application/protobuf" => Format::Otlp,
         JSON => Format::OtlpJson,
         _ => {
             let why = format!("content-type: send {PROTOBUF} or {JSON}");
-            return reply::http_text(&door.refused(Refusal::Unsupported(why)));
+            return reply::http_text(&intake.door.refused(Refusal::Unsupported(why)));
         }
     };
-    match http_body(&door, &parts, body, format).await {
+    match intake.http(&parts, body, format).await {
         Ok(receipt) => http_receipt(&receipt, format),
         Err(refusal) => http_refusal(&refusal, format),
     }
 }
 
-async fn grpc_export(State(door): State<Door>, request: Request) -> Response {
+async fn grpc_export(State(intake): State<Intake>, request: Request) -> Response {
     if !grpc::is_grpc(request.headers()) {
         return elsewhere(request).await;
     }
     let (parts, body) = request.into_parts();
-    match grpc_body(&door, &parts, body).await {
-        Ok(receipt) => grpc::ok(&protobuf_receipt(&receipt)),
+    match intake.grpc(&parts, body).await {
+        Ok(receipt) => grpc::ok(&otlp::response(rejected(&receipt), &receipt.message)),
         Err(refusal) => reply::grpc(&refusal),
     }
 }
 
-async fn http_body(door: &Door, parts: &Parts, body: Body, format: Format) -> Result<Receipt, Refusal> {
-    let encodings = door.checked(door::encodings(&parts.headers))?;
-    let origin = door.origin(parts)?;
-    let whole = door.read(&parts.headers, body, 0).await?;
-    let limits = door.limits();
-    let decode = move || {
-        let plain = Inflation::new(&limits).inflate_all(&encodings, whole.bytes)?;
-        arrival(format, plain, &limits, origin, whole.permit)
-    };
-    door.outlet().receive(decode).await
-}
+impl Intake {
+    async fn http(&self, parts: &Parts, body: Body, format: Format) -> Result<Receipt, Refusal> {
+        let door = &self.door;
+        let encodings = door.checked(door::encodings(&parts.headers))?;
+        let arriving = self.arriving(parts, format)?;
+        let whole = door.read(&parts.headers, body, 0).await?;
+        let decode = move || {
+            let plain = Inflation::new(&arriving.limits).inflate_all(&encodings, whole.bytes)?;
+            arriving.decode(plain, whole.permit)
+        };
+        door.outlet().receive(decode).await
+    }
 
-async fn grpc_body(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refusal> {
-    let encodings = door.checked(grpc_encodings(parts))?;
-    let origin = door.origin(parts)?;
-    let whole = door.read(&parts.headers, body, grpc::FRAME_HEAD).await?;
-    let limits = door.limits();
-    let decode = move || {
-        let plain = open_frame(&encodings, whole.bytes, &mut Inflation::new(&limits))?;
-        arrival(Format::Otlp, plain, &limits, origin, whole.permit)
-    };
-    door.outlet().receive(decode).await
+    async fn grpc(&self, parts: &Parts, body: Body) -> Result<Receipt, Refusal> {
+        let door = &self.door;
+        let encodings = door.checked(grpc_encodings(parts))?;
+        let arriving = self.arriving(parts, Format::Otlp)?;
+        let whole = door.read(&parts.headers, body, grpc::FRAME_HEAD).await?;
+        let decode = move || {
+            let plain = open_frame(&encodings, whole.bytes, &mut Inflation::new(&arriving.limits))?;
+            arriving.decode(plain, whole.permit)
+        };
+        door.outlet().receive(decode).await
+    }
+
+    fn arriving(&self, parts: &Parts, format: Format) -> Result<Arriving, Refusal> {
+        Ok(Arriving {
+            format,
+            assumed: self.assumed,
+            limits: self.door.limits(),
+            origin: self.door.origin(parts)?,
+        })
+    }
 }
 
 /// The compression of the messages of a gRPC request.
@@ -138,28 +160,46 @@ pub(super) fn open_frame(
     }
 }
 
-fn arrival(
+/// A request of which all is known but its profiles.
+struct Arriving {
     format: Format,
-    bytes: Bytes,
-    limits: &Limits,
+    assumed: WireVersion,
+    limits: Limits,
     origin: Arc<Origin>,
-    permit: Permit,
-) -> Result<Vec<Arrival>, Refusal> {
-    permit.set(bytes.len()).map_err(|_| no_memory())?;
-    let decoded = decode_as(format, &bytes, limits)?;
-    let received = Received { format, bytes };
-    Ok(vec![Arrival {
-        decoded,
-        received,
-        origin,
-        permit,
-    }])
+}
+
+impl Arriving {
+    fn decode(self, bytes: Bytes, permit: Permit) -> Result<Vec<Arrival>, Refusal> {
+        permit.set(bytes.len()).map_err(|_| no_memory())?;
+        let decoded = match self.format {
+            Format::Otlp => otlp::decode(&bytes, &self.limits, self.assumed)?,
+            format => decode_as(format, &bytes, &self.limits)?,
+        };
+        let received = Received {
+            format: self.format,
+            bytes,
+        };
+        Ok(vec![Arrival {
+            decoded,
+            received,
+            origin: self.origin,
+            permit,
+        }])
+    }
 }
 
 fn http_receipt(receipt: &Receipt, format: Format) -> Response {
     match format {
-        Format::OtlpJson => reply::answer(StatusCode::OK, JSON, json_receipt(receipt)),
-        _ => reply::answer(StatusCode::OK, PROTOBUF, protobuf_receipt(receipt)),
+        Format::OtlpJson => reply::answer(
+            StatusCode::OK,
+            JSON,
+            otlp::response_json(rejected(receipt), &receipt.message),
+        ),
+        _ => reply::answer(
+            StatusCode::OK,
+            PROTOBUF,
+            otlp::response(rejected(receipt), &receipt.message),
+        ),
     }
 }
 
@@ -174,44 +214,6 @@ fn http_refusal(refusal: &Refusal, format: Format) -> Response {
     }
 }
 
-/// `ExportProfilesServiceResponse`: `partial_success` (1) of `rejected_profiles` (1) and `error_message` (2).
-fn protobuf_receipt(receipt: &Receipt) -> Vec<u8> {
-    let mut w = Writer::default();
-    if *receipt != Receipt::default() {
-        w.message(1, |partial| {
-            partial.uint(1, receipt.rejected);
-            partial.bytes(2, receipt.message.as_bytes());
-        });
-    }
-    w.finish()
-}
-
-fn json_receipt(receipt: &Receipt) -> String {
-    if *receipt == Receipt::default() {
-        return "{}".to_owned();
-    }
-    let partial = serde_json::json!({
-        "rejectedProfiles": receipt.rejected.to_string(),
-        "errorMessage": receipt.message,
-    });
-    serde_json::json!({ "partialSuccess": partial }).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_partial_success_is_said_only_when_there_is_one() {
-        let whole = Receipt::default();
-        assert!(protobuf_receipt(&whole).is_empty());
-        assert_eq!(json_receipt(&whole), "{}");
-        let part = Receipt {
-            rejected: 2,
-            message: "no".to_owned(),
-        };
-        assert_eq!(protobuf_receipt(&part), b"\x0a\x06\x08\x02\x12\x02no");
-        let json = r#"{"partialSuccess":{"errorMessage":"no","rejectedProfiles":"2"}}"#;
-        assert_eq!(json_receipt(&part), json);
-    }
+fn rejected(receipt: &Receipt) -> i64 {
+    i64::try_from(receipt.rejected).unwrap_or(i64::MAX)
 }

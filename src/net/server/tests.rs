@@ -1,7 +1,5 @@
 //! Real connections against the accept loop.
 
-use std::time::Instant;
-
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -35,7 +33,8 @@ async fn talk(address: SocketAddr, sent: &[u8]) -> String {
     stream.write_all(sent).await.unwrap();
     let mut answer = Vec::new();
     // a reset after an early answer is fine
-    let _ = stream.read_to_end(&mut answer).await;
+    let read = timeout(Duration::from_secs(8), stream.read_to_end(&mut answer));
+    assert!(read.await.is_ok(), "neither answered nor left");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -97,9 +96,7 @@ async fn clients_that_say_nothing_or_half_a_thing_are_left() {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         whole,
     ] {
-        let start = Instant::now();
-        let _ = talk(running.address, beginning).await;
-        assert!(start.elapsed() < Duration::from_secs(8), "{beginning:?}");
+        talk(running.address, beginning).await;
     }
 }
 

@@ -3,14 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::collector::profiles::v1development::{
+    ExportProfilesServiceRequest, ExportProfilesServiceResponse,
+};
+use prost::Message;
 use serde_json::json;
 
 use super::*;
 use crate::formats::Compression;
 use crate::formats::compress::compress;
 use crate::net::client::grpc_body;
+use crate::pipeline::Batch;
 use crate::receivers::otlp_routes::{GRPC_PATH, HTTP_PATH};
 use crate::receivers::testing::{Engine, call, context, post, start};
+use crate::testing::data;
 
 /// The addresses of gRPC and HTTP.
 async fn gate_with(engine: &Arc<Engine>, mib: u64) -> (SocketAddr, SocketAddr) {
@@ -25,6 +31,7 @@ async fn gate_with(engine: &Arc<Engine>, mib: u64) -> (SocketAddr, SocketAddr) {
     let otlp = Otlp {
         grpc: Some(grpc.check().unwrap()),
         http: Some(http.check().unwrap()),
+        assumed: WireVersion::default(),
     };
     let mut services = otlp.services(&engine.outlet()).into_iter();
     let (grpc, http) = (services.next().unwrap(), services.next().unwrap());
@@ -155,4 +162,166 @@ async fn what_is_not_spoken_is_said() {
     assert_eq!(status, 3, "compressed, and nothing says how");
     let (status, _) = call(grpc, GRPC_PATH, &[], &b"\0\0\0\0\x09"[..]).await;
     assert_eq!(status, 3, "half a frame");
+}
+
+/// The sums of the sample types of all profiles, in order.
+fn sums(batch: &Batch) -> Vec<i128> {
+    let profiles = batch.as_profiles().unwrap().iter().map(|p| p.profile);
+    profiles
+        .flat_map(|profile| {
+            let types = profile.sample_types.len();
+            (0..types).map(move |column| profile.samples.sum(column, types))
+        })
+        .collect()
+}
+
+const GO: [i128; 2] = [785, 7_850_000_000];
+const NODE: [i128; 3] = [822, 5_902_398_000, 2_191_548_158];
+
+#[tokio::test]
+async fn recordings_arrive_by_both_protocols_in_every_encoding() {
+    let engine = Engine::new();
+    let (grpc, http) = gate_with(&engine, 64).await;
+    for (file, wanted, is_exact) in [
+        ("go123-cpu-links.otlp", &GO[..], true),
+        ("node20-wall-cpu-links.otlp", &NODE, true),
+        ("old-schema-1.9.otlp", &NODE, false),
+    ] {
+        let plain = data(file);
+        for (encoding, compression) in [
+            ("identity", Compression::None),
+            ("gzip", Compression::Gzip(6)),
+            ("zstd", Compression::Zstd(1)),
+            ("deflate", Compression::Deflate(6)),
+            ("snappy", Compression::Snappy),
+            ("lz4", Compression::Lz4),
+        ] {
+            let bytes = compress(&plain, compression);
+            let headers = [
+                ("content-type", "application/x-protobuf"),
+                ("content-encoding", encoding),
+            ];
+            let answer = post(http, HTTP_PATH, &headers, bytes.clone()).await;
+            assert_eq!(
+                (answer.status.as_u16(), &answer.body[..]),
+                (200, &b""[..]),
+                "{file} {encoding}"
+            );
+            assert_eq!(answer.headers["content-type"], "application/x-protobuf");
+            let frame = grpc_body(&bytes, encoding != "identity");
+            let (status, answer) = call(grpc, GRPC_PATH, &[("grpc-encoding", encoding)], frame).await;
+            assert_eq!((status, &answer.body[..]), (0, &b"\0\0\0\0\0"[..]), "{file} {encoding}");
+            for batch in engine.take().batches {
+                assert_eq!(sums(&batch), wanted, "{file} {encoding}");
+                let received = batch.received().map(|received| &received.bytes[..]);
+                assert_eq!(received, is_exact.then_some(&plain[..]), "{file} {encoding}");
+            }
+        }
+    }
+    assert_eq!(engine.held(), 0);
+}
+
+#[tokio::test]
+async fn defective_requests_are_refused_with_what_and_where() {
+    let engine = Engine::new();
+    let (grpc, http) = gate_with(&engine, 64).await;
+    for file in [
+        "bad-duplicate-attribute-key.otlp.gz",
+        "bad-empty-sample.otlp.gz",
+        "bad-negative-index.otlp.gz",
+        "bad-no-dictionary.otlp.gz",
+        "bad-stack-index-out-of-range.otlp.gz",
+        "bad-string0-not-empty.otlp.gz",
+        "bad-truncated.otlp.gz",
+        "bad-values-timestamps-length.otlp.gz",
+    ] {
+        let headers = [("content-type", "application/protobuf"), ("content-encoding", "gzip")];
+        let answer = post(http, HTTP_PATH, &headers, data(file)).await;
+        assert_eq!(answer.status, 400, "{file}");
+        let status = RpcStatus::decode(answer.body).unwrap();
+        assert!(
+            status.code == 3 && status.message.starts_with("otlp: "),
+            "{file}: {status:?}"
+        );
+        let (status, answer) = call(
+            grpc,
+            GRPC_PATH,
+            &[("grpc-encoding", "gzip")],
+            grpc_body(&data(file), true),
+        )
+        .await;
+        assert_eq!(status, 3, "{file}");
+        assert!(
+            answer.headers["grpc-message"].to_str().unwrap().starts_with("otlp: "),
+            "{file}"
+        );
+    }
+    let json = [("content-type", "application/json; charset=utf-8")];
+    let answer = post(http, HTTP_PATH, &json, "{\"hunter2").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.headers["content-type"].as_bytes()),
+        (400, &b"application/json"[..])
+    );
+    let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(status["code"], 3);
+    assert!(!status["message"].as_str().unwrap().contains("hunter2"), "{status}");
+    assert!(engine.take().batches.is_empty());
+    assert_eq!(engine.held(), 0);
+}
+
+/// `google.rpc.Status`, as another implementation reads it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+#[tokio::test]
+async fn a_defective_profile_among_good_ones_is_a_partial_success() {
+    let engine = Engine::new();
+    let (grpc, http) = gate_with(&engine, 64).await;
+    let mut request = ExportProfilesServiceRequest::decode(&data("go123-cpu-links.otlp")[..]).unwrap();
+    let mut profiles = request.resource_profiles[0].scope_profiles[0].profiles.clone();
+    profiles.truncate(1);
+    profiles[0].samples[0].stack_index = 1_000_000;
+    request.resource_profiles[0].scope_profiles[0].profiles.extend(profiles);
+    let bytes = request.encode_to_vec();
+
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer = post(http, HTTP_PATH, &headers, bytes.clone()).await;
+    assert_eq!(answer.status, 200);
+    let over_http = ExportProfilesServiceResponse::decode(answer.body).unwrap();
+    let (status, answer) = call(grpc, GRPC_PATH, &[], grpc_body(&bytes, false)).await;
+    assert_eq!(status, 0);
+    let over_grpc = ExportProfilesServiceResponse::decode(&answer.body[5..]).unwrap();
+    assert_eq!(over_http, over_grpc);
+    let partial = over_http.partial_success.unwrap();
+    assert_eq!(partial.rejected_profiles, 1);
+    assert!(partial.error_message.starts_with("otlp: "), "{}", partial.error_message);
+    for batch in engine.take().batches {
+        assert_eq!(sums(&batch), GO);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_request_is_fine() {
+    let engine = Engine::new();
+    let (grpc, http) = gate_with(&engine, 64).await;
+    let headers = [("content-type", "application/x-protobuf")];
+    assert_eq!(post(http, HTTP_PATH, &headers, "").await.status, 200);
+    assert_eq!(call(grpc, GRPC_PATH, &[], grpc_body(b"", false)).await.0, 0);
+    assert!(engine.take().batches.is_empty());
+}
+
+#[tokio::test]
+async fn json_is_answered_in_json() {
+    let engine = Engine::new();
+    let (_, http) = gate_with(&engine, 64).await;
+    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let answer = post(http, HTTP_PATH, &headers, data("node20-wall-cpu-links.otlp.json.gz")).await;
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"{}"[..]));
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(sums(&engine.take().batches[0]), NODE);
 }

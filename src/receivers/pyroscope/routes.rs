@@ -15,6 +15,7 @@ use http::request::Parts;
 use super::ingest::Ingest;
 use super::{parts, push};
 use crate::formats::compress::Inflation;
+use crate::formats::otlp::WireVersion;
 use crate::formats::{Decoded, Format, Limits};
 use crate::net::body::no_memory;
 use crate::net::{grpc, reply};
@@ -35,8 +36,8 @@ pub(super) fn router(door: Door) -> Router {
         .route("/pyroscope/ingest", post(ingest))
         .route(PUSH_PATH, post(push))
         .with_state(door.clone())
-        .merge(otlp_routes::http(door.clone()))
-        .merge(otlp_routes::grpc(door))
+        .merge(otlp_routes::http(door.clone(), WireVersion::default()))
+        .merge(otlp_routes::grpc(door, WireVersion::default()))
         .fallback(otlp_routes::elsewhere)
 }
 

@@ -6,8 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::parts::tests::body;
 use super::push::tests::request;
 use super::tests::{PUSH, code, gate};
-use crate::formats::Compression;
+use crate::formats::any::{decode_any, encode};
 use crate::formats::compress::compress;
+use crate::formats::{Compression, Format, Limits};
 use crate::net::client::grpc_body;
 use crate::pipeline::Batch;
 use crate::receivers::testing::{call, gunzip, post, profile_attributes, resource};
@@ -234,4 +235,26 @@ async fn times_fill_only_what_is_missing() {
     let (start, length) = time(&engine.take().batches[0]);
     assert!(start > 0);
     assert_eq!(length, 30_000_000_000);
+}
+
+#[tokio::test]
+async fn bytes_without_the_labels_are_never_sent_on_as_they_came() {
+    let (gate, engine) = gate().await;
+    let profiles = decode_any(data(GO_CPU.0).into(), &Limits::default())
+        .unwrap()
+        .decoded
+        .profiles;
+    let ours = encode(Format::Pprof, &profiles).unwrap();
+    let again = decode_any(ours.clone().into(), &Limits::default()).unwrap();
+    assert!(again.decoded.exact, "or this test proves nothing");
+    assert_eq!(
+        post(gate, "/ingest?name=a&format=pprof", &[], ours.clone())
+            .await
+            .status,
+        200
+    );
+    let message = request(&[(&[("service_name", "a")], &[&ours])]);
+    assert_eq!(post(gate, PUSH, &[PROTO], message).await.status, 200);
+    let batches = engine.take().batches;
+    assert!(batches.len() == 2 && batches.iter().all(|batch| batch.received().is_none()));
 }
