@@ -99,7 +99,7 @@ pub fn no_memory() -> Refusal {
 mod tests {
     use std::convert::Infallible;
 
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
 
     use super::*;
 
@@ -155,6 +155,14 @@ mod tests {
         assert_eq!(budget.used(), 0);
         // an announcement alone takes nothing
         assert!(read_with(chunks(&[1]), &budget, Some("1000000")).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_memory_is_said_as_soon_as_it_shows() {
+        let budget = Budget::new(STEP);
+        let some = stream::iter([vec![7; STEP], vec![7]].map(Ok::<_, Infallible>));
+        let body = Body::from_stream(some.chain(stream::pending()));
+        assert_eq!(read_with(body, &budget, None).await.unwrap_err(), no_memory());
     }
 
     #[tokio::test(start_paused = true)]
