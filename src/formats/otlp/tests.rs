@@ -1,5 +1,6 @@
 //! The codec against the oracle (prost with the crate `opentelemetry-proto`), real files, defects, old versions and random bytes.
 
+mod conformance;
 mod corpus;
 mod defects;
 mod json;
