@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::{
-    ExportProfilesServiceRequest, ExportProfilesServiceResponse,
+    ExportProfilesServiceRequest, ExportProfilesServiceResponse, profiles_service_client::ProfilesServiceClient,
 };
 use prost::Message;
 use serde_json::json;
+use tonic::codec::CompressionEncoding;
 
 use super::*;
 use crate::formats::Compression;
 use crate::formats::compress::compress;
 use crate::net::client::grpc_body;
-use crate::pipeline::Batch;
+use crate::pipeline::{Batch, Refusal};
 use crate::receivers::otlp_routes::{GRPC_PATH, HTTP_PATH};
 use crate::receivers::testing::{Engine, call, context, post, start};
 use crate::testing::data;
@@ -324,4 +325,52 @@ async fn json_is_answered_in_json() {
     assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"{}"[..]));
     assert_eq!(answer.headers["content-type"], "application/json");
     assert_eq!(sums(&engine.take().batches[0]), NODE);
+}
+
+#[tokio::test]
+async fn another_implementation_of_grpc_is_understood_and_understands() {
+    let engine = Engine::new();
+    let (grpc, _) = gate_with(&engine, 64).await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{grpc}")).unwrap();
+    let client = ProfilesServiceClient::new(channel.connect().await.unwrap());
+    let good = ExportProfilesServiceRequest::decode(&data("go123-cpu-links.otlp")[..]).unwrap();
+    for encoding in [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)] {
+        let mut client = match encoding {
+            Some(encoding) => client.clone().send_compressed(encoding),
+            None => client.clone(),
+        };
+        let answer = client.export(good.clone()).await.unwrap();
+        assert_eq!(answer.into_inner(), ExportProfilesServiceResponse::default());
+        assert_eq!(sums(&engine.take().batches[0]), GO);
+    }
+    let bad = ExportProfilesServiceRequest {
+        dictionary: None,
+        ..good.clone()
+    };
+    let status = client.clone().export(bad).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    assert!(status.message().starts_with("otlp: "), "{status}");
+}
+
+#[tokio::test]
+async fn a_full_gate_says_when_to_come_back() {
+    let full = Refusal::Unavailable {
+        why: "the queues are full",
+        after: Duration::from_secs(7),
+    };
+    let engine = Engine::answering(Some(full));
+    let (grpc, http) = gate_with(&engine, 64).await;
+    let answer = post(http, HTTP_PATH, &[("content-type", "application/json")], "{}").await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.headers["retry-after"]),
+        (503, &"7".parse().unwrap())
+    );
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{grpc}")).unwrap();
+    let mut client = ProfilesServiceClient::new(channel.connect().await.unwrap());
+    let status = client
+        .export(ExportProfilesServiceRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert!(memchr::memmem::find(status.details(), b"google.rpc.RetryInfo").is_some());
 }

@@ -98,11 +98,11 @@ async fn curl_sends_bare_pprof_plain_or_compressed() {
     let packed = data(GO_CPU.0);
     let plain = gunzip(&packed);
     let twice = compress(&packed, Compression::Zstd(1));
-    let forms: [(&[u8], &[(&str, &str)]); 3] =
-        [(&packed, &[]), (&plain, &[]), (&twice, &[("content-encoding", "zstd")])];
+    let zstd = [("content-encoding", "zstd")];
+    let forms = [(&packed, &[][..]), (&plain, &[]), (&twice, &zstd)];
     for (bytes, headers) in forms {
         for path in ["/ingest?name=a.b%7Bx%3Dy%7D&format=pprof", "/ingest?name=a.b"] {
-            let answer = post(gate, path, headers, bytes.to_vec()).await;
+            let answer = post(gate, path, headers, bytes.clone()).await;
             assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
             let batches = engine.take().batches;
             assert_eq!(
