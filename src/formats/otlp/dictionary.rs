@@ -9,8 +9,8 @@ use super::sets::AttributeSets;
 use crate::formats::Limits;
 use crate::formats::wire::{Field, Reader};
 use crate::profile::{
-    Attribute, AttributeSetId, Dictionary, Function, Line, Link, Lists, Location, Mapping, MappingId, StringId,
-    Strings, Table, Value,
+    Attribute, AttributeSetId, Dictionary, Function, Line, Link, Lists, Location, LocationId, Mapping, MappingId,
+    Stack, StringId, Strings, Table, Value,
 };
 
 /// Where the tables are and how long.
@@ -533,9 +533,9 @@ impl Decoder<'_> {
     }
 
     fn stacks(&mut self, entries: Entries<'_>) -> Result<(), Defect> {
-        // an entry's bytes are its key, its length and, packed, about one byte or two for each location
-        let bytes: usize = entries.map(|entry| entry.bytes().len()).sum();
-        self.dictionary.stacks = Lists::with_capacity(entries.len(), (bytes / 2).min(self.limits.elements));
+        // never too few, and what a stack has beside its frames is little
+        let most: usize = entries.map(count_numbers).sum();
+        self.dictionary.stacks = Lists::with_capacity(entries.len(), most.min(self.limits.elements));
         for (i, entry) in entries.enumerate() {
             self.stack(entry)
                 .map_err(|defect| defect.within(format_args!("stack_table[{i}]")))?;
@@ -549,39 +549,68 @@ impl Decoder<'_> {
     }
 
     fn stack(&mut self, mut reader: Reader<'_>) -> Result<(), Defect> {
-        let stacks = &mut self.dictionary.stacks;
-        let locations = &self.dictionary.locations;
-        let before = stacks.items().len();
+        let before = self.dictionary.stacks.items().len();
         loop {
             let at = reader.offset();
             let Some((number, field)) = reader.field()? else {
-                break;
+                return Ok(());
             };
             if number != 1 {
                 self.exact = false;
                 continue;
             }
-            numbers(field, at, |position, at| {
-                let Some(id) = locations.id(position) else {
-                    let entries = locations.len();
-                    return Err(Defect::out_of_range(
-                        at,
-                        "location_indices",
-                        position,
-                        "location_table",
-                        entries,
-                    ));
-                };
-                stacks.add(id);
-                Ok(())
-            })?;
-            let items = stacks.items().len();
-            if items > self.limits.elements || items - before > self.limits.stack_depth {
+            let more = match field {
+                Field::Bytes(packed) => count_numbers(packed),
+                _ => 1,
+            };
+            let in_all = self.dictionary.stacks.items().len() + more;
+            if in_all > self.limits.elements || in_all - before > self.limits.stack_depth {
                 return Err(Defect::too_large("a stack too deep, or too many frames in all"));
             }
+            let Dictionary { locations, stacks, .. } = &mut self.dictionary;
+            match field {
+                Field::Bytes(packed) => add_frames(packed, stacks, locations)?,
+                Field::Varint(position) => stacks.add(frame(locations, position, at)?),
+                _ => return Err(Defect::wire_type(at)),
+            }
         }
-        Ok(())
     }
+}
+
+/// The innermost loop: most bytes of many requests are read here. It collects frames beside the table, whose length would
+/// otherwise be stored and loaded again for each of them.
+fn add_frames(
+    mut packed: Reader<'_>,
+    stacks: &mut Lists<Stack, LocationId>,
+    locations: &Table<Location>,
+) -> Result<(), Defect> {
+    let mut frames = [LocationId::UNSET; 32];
+    while !packed.is_empty() {
+        let mut filled = 0;
+        for slot in &mut frames {
+            if packed.is_empty() {
+                break;
+            }
+            let at = packed.offset();
+            *slot = frame(locations, packed.varint()?, at)?;
+            filled += 1;
+        }
+        stacks.add_all(frames.get(..filled).unwrap_or_default());
+    }
+    Ok(())
+}
+
+#[inline]
+fn frame(locations: &Table<Location>, position: u64, at: usize) -> Result<LocationId, Defect> {
+    locations.id(position).ok_or_else(|| {
+        let entries = locations.len();
+        Defect::out_of_range(at, "location_indices", position, "location_table", entries)
+    })
+}
+
+/// How many numbers are in a packed list: each ends with a byte below 128.
+fn count_numbers(packed: Reader<'_>) -> usize {
+    packed.bytes().iter().filter(|byte| **byte < 0x80).count()
 }
 
 fn zero_entry(table: &str, at: usize) -> Defect {

@@ -521,20 +521,25 @@ impl Columns {
         self.stacks.push(stack);
         self.attributes.push(attributes);
         self.links.push(link);
-        if self.series.is_none() && self.open() != (self.types, 0) {
+        if self.series.is_some() || self.open() != (self.types, 0) {
+            self.close_series();
+        }
+        self.closed = (self.values.len(), self.timestamps.len());
+    }
+
+    /// Notes where a sample ends that is, or comes behind one that is, not just a value for each type.
+    fn close_series(&mut self) {
+        let series = self.series.get_or_insert_with(|| {
             // all samples so far had one value and no timestamp
             let closed = self.closed.0;
-            self.series = Some(Series {
+            Series {
                 value_ends: (1..=closed as u32).collect(),
                 time_ends: vec![0; closed],
                 ..Series::default()
-            });
-        }
-        self.closed = (self.values.len(), self.timestamps.len());
-        if let Some(series) = &mut self.series {
-            series.value_ends.push(self.closed.0 as u32);
-            series.time_ends.push(self.closed.1 as u32);
-        }
+            }
+        });
+        series.value_ends.push(self.values.len() as u32);
+        series.time_ends.push(self.timestamps.len() as u32);
     }
 
     fn finish(self) -> Samples {

@@ -1,5 +1,7 @@
 //! Protobuf as this crate writes it to JSON.
 
+use std::io::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -30,8 +32,9 @@ fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message) 
             if !is_first {
                 out.push(b',');
             }
-            string(out, field.name);
-            out.push(b':');
+            out.push(b'"');
+            out.extend_from_slice(field.name.as_bytes());
+            out.extend_from_slice(b"\":");
             if field.is_list {
                 out.push(b'[');
                 open_list = Some(number);
@@ -80,12 +83,12 @@ fn items(out: &mut Vec<u8>, kind: Kind, mut packed: Reader<'_>) {
 }
 
 fn whole(out: &mut Vec<u8>, kind: Kind, number: u64) {
-    let text = match kind {
-        Kind::Int32 => (number as i64).to_string(),
-        Kind::Int64 => format!("\"{}\"", number as i64),
-        _ => format!("\"{number}\""),
+    // writing to memory cannot fail
+    let _ = match kind {
+        Kind::Int32 => write!(out, "{}", number as i64),
+        Kind::Int64 => write!(out, "\"{}\"", number as i64),
+        _ => write!(out, "\"{number}\""),
     };
-    out.extend_from_slice(text.as_bytes());
 }
 
 fn double(out: &mut Vec<u8>, number: f64) {
@@ -111,5 +114,6 @@ fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+    // writing text to memory cannot fail
+    let _ = serde_json::to_writer(out, text);
 }
