@@ -142,7 +142,7 @@ pub(super) fn message(field: Field<'_>, at: usize) -> Result<Reader<'_>, Defect>
 }
 
 /// Every number of a repeated field, packed or not, with its place.
-#[inline]
+#[inline(always)]
 pub(super) fn numbers(
     field: Field<'_>,
     at: usize,

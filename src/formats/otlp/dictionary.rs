@@ -425,6 +425,7 @@ impl Decoder<'_> {
     }
 
     /// The set that was read.
+    #[inline]
     pub(super) fn attribute_set(&mut self, at: usize) -> Result<AttributeSetId, Defect> {
         self.sets.finish(&mut self.dictionary, at)
     }
@@ -559,12 +560,9 @@ impl Decoder<'_> {
                 self.exact = false;
                 continue;
             }
-            let more = match field {
-                Field::Bytes(packed) => count_numbers(packed),
-                _ => 1,
-            };
-            let in_all = self.dictionary.stacks.items().len() + more;
-            if in_all > self.limits.elements || in_all - before > self.limits.stack_depth {
+            let in_all = self.dictionary.stacks.items().len();
+            let room = (self.limits.elements - in_all).min(self.limits.stack_depth - (in_all - before));
+            if !has_room(field, room) {
                 return Err(Defect::too_large("a stack too deep, or too many frames in all"));
             }
             let Dictionary { locations, stacks, .. } = &mut self.dictionary;
@@ -600,7 +598,7 @@ fn add_frames(
     Ok(())
 }
 
-#[inline]
+#[inline(always)]
 fn frame(locations: &Table<Location>, position: u64, at: usize) -> Result<LocationId, Defect> {
     locations.id(position).ok_or_else(|| {
         let entries = locations.len();
@@ -608,9 +606,19 @@ fn frame(locations: &Table<Location>, position: u64, at: usize) -> Result<Locati
     })
 }
 
+/// Whether the numbers of a field are no more than `room`. There are never more than bytes, so they seldom need to be counted.
+fn has_room(field: Field<'_>, room: usize) -> bool {
+    match field {
+        Field::Bytes(packed) => packed.bytes().len() <= room || count_numbers(packed) <= room,
+        _ => room > 0,
+    }
+}
+
 /// How many numbers are in a packed list: each ends with a byte below 128.
 fn count_numbers(packed: Reader<'_>) -> usize {
-    packed.bytes().iter().filter(|byte| **byte < 0x80).count()
+    // in short runs the count fits a byte, and the processor counts many at once
+    let count = |run: &[u8]| usize::from(run.iter().map(|byte| u8::from(*byte < 0x80)).sum::<u8>());
+    packed.bytes().chunks(255).map(count).sum()
 }
 
 fn zero_entry(table: &str, at: usize) -> Defect {

@@ -140,16 +140,18 @@ impl Decoder<'_> {
         self.sets.begin();
         loop {
             let at = reader.offset();
-            let Some((field_number, field)) = reader.field()? else {
-                break;
+            let (field_number, field) = match reader.field()? {
+                None => break,
+                Some((2, Field::Bytes(_))) => {
+                    overview.samples += 1;
+                    continue;
+                }
+                Some(other) => other,
             };
             let part = Part::of(self.version, field_number);
             self.exact &= part.is_list() || seen.first(field_number);
             match part {
-                Part::Sample => {
-                    message(field, at)?;
-                    overview.samples += 1;
-                }
+                Part::Sample => return Err(Defect::wire_type(at)),
                 Part::SampleType => {
                     let sample_type = self.value_type(message(field, at)?, "sample_type")?;
                     if self.version > WireVersion::V1_7 {
