@@ -16,6 +16,11 @@ pub mod spec;
 pub mod stop;
 pub mod units;
 
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod testing;
+
 pub use batch::{Batch, Origin, Payload, Received};
 pub use budget::{Budget, OutOfBudget, Permit};
 pub use component::{

@@ -1,0 +1,253 @@
+//! What becomes of profiles when things go wrong: the conservation equation holds in every scenario.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::sink::SinkConfig;
+use super::spec::Unit;
+use super::testing::*;
+use super::units::{ByteSize, Span};
+use super::*;
+
+const DRAIN: Duration = Duration::from_secs(20);
+
+fn one(reason: &'static str, count: u64) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([(reason, count)])
+}
+
+fn again() -> Step {
+    Step::Fail(ExportError::Retry {
+        why: "busy".to_owned(),
+        after: None,
+    })
+}
+
+async fn single(exporter: Arc<Fake>, unit: Unit, config: SinkConfig) -> Bench {
+    bench(vec![(vec![], vec!["a"])], vec![("a", exporter, unit, config)]).await
+}
+
+async fn outcome(
+    script: Vec<Step>,
+    unit: Unit,
+    config: SinkConfig,
+    drain: Duration,
+) -> (u64, BTreeMap<&'static str, u64>, usize) {
+    let exporter = fake(script);
+    let bench = single(exporter.clone(), unit, config).await;
+    assert!(bench.running.readiness().is_ready());
+    assert_eq!(bench.send(3, 0).await, Ok(Receipt::default()));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let books = bench.stop(drain).await;
+    assert!(exporter.closed.load(Ordering::SeqCst));
+    let (sent, dropped) = books.of("a");
+    assert_eq!(
+        books.report.lost.values().sum::<u64>(),
+        dropped.get("shutdown").copied().unwrap_or(0)
+    );
+    (sent, dropped, exporter.calls.load(Ordering::SeqCst))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_backends_do_is_accounted_for() {
+    let config = SinkConfig::default;
+    let fail = |error| vec![Step::Fail(error)];
+    let none = BTreeMap::new;
+    assert_eq!(outcome(vec![], Unit::Batch, config(), DRAIN).await, (3, none(), 1));
+    assert_eq!(
+        outcome(vec![again(), again()], Unit::Batch, config(), DRAIN).await,
+        (3, none(), 3)
+    );
+    let permanent = ExportError::Permanent { why: "no".to_owned() };
+    assert_eq!(
+        outcome(fail(permanent.clone()), Unit::Batch, config(), DRAIN).await,
+        (0, one("permanent", 3), 1)
+    );
+    assert_eq!(
+        outcome(fail(permanent), Unit::Profile, config(), DRAIN).await,
+        (2, one("permanent", 1), 3)
+    );
+    assert_eq!(
+        outcome(vec![again()], Unit::Resource, config(), DRAIN).await,
+        (3, none(), 4)
+    );
+    assert_eq!(
+        outcome(fail(ExportError::TooLarge), Unit::Batch, config(), DRAIN).await,
+        (3, none(), 3)
+    );
+    assert_eq!(
+        outcome(vec![Step::Panic], Unit::Batch, config(), DRAIN).await,
+        (0, one("panic", 3), 1)
+    );
+    assert_eq!(
+        outcome(vec![Step::Reject(2)], Unit::Batch, config(), DRAIN).await,
+        (1, one("rejected_by_backend", 2), 1)
+    );
+    assert_eq!(
+        outcome(vec![Step::Hang], Unit::Batch, config(), DRAIN).await,
+        (3, none(), 2)
+    );
+    let short = Duration::from_secs(2);
+    assert_eq!(
+        outcome(vec![Step::Hang], Unit::Batch, config(), short).await,
+        (0, one("shutdown", 3), 1)
+    );
+    assert_eq!(
+        outcome(vec![again()], Unit::Batch, config(), short).await,
+        (0, one("shutdown", 3), 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_end_and_too_large_parts_are_cut_to_the_last_sample() {
+    let mut config = SinkConfig::default();
+    config.retry.max_elapsed_time = Span::secs(10);
+    let script = (0..50).map(|_| again()).collect();
+    let (sent, dropped, calls) = outcome(script, Unit::Batch, config, DRAIN).await;
+    assert_eq!((sent, dropped), (0, one("retries_exhausted", 3)));
+    assert!((2..5).contains(&calls), "{calls}");
+    let config = SinkConfig {
+        max_request_bytes: ByteSize(400),
+        ..SinkConfig::default()
+    };
+    assert_eq!(outcome(vec![], Unit::Batch, config, DRAIN).await.0, 3);
+    let config = SinkConfig {
+        max_request_bytes: ByteSize(99),
+        ..SinkConfig::default()
+    };
+    assert_eq!(
+        outcome(vec![], Unit::Batch, config, DRAIN).await,
+        (0, one("too_large", 3), 0)
+    );
+}
+
+fn tiny(required: bool) -> SinkConfig {
+    let mut config = SinkConfig {
+        required,
+        ..SinkConfig::default()
+    };
+    config.queue.num_consumers = 1;
+    config.queue.queue_size = 1;
+    config.timeout = Span::secs(3600);
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_costs_its_own_exporter_only() {
+    let (stuck, fine) = (fake([Step::Hang]), fake([]));
+    let exporters = vec![
+        ("stuck", stuck, Unit::Batch, tiny(false)),
+        ("fine", fine.clone(), Unit::Batch, SinkConfig::default()),
+    ];
+    let bench = bench(vec![(vec![], vec!["stuck", "fine"])], exporters).await;
+    for _ in 0..4 {
+        assert_eq!(bench.send(1, 0).await, Ok(Receipt::default()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(fine.calls.load(Ordering::SeqCst), 4, "a stuck exporter delayed another");
+    let books = bench.stop(Duration::from_secs(1)).await;
+    assert_eq!(books.of("fine"), (4, BTreeMap::new()));
+    assert_eq!(
+        books.of("stuck"),
+        (0, BTreeMap::from([("queue_full", 2), ("shutdown", 2)]))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_required_queue_refuses_before_anyone_took_it() {
+    let (stuck, fine) = (fake([Step::Hang]), fake([]));
+    let exporters = vec![
+        ("fine", fine.clone(), Unit::Batch, SinkConfig::default()),
+        ("stuck", stuck, Unit::Batch, tiny(true)),
+    ];
+    let bench = bench(vec![(vec![], vec!["fine", "stuck"])], exporters).await;
+    for _ in 0..2 {
+        assert_eq!(bench.send(1, 0).await, Ok(Receipt::default()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(matches!(bench.send(1, 0).await, Err(Refusal::Unavailable { .. })));
+    let books = bench.stop(Duration::from_secs(1)).await;
+    assert_eq!(books.of("fine"), (2, BTreeMap::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_queues_are_full_the_sender_waits() {
+    let bench = single(fake([Step::Hang]), Unit::Batch, tiny(false)).await;
+    for _ in 0..2 {
+        assert!(bench.send(1, 0).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(matches!(bench.send(1, 0).await, Err(Refusal::Unavailable { .. })));
+    bench.stop(Duration::from_secs(1)).await.of("a");
+}
+
+struct Bomb;
+impl Processor for Bomb {
+    fn process(&self, _: Batch, _: &Context) -> Verdict {
+        panic!("hunter2")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_costs_a_batch_and_three_turn_readiness_red() {
+    let exporter = fake([]);
+    let exporters = vec![("a", exporter, Unit::Batch, SinkConfig::default())];
+    let bench = bench(vec![(vec![Box::new(Bomb)], vec!["a"]), (vec![], vec!["a"])], exporters).await;
+    for _ in 0..3 {
+        assert!(bench.running.readiness().is_ready());
+        assert_eq!(
+            bench.send(2, 0).await,
+            Ok(Receipt::default()),
+            "the other pipeline let all pass"
+        );
+    }
+    assert!(!bench.running.readiness().is_ready());
+    assert_eq!(
+        bench.decoded.load(Ordering::SeqCst),
+        3,
+        "decoded once for two pipelines"
+    );
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.metrics.dropped_count(&"step".into(), "panic"), 6);
+    assert_eq!(books.of("a").0, 6);
+    assert!(!books.metrics.text().contains("hunter2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoder_that_panics_costs_its_batch() {
+    let exporter = Arc::new(Fake {
+        encode_panics: true,
+        ..Fake::default()
+    });
+    let bench = single(exporter, Unit::Batch, SinkConfig::default()).await;
+    assert!(bench.send(2, 0).await.is_ok());
+    assert_eq!(bench.stop(DRAIN).await.of("a"), (0, one("panic", 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn defective_profiles_are_told_and_empty_requests_are_fine() {
+    let bench = single(fake([]), Unit::Batch, SinkConfig::default()).await;
+    let receipt = bench.send(1, 2).await.unwrap();
+    assert_eq!(receipt.rejected, 2);
+    assert!(receipt.message.contains("a broken profile at byte 7"));
+    assert!(matches!(bench.send(0, 2).await, Err(Refusal::Invalid(_))));
+    assert_eq!(bench.send(0, 0).await, Ok(Receipt::default()));
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.metrics.dropped_count(&"door".into(), "defective"), 2);
+    assert_eq!(books.of("a").0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_batches_are_merged_when_asked() {
+    let exporter = fake([]);
+    let mut config = SinkConfig::default();
+    config.queue.num_consumers = 1;
+    config.queue.batch = Some(Default::default());
+    let bench = single(exporter.clone(), Unit::Batch, config).await;
+    for _ in 0..5 {
+        assert!(bench.send(2, 0).await.is_ok());
+    }
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 10);
+    assert_eq!(*exporter.weights.lock().unwrap(), [10]);
+}

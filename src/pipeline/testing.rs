@@ -1,0 +1,250 @@
+//! Fakes to run the engine with, and the equation that must hold whatever happens.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::chain::Stage;
+use super::graph::{Graph, Wiring};
+use super::sink::SinkConfig;
+use super::spec::{BuiltExporter, Unit};
+use super::*;
+use crate::formats::{Decoded, Format};
+use crate::profile::{AttributeSetId, ValueType};
+use crate::profile::{Dictionary, Observations, Profile, Profiles, ResourceProfiles, Samples, ScopeProfiles, StackId};
+use crate::telemetry::Metrics;
+
+/// Profiles of four samples each, each under a resource of its own.
+pub fn profiles(count: usize) -> Profiles {
+    let mut d = Dictionary::default();
+    let kind = d.strings.push("cpu");
+    let rows = 4;
+    let mut samples = Samples::default();
+    for row in 0..rows {
+        samples.stacks.push(StackId::UNSET);
+        samples.attributes.push(AttributeSetId::UNSET);
+        let link = d.links.push(crate::profile::Link {
+            trace_id: [row + 1; 16],
+            span_id: [row + 1; 8],
+        });
+        samples.links.push(link);
+    }
+    samples.observations = Observations::Totals(vec![1; usize::from(rows)]);
+    let profile = Profile {
+        sample_types: vec![ValueType { kind, unit: kind }],
+        samples: Arc::new(samples),
+        ..Profile::default()
+    };
+    let resources = (0..count)
+        .map(|n| ResourceProfiles {
+            dropped_attributes_count: n as u32,
+            scopes: vec![ScopeProfiles {
+                profiles: vec![profile.clone()],
+                ..ScopeProfiles::default()
+            }],
+            ..ResourceProfiles::default()
+        })
+        .collect();
+    Profiles::new(d, resources)
+}
+
+/// A receiver that lends its outlet to the test.
+pub struct Door(tokio::sync::oneshot::Sender<Outlet>);
+
+#[async_trait]
+impl Receiver for Door {
+    async fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), ReceiverError> {
+        out.ready();
+        let _ = self.0.send(out);
+        stop.asked().await;
+        Ok(())
+    }
+}
+
+/// What an exporter is told to do, call by call; afterwards it succeeds.
+#[derive(Default)]
+pub struct Fake {
+    pub script: Mutex<VecDeque<Step>>,
+    pub calls: AtomicUsize,
+    pub weights: Mutex<Vec<u64>>,
+    pub closed: AtomicBool,
+    pub encode_panics: bool,
+}
+
+pub enum Step {
+    Fail(ExportError),
+    Panic,
+    Hang,
+    Reject(u64),
+}
+
+#[async_trait]
+impl Exporter for Fake {
+    fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
+        assert!(!self.encode_panics, "hunter2");
+        let plain_bytes = part.as_profiles().map_or(0, Profiles::sample_count) * 100;
+        Ok(Encoded {
+            body: vec![0; plain_bytes].into(),
+            plain_bytes,
+        })
+    }
+
+    async fn export(&self, part: &Batch, _: Encoded) -> Result<Sent, ExportError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let step = self.script.lock().unwrap().pop_front();
+        let rejected = match step {
+            Some(Step::Fail(error)) => return Err(error),
+            Some(Step::Panic) => panic!("hunter2"),
+            Some(Step::Hang) => std::future::pending().await,
+            Some(Step::Reject(n)) => n,
+            None => 0,
+        };
+        self.weights.lock().unwrap().push(part.weight());
+        Ok(Sent { rejected })
+    }
+
+    async fn close(&self) {
+        assert!(!self.closed.swap(true, Ordering::SeqCst), "closed twice");
+    }
+}
+
+pub fn fake(script: impl IntoIterator<Item = Step>) -> Arc<Fake> {
+    Arc::new(Fake {
+        script: Mutex::new(script.into_iter().collect()),
+        ..Fake::default()
+    })
+}
+
+/// An engine over fakes.
+pub struct Bench {
+    pub running: Running,
+    pub out: Outlet,
+    pub metrics: Arc<Metrics>,
+    pub budget: Budget,
+    pub decoded: Arc<AtomicUsize>,
+}
+
+/// Pipelines of processors and names of exporters, all fed by one receiver.
+pub async fn bench(
+    pipelines: Vec<(Vec<Box<dyn Processor>>, Vec<&str>)>,
+    exporters: Vec<(&str, Arc<Fake>, Unit, SinkConfig)>,
+) -> Bench {
+    let metrics = Arc::new(Metrics::default());
+    let (door, opened) = tokio::sync::oneshot::channel();
+    let wirings = pipelines.into_iter().map(|(processors, to)| Wiring {
+        receivers: vec!["door".into()],
+        stages: processors
+            .into_iter()
+            .map(|processor| Stage {
+                id: "step".into(),
+                processor,
+            })
+            .collect(),
+        exporters: to.into_iter().map(Into::into).collect(),
+    });
+    let built = exporters.into_iter().map(|(id, exporter, unit, sink)| {
+        let exporter: Arc<dyn Exporter> = exporter;
+        (id.into(), unit, BuiltExporter { exporter, sink })
+    });
+    let graph = Graph {
+        receivers: vec![("door".into(), Box::new(Door(door)))],
+        exporters: built.collect(),
+        pipelines: wirings.collect(),
+        metrics: metrics.clone(),
+    };
+    let budget = Budget::new(64 << 20);
+    let running = graph.start(budget.clone());
+    let out = opened.await.unwrap();
+    Bench {
+        running,
+        out,
+        metrics,
+        budget,
+        decoded: Arc::default(),
+    }
+}
+
+impl Bench {
+    /// Sends a request of so many profiles, and so many defective ones.
+    pub async fn send(&self, good: usize, defective: u64) -> Result<Receipt, Refusal> {
+        let (permit, decoded) = (self.budget.permit(), self.decoded.clone());
+        self.out
+            .receive(move || {
+                decoded.fetch_add(1, Ordering::SeqCst);
+                let mut rejected = crate::formats::Rejected::default();
+                for _ in 0..defective {
+                    rejected.add(crate::formats::DecodeError::malformed(
+                        Format::Otlp,
+                        7,
+                        "a broken profile",
+                    ));
+                }
+                Ok(vec![Arrival {
+                    decoded: Decoded {
+                        profiles: profiles(good),
+                        rejected,
+                        exact: false,
+                        repairs: 0,
+                    },
+                    received: Received {
+                        format: Format::Otlp,
+                        bytes: bytes::Bytes::from_static(b"bytes"),
+                    },
+                    origin: Arc::new(Origin::local("door")),
+                    permit,
+                }])
+            })
+            .await
+    }
+
+    /// Stops, and checks that nothing vanished and nothing is held.
+    pub async fn stop(self, drain: Duration) -> Books {
+        let report = self.running.stop(drain).await;
+        drop(self.out);
+        assert_eq!(self.budget.used(), 0, "memory still held");
+        Books {
+            report,
+            metrics: self.metrics,
+        }
+    }
+}
+
+pub struct Books {
+    pub report: Report,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Books {
+    /// Sent, and dropped by reason. Checks the equation.
+    pub fn of(&self, exporter: &str) -> (u64, BTreeMap<&'static str, u64>) {
+        let id: Arc<str> = exporter.into();
+        let numbers = self.metrics.exporter(&id);
+        use Reason::*;
+        let reasons = [
+            Panic,
+            QueueFull,
+            Permanent,
+            RetriesExhausted,
+            TooLarge,
+            RejectedByBackend,
+            Shutdown,
+            Unrepresentable,
+        ];
+        let dropped: BTreeMap<_, _> = reasons
+            .map(|reason| (reason.label(), self.metrics.dropped_count(&id, reason.label())))
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(numbers.in_flight_profiles.get(), 0, "in flight after drain");
+        let sum: u64 = dropped.values().sum();
+        assert_eq!(
+            numbers.accepted.get(),
+            numbers.sent_profiles.get() + sum,
+            "accepted = sent + dropped {dropped:?}"
+        );
+        (numbers.sent_profiles.get(), dropped)
+    }
+}
