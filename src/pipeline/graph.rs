@@ -59,10 +59,15 @@ pub struct GraphError {
     pub message: String,
 }
 
+/// A receiver with its id.
+type NamedReceiver = (Arc<str>, Box<dyn Receiver>);
+/// An exporter with its id and what one request of it holds.
+type NamedExporter = (Arc<str>, Unit, BuiltExporter);
+
 /// Components built and wired, not yet running.
 pub struct Graph {
-    pub(super) receivers: Vec<(Arc<str>, Box<dyn Receiver>)>,
-    pub(super) exporters: Vec<(Arc<str>, Unit, BuiltExporter)>,
+    pub(super) receivers: Vec<NamedReceiver>,
+    pub(super) exporters: Vec<NamedExporter>,
     pub(super) pipelines: Vec<Wiring>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -130,7 +135,7 @@ fn build_receivers(
     spec: &ServiceSpec,
     tables: Tables<'_>,
     metrics: &Arc<Metrics>,
-) -> Result<Vec<(Arc<str>, Box<dyn Receiver>)>, GraphError> {
+) -> Result<Vec<NamedReceiver>, GraphError> {
     let mut built = Vec::with_capacity(spec.receivers.len());
     for (id, raw) in &spec.receivers {
         let row = find("receivers", id, tables.receivers, |row| &row.about)?;
@@ -145,7 +150,7 @@ fn build_exporters(
     spec: &ServiceSpec,
     tables: Tables<'_>,
     metrics: &Arc<Metrics>,
-) -> Result<Vec<(Arc<str>, Unit, BuiltExporter)>, GraphError> {
+) -> Result<Vec<NamedExporter>, GraphError> {
     let mut built = Vec::with_capacity(spec.exporters.len());
     for (id, raw) in &spec.exporters {
         let row = find("exporters", id, tables.exporters, |row| &row.about)?;

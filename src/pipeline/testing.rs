@@ -118,6 +118,9 @@ pub fn fake(script: impl IntoIterator<Item = Step>) -> Arc<Fake> {
     })
 }
 
+/// Processors of one pipeline and the names of its exporters.
+type Line<'a> = (Vec<Box<dyn Processor>>, Vec<&'a str>);
+
 /// An engine over fakes.
 pub struct Bench {
     pub running: Running,
@@ -128,10 +131,7 @@ pub struct Bench {
 }
 
 /// Pipelines of processors and names of exporters, all fed by one receiver.
-pub async fn bench(
-    pipelines: Vec<(Vec<Box<dyn Processor>>, Vec<&str>)>,
-    exporters: Vec<(&str, Arc<Fake>, Unit, SinkConfig)>,
-) -> Bench {
+pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<(&str, Arc<Fake>, Unit, SinkConfig)>) -> Bench {
     let metrics = Arc::new(Metrics::default());
     let (door, opened) = tokio::sync::oneshot::channel();
     let wirings = pipelines.into_iter().map(|(processors, to)| Wiring {
