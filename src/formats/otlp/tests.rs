@@ -5,6 +5,7 @@ mod corpus;
 mod defects;
 mod json;
 mod oracle;
+mod siblings;
 mod told;
 mod versions;
 
