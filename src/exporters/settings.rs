@@ -1,14 +1,12 @@
 //! What exporters that send over the network have in common: endpoints, compression, headers, and the way to their sink.
 
-use bytes::Bytes;
 use http::Uri;
 use http::header::HeaderMap;
 use http::uri::PathAndQuery;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::formats::compress::compress;
-use crate::formats::{Compression, EncodeError, Form, Format, any};
+use crate::formats::{Compression, Form};
 use crate::net::client::{ClientConfigError, ClientError};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError};
@@ -98,27 +96,8 @@ pub(super) fn retry(what: impl std::fmt::Display, after: Option<std::time::Durat
     }
 }
 
-/// The bytes of a part in the form that an exporter sends. Formats that hold one profile take the first.
+/// The bytes of a part in the form that an exporter sends, shared with every exporter of the same form.
 pub(super) fn encode(part: &Batch, form: Form) -> Result<Encoded, ExportError> {
-    let plain = match part.received().filter(|received| received.format == form.format) {
-        Some(received) => received.bytes.clone(),
-        None => {
-            encode_anew(part, form.format).map_err(|error| ExportError::Unrepresentable { why: error.to_string() })?
-        }
-    };
-    Ok(Encoded {
-        plain_bytes: plain.len(),
-        body: match form.compression {
-            Compression::None => plain,
-            compression => compress(&plain, compression).into(),
-        },
-    })
-}
-
-fn encode_anew(part: &Batch, format: Format) -> Result<Bytes, EncodeError> {
-    let profiles = part.as_profiles().ok_or_else(|| EncodeError {
-        format,
-        problem: "holds profiles, not spans".to_owned(),
-    })?;
-    any::encode(format, profiles).map(Bytes::from)
+    part.encoded(form)
+        .map_err(|error| ExportError::Unrepresentable { why: error.to_string() })
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::budget::Permit;
+use super::encoding::Encodings;
 use crate::formats::{Decoded, Format};
 use crate::profile::Profiles;
 
@@ -17,6 +18,7 @@ pub struct Batch {
     origin: Arc<Origin>,
     weight: u64,
     permit: Permit,
+    encodings: Arc<Encodings>,
 }
 
 /// What a batch carries.
@@ -74,6 +76,7 @@ impl Batch {
             payload: Payload::Profiles(decoded.profiles),
             origin,
             permit,
+            encodings: Arc::default(),
         }
     }
 
@@ -85,6 +88,7 @@ impl Batch {
             origin,
             weight,
             permit,
+            encodings: Arc::default(),
         }
     }
 
@@ -106,6 +110,7 @@ impl Batch {
         match &mut self.payload {
             Payload::Profiles(profiles) => {
                 self.received = None;
+                self.encodings = Arc::default();
                 Some(profiles)
             }
             Payload::Traces(_) => None,
@@ -148,6 +153,10 @@ impl Batch {
             Payload::Traces(bytes) => bytes.len(),
         };
         payload + self.received.as_ref().map_or(0, |received| received.bytes.len())
+    }
+
+    pub(super) fn encodings(&self) -> &Encodings {
+        &self.encodings
     }
 
     /// The memory it holds.

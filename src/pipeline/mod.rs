@@ -5,6 +5,7 @@ pub mod budget;
 pub mod chain;
 pub mod component;
 pub mod compute;
+mod encoding;
 pub mod fanout;
 pub mod graph;
 pub mod lifecycle;

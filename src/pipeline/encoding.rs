@@ -1,0 +1,137 @@
+//! The bytes of a batch, made once for every form that is asked for and shared by all exporters that ask for the same one.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+
+use super::batch::Batch;
+use super::component::Encoded;
+use crate::formats::{Compression, EncodeError, Form, any, compress::compress};
+
+/// What was encoded so far. Clones of a batch share it; changing the batch leaves it behind.
+#[derive(Debug, Default)]
+pub(super) struct Encodings {
+    slots: Mutex<Vec<(Form, Slot)>>,
+}
+
+/// Filled by whoever asks first; the others wait for that.
+type Slot = Arc<OnceLock<Result<Encoded, EncodeError>>>;
+
+impl Encodings {
+    /// The slot is looked up under the lock and filled outside it, so that different forms are made at the same time.
+    fn slot(&self, form: Form) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, slot)) = slots.iter().find(|(known, _)| *known == form) {
+            return slot.clone();
+        }
+        let slot = Slot::default();
+        slots.push((form, slot.clone()));
+        slot
+    }
+}
+
+impl Batch {
+    /// The whole batch in `form`: the bytes as they came if they are the truth and of that format, else encoded now, once.
+    ///
+    /// Formats that hold one profile take the first. CPU work: call it on the compute pool.
+    pub fn encoded(&self, form: Form) -> Result<Encoded, EncodeError> {
+        let slot = self.encodings().slot(form);
+        let result = slot.get_or_init(|| {
+            let encoded = self.encode(form)?;
+            // Counted, not refused: the sink's own bound in bytes is what holds a queue of these down.
+            let _ = self.permit().grow(encoded.body.len());
+            Ok(encoded)
+        });
+        result.clone()
+    }
+
+    fn encode(&self, form: Form) -> Result<Encoded, EncodeError> {
+        let plain = match self.received().filter(|received| received.format == form.format) {
+            Some(received) => received.bytes.clone(),
+            None => Bytes::from(any::encode(form.format, self.profiles_for(form)?)?),
+        };
+        Ok(Encoded {
+            plain_bytes: plain.len(),
+            body: match form.compression {
+                Compression::None => plain,
+                compression => compress(&plain, compression).into(),
+            },
+        })
+    }
+
+    fn profiles_for(&self, form: Form) -> Result<&crate::profile::Profiles, EncodeError> {
+        self.as_profiles().ok_or_else(|| EncodeError {
+            format: form.format,
+            problem: "holds profiles, not spans".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::{Format, Limits, pprof};
+    use crate::pipeline::{Budget, Origin, Received};
+    use crate::testing;
+
+    const ZIPPED: Form = Form {
+        format: Format::Otlp,
+        compression: Compression::Gzip(6),
+    };
+
+    fn batch(budget: &Budget) -> Batch {
+        let Ok(read) = any::decode_any(testing::data("go123-heap.pb.gz").into(), &Limits::default()) else {
+            panic!("a recording of our own")
+        };
+        let received = Received {
+            format: Format::Pprof,
+            bytes: read.plain,
+        };
+        Batch::profiles(read.decoded, received, Arc::new(Origin::local("test")), budget.permit())
+    }
+
+    #[test]
+    fn exporters_of_one_form_share_the_bytes_and_the_permit_counts_them_once() {
+        let budget = Budget::new(64 << 20);
+        let batch = batch(&budget);
+        let first = batch.encoded(ZIPPED).unwrap();
+        let second = batch.clone().encoded(ZIPPED).unwrap();
+        assert_eq!(first.body.as_ptr(), second.body.as_ptr());
+        assert_eq!(budget.used(), first.body.len());
+        drop(batch);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn an_edit_leaves_the_old_bytes_behind() {
+        let mut batch = batch(&Budget::new(64 << 20));
+        let before = batch.encoded(ZIPPED).unwrap();
+        let profiles = batch.edit().unwrap();
+        profiles.edit().1.clear();
+        let after = batch.encoded(ZIPPED).unwrap();
+        assert!(after.plain_bytes < before.plain_bytes);
+    }
+
+    #[test]
+    fn received_bytes_go_out_again_only_while_they_are_the_truth() {
+        let plain = Form {
+            format: Format::Pprof,
+            compression: Compression::None,
+        };
+        let budget = Budget::new(64 << 20);
+        let normal = {
+            let first = batch(&budget);
+            first.encoded(plain).unwrap().body
+        };
+        let decoded = pprof::decode(&normal, &Limits::default()).unwrap();
+        assert!(decoded.exact, "what we write is what we read");
+        let received = Received {
+            format: Format::Pprof,
+            bytes: normal.clone(),
+        };
+        let mut exact = Batch::profiles(decoded, received, Arc::new(Origin::local("test")), budget.permit());
+        assert_eq!(exact.encoded(plain).unwrap().body.as_ptr(), normal.as_ptr());
+        exact.edit();
+        assert_ne!(exact.encoded(plain).unwrap().body.as_ptr(), normal.as_ptr());
+    }
+}
