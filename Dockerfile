@@ -1,0 +1,17 @@
+# syntax=docker/dockerfile:1
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked
+
+FROM debian:bookworm-slim
+COPY --from=build /src/target/release/flamegate /usr/local/bin/flamegate
+COPY configs/container.yaml /etc/flamegate/container.yaml
+# any UID may run it: the data folder is the group's, and the group is 0
+RUN mkdir -p /var/lib/flamegate && chgrp 0 /var/lib/flamegate && chmod 2770 /var/lib/flamegate && chown 65532 /var/lib/flamegate
+USER 65532:0
+VOLUME /var/lib/flamegate
+EXPOSE 4317 4318 4040 13133 8888
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["flamegate", "health"]
+ENTRYPOINT ["flamegate"]
+CMD ["run", "--config", "/etc/flamegate/container.yaml"]
