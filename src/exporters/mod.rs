@@ -1,9 +1,11 @@
 //! The exporters: components that take profiles out. [`ALL`] is the table that everything else loops over.
 
+mod debug;
 mod file;
 mod otlp;
 mod otlp_grpc;
 mod otlp_http;
+mod pyroscope;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -13,4 +15,10 @@ pub use file::kind::kind;
 use crate::pipeline::spec::ExporterSpec;
 
 /// Every exporter, sorted by name.
-pub static ALL: &[ExporterSpec] = &[file::SPEC, otlp_grpc::SPEC, otlp_http::SPEC];
+pub static ALL: &[ExporterSpec] = &[
+    debug::SPEC,
+    file::SPEC,
+    otlp_grpc::SPEC,
+    otlp_http::SPEC,
+    pyroscope::SPEC,
+];
