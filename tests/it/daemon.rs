@@ -1,6 +1,7 @@
 //! The daemon over loopback: intake to file, pages about itself, signals.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::{Gate, config, data, files, free_port, http, run, wait_for};
@@ -148,4 +149,14 @@ service:
     }
     let nobody = run(&["send", "/no/such/file", "--to", &targets[0]]);
     assert_eq!(nobody.code(), 2);
+}
+#[test]
+fn every_example_configuration_is_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let examples = files(&folder);
+    assert!(examples.len() >= 5);
+    for example in examples {
+        let checked = run(&["validate", "--config", example.to_str().unwrap()]);
+        assert_eq!(checked.code(), 0, "{}: {}", example.display(), checked.err());
+    }
 }
