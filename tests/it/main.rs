@@ -5,5 +5,6 @@
 
 mod cli;
 mod daemon;
+mod house;
 mod quickstart;
 mod support;
