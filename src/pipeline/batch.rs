@@ -69,11 +69,16 @@ impl Origin {
 
 impl Batch {
     /// A batch of profiles just decoded. `received` are the bytes they were decoded from.
+    ///
+    /// OTLP is kept as it came only if it is as compact as we would send it: equal rows and orphans do not pass.
     pub fn profiles(decoded: Decoded, received: Received, origin: Arc<Origin>, permit: Permit) -> Self {
+        let mut profiles = decoded.profiles;
+        let weight = profiles.profile_count() as u64;
+        let truth = decoded.exact && !(received.format == Format::Otlp && profiles.compact());
         Self {
-            weight: decoded.profiles.profile_count() as u64,
-            received: decoded.exact.then_some(received),
-            payload: Payload::Profiles(decoded.profiles),
+            weight,
+            received: truth.then_some(received),
+            payload: Payload::Profiles(profiles),
             origin,
             permit,
             encodings: Arc::default(),
@@ -162,5 +167,32 @@ impl Batch {
     /// The memory it holds.
     pub fn permit(&self) -> &Permit {
         &self.permit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::{Limits, otlp};
+    use crate::testing;
+
+    /// The bytes as kept for a request that came as `bytes`.
+    fn kept(bytes: Bytes) -> bool {
+        let decoded = otlp::decode(&bytes, &Limits::default(), otlp::WireVersion::default()).unwrap();
+        let received = Received {
+            format: Format::Otlp,
+            bytes,
+        };
+        let batch = Batch::profiles(decoded, received, Arc::new(Origin::local("test")), Permit::unlimited());
+        batch.received().is_some()
+    }
+
+    #[test]
+    fn otlp_is_passed_on_as_it_came_only_if_it_is_compact() {
+        assert!(!kept(testing::data("node20-wall-cpu-links.otlp").into()));
+        let native = testing::data("ap-cpu-native.otlp");
+        let decoded = otlp::decode(&native, &Limits::default(), otlp::WireVersion::default()).unwrap();
+        let tight = Bytes::from(otlp::encode(&decoded.profiles));
+        assert!(kept(tight), "what we write is what we would send");
     }
 }
