@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 fine, 1 the answer is no, 2 usage or I/O.
 
 mod convert;
+mod docs;
 mod files;
 mod health;
 mod inspect;
@@ -39,6 +40,9 @@ enum Command {
     PrintConfig(show::PrintArgs),
     /// Writes the JSON Schema of the configuration, for editors
     Schema,
+    /// Writes the reference pages
+    #[command(hide = true)]
+    Docs(docs::DocsArgs),
     /// Shows what is in a profile of any format
     Inspect(inspect::InspectArgs),
     /// Writes a profile in another format
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Components(args) => show::components(&args),
         Command::PrintConfig(args) => show::print_config(&args),
         Command::Schema => show::schema(),
+        Command::Docs(args) => docs::docs(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Convert(args) => convert::convert(&args),
         Command::Redact(args) => redact::redact(&args),

@@ -104,7 +104,8 @@ fn table() -> String {
     text
 }
 
-fn stability(about: &About) -> &'static str {
+/// The word for how far users may lean on a component.
+pub fn stability(about: &About) -> &'static str {
     match about.stability {
         Stability::Alpha => "alpha",
         Stability::Beta => "beta",

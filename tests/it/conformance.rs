@@ -1,0 +1,146 @@
+//! What every component keeps to, whichever it is: the tests loop over the tables.
+
+use std::sync::Arc;
+
+use flamegate::app::CATALOG;
+use flamegate::config::Kind;
+use flamegate::formats::{Format, Limits, any};
+use flamegate::pipeline::spec::{About, BuildContext};
+use flamegate::pipeline::{Batch, Context, Origin, Permit, Verdict};
+use flamegate::processors;
+use flamegate::profile::Profiles;
+use flamegate::telemetry::Metrics;
+use serde_json::{Value, json};
+
+use crate::support::run;
+
+fn context(about: &About) -> BuildContext {
+    BuildContext {
+        id: about.name.into(),
+        metrics: Arc::new(Metrics::default()),
+    }
+}
+
+fn rows() -> impl Iterator<Item = (Kind, &'static About)> {
+    let rows = |kind| CATALOG.rows(kind).into_iter().map(move |about| (kind, about));
+    Kind::ALL.into_iter().flat_map(rows)
+}
+
+/// The configuration in a row's example.
+fn example(about: &About) -> Value {
+    let tree: Value = serde_saphyr::from_str(about.example).unwrap();
+    let (id, config) = tree.as_object().unwrap().iter().next().unwrap();
+    assert_eq!(
+        id.split('/').next(),
+        Some(about.name),
+        "the example is of the component"
+    );
+    config.clone()
+}
+
+#[tokio::test]
+async fn every_example_builds() {
+    for (kind, about) in rows() {
+        let built = CATALOG.check(kind, about.name, example(about), &context(about));
+        assert!(built.is_ok(), "{}: {built:?}", about.name);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_refused_by_name() {
+    for (kind, about) in rows() {
+        let refused = CATALOG.check(kind, about.name, json!({ "no_such_key": 1 }), &context(about));
+        let error = refused.expect_err(about.name);
+        let said = format!("{} {}", error.path, error.message);
+        assert!(said.contains("no_such_key"), "{}: {said}", about.name);
+    }
+}
+
+#[test]
+fn every_row_tells_of_itself() {
+    for (_, about) in rows() {
+        let schema = (about.schema)().to_value();
+        assert_eq!(schema["type"], "object", "{}", about.name);
+        assert!(
+            !about.docs.trim().is_empty() && !about.summary.is_empty(),
+            "{}",
+            about.name
+        );
+        assert!(!about.signals.is_empty(), "{}", about.name);
+    }
+}
+
+#[test]
+fn tables_are_sorted_and_names_unique() {
+    for kind in Kind::ALL {
+        let rows = CATALOG.rows(kind);
+        assert!(rows.is_sorted_by(|a, b| a.name < b.name), "{}", kind.section());
+        let mut names: Vec<_> = rows
+            .iter()
+            .flat_map(|row| row.aliases.iter().chain([&row.name]))
+            .collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{}", kind.section());
+    }
+}
+
+/// Batches that nobody should send: nothing at all, stacks of odd and of huge strings, and every recording.
+fn hostile() -> Vec<(String, Profiles)> {
+    let huge = format!("{};b 1\n", "x".repeat(1 << 20));
+    let odd = "\u{0};\u{202e}\u{feff};e\u{301}\u{1f469}\u{200d}\u{1f680};\u{10ffff} 9223372036854775807\n";
+    let mut batches = vec![("empty".to_owned(), Profiles::default())];
+    for (name, text) in [("huge", huge.as_str()), ("odd", odd)] {
+        let decoded = any::decode_as(Format::Collapsed, text.as_bytes(), &Limits::default()).unwrap();
+        batches.push((name.to_owned(), decoded.profiles));
+    }
+    for entry in std::fs::read_dir(crate::support::data("")).unwrap() {
+        let path = entry.unwrap().path();
+        if let Ok(read) = any::decode_any(std::fs::read(&path).unwrap().into(), &Limits::default()) {
+            batches.push((path.display().to_string(), read.decoded.profiles));
+        }
+    }
+    assert!(batches.len() > 10);
+    let mut without_samples = batches[batches.len() - 1].1.clone();
+    for resource in without_samples.edit().1 {
+        for scope in &mut resource.scopes {
+            for profile in &mut scope.profiles {
+                let types = profile.sample_types.len();
+                Arc::make_mut(&mut profile.samples).retain(types, |_| false);
+            }
+        }
+    }
+    batches.push(("without samples".to_owned(), without_samples));
+    batches
+}
+
+#[tokio::test]
+async fn processors_survive_what_nobody_should_send() {
+    let now = std::time::SystemTime::now();
+    for row in processors::ALL {
+        for (name, profiles) in hostile() {
+            let processor = (row.build)(example(&row.about), &context(&row.about)).unwrap();
+            let weight = profiles.profile_count() as u64;
+            let batch = Batch::made(profiles, weight, Arc::new(Origin::local("test")), Permit::unlimited());
+            let mut after = match processor.process(batch, &Context { now }) {
+                Verdict::Pass { batch, .. } => vec![batch],
+                Verdict::Split(batches) => batches,
+                Verdict::Hold | Verdict::Drop(_) | Verdict::Refuse(_) => Vec::new(),
+            };
+            after.extend(processor.flush(true));
+            for mut batch in after {
+                batch.compact();
+                let encoded = any::encode(Format::Otlp, batch.as_profiles().unwrap());
+                assert!(encoded.is_ok(), "{} on {name}: {encoded:?}", row.about.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn reference_pages_are_fresh() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference");
+    let checked = run(&["docs", "--check", "--dir", folder.to_str().unwrap()]);
+    assert_eq!(checked.code(), 0, "{}", checked.err());
+}
