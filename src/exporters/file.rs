@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::directory::Directory;
 use self::rolling::{Rolling, Rotation};
 use super::settings;
+use crate::formats::pprof::{EncodeOptions, ResourceText};
 use crate::formats::{Compression, Form, Format};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -30,6 +31,10 @@ With `directory`: one file for each profile, named `<UTC milliseconds>-<kind>-<8
 kind is one of cpu, wall, off_cpu, alloc, inuse, mutex, block, park, goroutine, threads, exceptions, other; a Go heap is
 `inuse`, what it shows by default. Nothing of a name comes from the payload. A file appears whole or not at all. When all
 files together pass `max_bytes`, or one passes `max_age`, the oldest go; only files of such names are ever removed.
+
+A pprof has no place for the attributes of its resource (`service.name`, the labels of a series). `resource: comments` writes
+each as a comment `key=value`, which `go tool pprof -comments` shows; `labels` puts them on every sample, where `-tagfocus`
+finds them, except those that the sample has itself; `none` leaves them out.
 
 With `path`: the Collector's form. `format: proto` appends OTLP messages, each behind its length as 4 bytes, big-endian;
 `format: json` appends one line each. With `compression: zstd` each message is compressed on its own and has its length in
@@ -46,7 +51,7 @@ pub(super) const SPEC: ExporterSpec = ExporterSpec {
         docs: DOCS,
         stability: Stability::Beta,
         signals: &["profiles"],
-        example: "file:\n  directory: ./profiles\n  format: pprof\n  max_bytes: 256MiB\n",
+        example: "file:\n  directory: ./profiles\n  format: pprof\n  resource: comments\n  max_bytes: 256MiB\n",
         schema: || schemars::schema_for!(Config),
     },
     unit: Unit::Profile,
@@ -62,6 +67,8 @@ struct Config {
     path: Option<PathBuf>,
     /// `pprof` (default), `otlp`, `otlp_json`, `collapsed` or `speedscope` with `directory`; `json` (default) or `proto` with `path`.
     format: Option<FileFormat>,
+    /// Where a pprof says the attributes of its resource: `comments` (default), `labels` of every sample, or `none`.
+    resource: Option<ResourceIn>,
     /// Bytes that the files of `directory` may take together; 0 for no bound.
     max_bytes: ByteSize,
     /// Age at which files of `directory` are removed; 0 for never.
@@ -92,12 +99,34 @@ enum FileFormat {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ResourceIn {
+    /// Comments `key=value`.
+    Comments,
+    /// Labels of every sample.
+    Labels,
+    /// Nowhere.
+    None,
+}
+
+impl From<ResourceIn> for ResourceText {
+    fn from(place: ResourceIn) -> Self {
+        match place {
+            ResourceIn::Comments => Self::Comments,
+            ResourceIn::Labels => Self::Labels,
+            ResourceIn::None => Self::None,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             directory: None,
             path: None,
             format: None,
+            resource: None,
             max_bytes: ByteSize::mib(1024),
             max_age: Span::secs(0),
             rotation: None,
@@ -117,10 +146,15 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
         (None, Some(path)) => at_path(&config, path.clone())?,
         _ => return Err(BuildError::at("", "name either `directory` or `path`")),
     };
+    if config.resource.is_some() && form.format != Format::Pprof {
+        let message = "belongs to `format: pprof`; the other formats carry the resource themselves, or not at all";
+        return Err(BuildError::at("resource", message));
+    }
     Ok(BuiltExporter {
         exporter: Arc::new(FileExporter {
             id: cx.id.clone(),
             form,
+            resource: config.resource.map(ResourceText::from).unwrap_or_default(),
             target: Arc::new(target),
         }),
         sink: SinkConfig {
@@ -174,6 +208,7 @@ fn at_path(config: &Config, path: PathBuf) -> Result<(Form, Target), BuildError>
 struct FileExporter {
     id: Arc<str>,
     form: Form,
+    resource: ResourceText,
     target: Arc<Target>,
 }
 
@@ -185,7 +220,16 @@ enum Target {
 #[async_trait]
 impl Exporter for FileExporter {
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
-        settings::encode(part, self.form)
+        // the shared bytes say the resource in comments; bytes as they came say it nowhere
+        let is_said = self.resource == ResourceText::Comments && part.received().is_none();
+        if self.form.format != Format::Pprof || is_said || !has_resource(part) {
+            return settings::encode(part, self.form);
+        }
+        let options = EncodeOptions {
+            resource: self.resource,
+            fill_period: false,
+        };
+        settings::encode_pprof(part, self.form.compression, &options)
     }
 
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
@@ -220,6 +264,12 @@ impl Exporter for FileExporter {
             tracing::error!(exporter = &*self.id, kind = %error.kind(), "the file could not be brought to the disk");
         }
     }
+}
+
+/// Whether there is an attribute of a resource to be said.
+fn has_resource(part: &Batch) -> bool {
+    let resources = part.as_profiles().map(|profiles| profiles.resources());
+    resources.is_some_and(|all| all.iter().any(|resource| !resource.attributes.is_empty()))
 }
 
 fn retry(why: String) -> ExportError {
@@ -283,8 +333,54 @@ mod tests {
             (serde_json::json!({ "directory": "b", "format": "proto" }), "format"),
             (serde_json::json!({ "path": "b", "format": "pprof" }), "format"),
             (serde_json::json!({ "path": "b", "compression": "gzip" }), "compression"),
+            (serde_json::json!({ "path": "b", "resource": "none" }), "resource"),
+            (
+                serde_json::json!({ "directory": "b", "format": "collapsed", "resource": "labels" }),
+                "resource",
+            ),
         ] {
             assert_eq!(build(config, &testing::context("file")).err().unwrap().path, path);
+        }
+    }
+
+    /// What a pprof with a resource of one attribute is written as: its comments, and the values of label `zone`.
+    fn written(resource: serde_json::Value, part: &Batch) -> (Vec<String>, usize) {
+        let mut config = serde_json::json!({ "directory": "unused" });
+        if !resource.is_null() {
+            config["resource"] = resource;
+        }
+        let built = build(config, &testing::context("file")).unwrap();
+        let body = testing::gunzip(&built.exporter.encode(part).unwrap().body);
+        let read = crate::formats::pprof::decode(&body, &crate::formats::Limits::default()).unwrap();
+        let d = read.profiles.dictionary();
+        let profile = read.profiles.iter().next().unwrap().profile;
+        let comments = profile.comments.iter().map(|id| d.str(*id).to_owned()).collect();
+        let with_zone = |set: &&crate::profile::AttributeSetId| d.attribute(**set, "zone").is_some();
+        (comments, profile.samples.attributes.iter().filter(with_zone).count())
+    }
+
+    #[test]
+    fn a_pprof_says_its_resource_where_it_is_told_to() {
+        for received in [false, true] {
+            let part = testing::batch_in_zone("b", received);
+            let samples = part.as_profiles().unwrap().sample_count();
+            assert_eq!(part.received().is_some(), received);
+            let in_comments = (vec!["zone=b".to_owned()], 0);
+            assert_eq!(written(serde_json::Value::Null, &part), in_comments);
+            assert_eq!(written("comments".into(), &part), in_comments);
+            assert_eq!(written("labels".into(), &part), (Vec::new(), samples));
+            assert_eq!(written("none".into(), &part), (Vec::new(), 0));
+        }
+    }
+
+    #[test]
+    fn a_pprof_without_resource_leaves_as_it_came() {
+        let part = testing::pprof_batch(|_| {}, true);
+        for resource in ["comments", "labels", "none"] {
+            let config = serde_json::json!({ "directory": "unused", "resource": resource });
+            let built = build(config, &testing::context("file")).unwrap();
+            let encoded = built.exporter.encode(&part).unwrap();
+            assert_eq!(testing::gunzip(&encoded.body), part.received().unwrap().bytes);
         }
     }
 

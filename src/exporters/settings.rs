@@ -6,7 +6,8 @@ use http::uri::PathAndQuery;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::formats::{Compression, Form};
+use crate::formats::compress::compress;
+use crate::formats::{Compression, EncodeError, Form, Format, pprof};
 use crate::net::client::{ClientConfigError, ClientError};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError};
@@ -98,6 +99,30 @@ pub(super) fn retry(what: impl std::fmt::Display, after: Option<std::time::Durat
 
 /// The bytes of a part in the form that an exporter sends, shared with every exporter of the same form.
 pub(super) fn encode(part: &Batch, form: Form) -> Result<Encoded, ExportError> {
-    part.encoded(form)
-        .map_err(|error| ExportError::Unrepresentable { why: error.to_string() })
+    part.encoded(form).map_err(unrepresentable)
+}
+
+/// The first profile of a part as a pprof of the exporter's own making, shared with nobody.
+pub(super) fn encode_pprof(
+    part: &Batch,
+    compression: Compression,
+    options: &pprof::EncodeOptions,
+) -> Result<Encoded, ExportError> {
+    let first = part.as_profiles().and_then(|all| Some((all, all.iter().next()?)));
+    let (profiles, at) = first.ok_or_else(|| {
+        unrepresentable(EncodeError {
+            format: Format::Pprof,
+            problem: "no profile to write".to_owned(),
+        })
+    })?;
+    let plain =
+        pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, options).map_err(unrepresentable)?;
+    Ok(Encoded {
+        plain_bytes: plain.len(),
+        body: compress(&plain, compression).into(),
+    })
+}
+
+fn unrepresentable(error: EncodeError) -> ExportError {
+    ExportError::Unrepresentable { why: error.to_string() }
 }

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
 
-use crate::formats::{Decoded, Format};
+use crate::formats::{Decoded, Format, Limits, any, pprof};
 use crate::pipeline::batch::{Batch, Origin, Received};
 use crate::pipeline::budget::Permit;
 use crate::pipeline::spec::BuildContext;
+use crate::profile::{KeyValue, Profiles, Value};
 use crate::telemetry::Metrics;
 
 /// What the backend answers.
@@ -113,6 +114,30 @@ pub(super) fn batch(bytes: &'static [u8]) -> Batch {
         bytes: Bytes::from_static(bytes),
     };
     Batch::profiles(decoded, received, Arc::new(Origin::local("test")), Permit::unlimited()).with_weight(3)
+}
+
+/// A recording of our own as it came in pprof, after `change`; with its bytes if `received`.
+pub(super) fn pprof_batch(change: impl FnOnce(&mut Profiles), received: bool) -> Batch {
+    let recording = pprof::decode(&gunzip(&crate::testing::data("go123-heap.pb.gz")), &Limits::default()).unwrap();
+    // in the order in which we write it, so that the bytes may stand for the profile
+    let bytes = Bytes::from(any::encode(Format::Pprof, &recording.profiles).unwrap());
+    let mut decoded = pprof::decode(&bytes, &Limits::default()).unwrap();
+    change(&mut decoded.profiles);
+    decoded.exact &= received;
+    let format = Format::Pprof;
+    let origin = Arc::new(Origin::local("test"));
+    Batch::profiles(decoded, Received { format, bytes }, origin, Permit::unlimited())
+}
+
+/// The same of a resource with one attribute, `zone`.
+pub(super) fn batch_in_zone(zone: &str, received: bool) -> Batch {
+    let tell = |profiles: &mut Profiles| {
+        let (dictionary, resources) = profiles.edit();
+        let key = dictionary.strings.push("zone");
+        let value = Value::String(dictionary.strings.push(zone));
+        resources[0].attributes.push(KeyValue { key, value });
+    };
+    pprof_batch(tell, received)
 }
 
 pub(super) fn gunzip(bytes: &[u8]) -> Vec<u8> {
