@@ -53,6 +53,10 @@ impl Budget {
         }
     }
 
+    fn count(&self, bytes: usize) {
+        self.0.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     fn give_back(&self, bytes: usize) {
         self.0.used.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -85,6 +89,12 @@ impl Permit {
         self.0.budget.take(bytes)?;
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Counts `bytes` that are there already, even past the limit: then nothing new finds room until some are given back.
+    pub fn hold(&self, bytes: usize) {
+        self.0.budget.count(bytes);
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Trues the permit up to what is really held now, more or less.

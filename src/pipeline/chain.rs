@@ -33,6 +33,8 @@ pub struct Outcome {
     pub rejected: u64,
     /// Why the first of them did.
     pub message: String,
+    /// What stayed where, and why; counted by [`Chain::settle`] once it is certain that the sender will not send it again.
+    pub stayed: Vec<(Arc<str>, Reason, u64)>,
     /// A processor refused.
     pub refusal: Option<Refusal>,
     /// A processor holds something back: its time has to be watched.
@@ -40,10 +42,25 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn reject(&mut self, profiles: u64, stage: &Arc<str>, reason: Reason) {
+    fn stay(&mut self, stage: &Stage, profiles: u64, reason: Reason) {
+        if profiles == 0 {
+            return;
+        }
         self.rejected += profiles;
-        if self.message.is_empty() && profiles > 0 {
-            self.message = format!("{stage} did not let all profiles pass: {}", reason.label());
+        self.stayed.push((stage.id.clone(), reason, profiles));
+        if self.message.is_empty() {
+            self.message = format!("{} did not let all profiles pass: {}", stage.id, reason.label());
+        }
+    }
+
+    /// Adds what came of another batch of the same request.
+    pub fn append(&mut self, mut other: Self) {
+        self.batches.append(&mut other.batches);
+        self.stayed.append(&mut other.stayed);
+        self.rejected += other.rejected;
+        self.held |= other.held;
+        if self.message.is_empty() {
+            self.message = other.message;
         }
     }
 }
@@ -90,11 +107,19 @@ impl Chain {
                 let weight = batch.weight();
                 self.run_from(at + 1, batch, &mut outcome);
                 if outcome.refusal.take().is_some() {
-                    self.metrics.dropped(&stage.id, Reason::FailedClosed.label(), weight);
+                    outcome.stay(stage, weight, Reason::FailedClosed);
                 }
             }
         }
+        self.settle(&outcome);
         outcome
+    }
+
+    /// Counts what stayed.
+    pub fn settle(&self, outcome: &Outcome) {
+        for (stage, reason, profiles) in &outcome.stayed {
+            self.metrics.dropped(stage, reason.label(), *profiles);
+        }
     }
 
     fn run_from(&self, first: usize, batch: Batch, outcome: &mut Outcome) {
@@ -125,7 +150,7 @@ impl Chain {
                 self.metrics.panicked(&stage.id, &panicked.fingerprint);
                 self.readiness.panicked(&stage.id);
                 tracing::error!(component = %stage.id, fingerprint = panicked.fingerprint, "processor panicked; its batch was dropped");
-                return self.stay(stage, weight, Reason::Panic, outcome);
+                return outcome.stay(stage, weight, Reason::Panic);
             }
         };
         self.readiness.worked(&stage.id);
@@ -133,7 +158,7 @@ impl Chain {
             Verdict::Pass { batch, rejected } => {
                 let (stayed, reason) = rejected.unwrap_or((0, Reason::Filtered));
                 let batch = without(batch, weight, stayed);
-                self.stay(stage, stayed, reason, outcome);
+                outcome.stay(stage, stayed, reason);
                 self.go_on(stage, batch, reason, next, outcome);
             }
             Verdict::Split(parts) => {
@@ -142,24 +167,17 @@ impl Chain {
                 }
             }
             Verdict::Hold => outcome.held = true,
-            Verdict::Drop(reason) => self.stay(stage, weight, reason, outcome),
+            Verdict::Drop(reason) => outcome.stay(stage, weight, reason),
             Verdict::Refuse(refusal) => outcome.refusal = Some(refusal),
         }
     }
 
     fn go_on(&self, stage: &Stage, batch: Batch, reason: Reason, next: &mut Vec<Batch>, outcome: &mut Outcome) {
         if batch.as_profiles().is_some_and(|profiles| profiles.is_empty()) {
-            return self.stay(stage, batch.weight(), reason, outcome);
+            return outcome.stay(stage, batch.weight(), reason);
         }
         self.metrics.outgoing(&stage.id, samples(&batch));
         next.push(batch);
-    }
-
-    fn stay(&self, stage: &Stage, profiles: u64, reason: Reason, outcome: &mut Outcome) {
-        if profiles > 0 {
-            self.metrics.dropped(&stage.id, reason.label(), profiles);
-            outcome.reject(profiles, &stage.id, reason);
-        }
     }
 }
 

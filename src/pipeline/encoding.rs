@@ -38,11 +38,20 @@ impl Batch {
         let slot = self.encodings().slot(form);
         let result = slot.get_or_init(|| {
             let encoded = self.encode(form)?;
-            // Counted, not refused: the sink's own bound in bytes is what holds a queue of these down.
-            let _ = self.permit().grow(encoded.body.len());
+            self.permit().hold(encoded.body.len());
             Ok(encoded)
         });
         result.clone()
+    }
+
+    /// Whether these are bytes that the batch made by [`encoded`](Self::encoded), and so holds anyway.
+    pub(super) fn shares(&self, body: &Bytes) -> bool {
+        let slots = self.encodings().slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = |(_, slot): &(Form, Slot)| match slot.get() {
+            Some(Ok(encoded)) => encoded.body.as_ptr() == body.as_ptr(),
+            _ => false,
+        };
+        slots.iter().any(made)
     }
 
     fn encode(&self, form: Form) -> Result<Encoded, EncodeError> {

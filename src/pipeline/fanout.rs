@@ -128,13 +128,13 @@ impl Fanout {
         if batches.is_empty() && defects.profiles > 0 {
             return Err(Refusal::Invalid(defects.message));
         }
-        let passed = self.run_chains(batches)?;
+        let mut passed = self.run_chains(batches)?;
         let receipt = self.receipt(&defects, &passed);
-        hand_over(
-            self.pipelines
-                .iter()
-                .zip(passed.into_iter().map(|outcome| outcome.batches)),
-        )?;
+        let through = passed.iter_mut().map(|outcome| std::mem::take(&mut outcome.batches));
+        hand_over(self.pipelines.iter().zip(through))?;
+        for (pipeline, outcome) in self.pipelines.iter().zip(&passed) {
+            pipeline.chain.settle(outcome);
+        }
         if defects.profiles > 0 {
             let reason = Reason::Defective.label();
             self.shared.metrics.dropped(&self.receiver, reason, defects.profiles);
@@ -148,18 +148,14 @@ impl Fanout {
         for pipeline in &self.pipelines {
             let mut all = Outcome::default();
             for batch in &batches {
-                let mut one = pipeline.chain.run(batch.clone());
+                let one = pipeline.chain.run(batch.clone());
                 if one.held {
                     pipeline.held.notify_one();
                 }
                 if let Some(refusal) = one.refusal {
                     return Err(refusal);
                 }
-                all.batches.append(&mut one.batches);
-                all.rejected += one.rejected;
-                if all.message.is_empty() {
-                    all.message = one.message;
-                }
+                all.append(one);
             }
             passed.push(all);
         }

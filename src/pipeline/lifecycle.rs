@@ -21,6 +21,9 @@ use super::readiness::Readiness;
 use super::sink::Sink;
 use super::stop::Stop;
 
+/// What is given beyond the deadline to work that can only be waited for, so that it is counted.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// A running graph.
 pub struct Running {
     stop: Stop,
@@ -92,7 +95,7 @@ impl Graph {
         let senders = sinks.iter().map(|sink| tokio::spawn(sink.clone().run())).collect();
         let timers = pipelines
             .iter()
-            .map(|p| tokio::spawn(flush_when_due(p.clone())))
+            .map(|p| tokio::spawn(flush_when_due(p.clone(), shared.clone())))
             .collect();
         let (stop, (failed, failure)) = (Stop::new(), watch::channel(None));
         let mut receivers = Vec::with_capacity(self.receivers.len());
@@ -127,7 +130,8 @@ async fn watch_over(
     let outlet = Outlet::new(Arc::new(fanout.clone()));
     let ended = guard_async(receiver.run(outlet, stop.clone())).await;
     let why = match ended {
-        Ok(Ok(())) => return,
+        Ok(Ok(())) if stop.is_asked() => return,
+        Ok(Ok(())) => "ended although nobody asked it to".to_owned(),
         Ok(Err(ReceiverError(why))) => why,
         Err(panicked) => {
             fanout.shared.metrics.panicked(&fanout.receiver, &panicked.fingerprint);
@@ -146,7 +150,7 @@ async fn watch_over(
 }
 
 /// Sends on what processors hold back, when its time has come.
-async fn flush_when_due(pipeline: Arc<Pipeline>) {
+async fn flush_when_due(pipeline: Arc<Pipeline>, shared: Arc<Shared>) {
     loop {
         let Some(due) = pipeline.chain.due() else {
             pipeline.held.notified().await;
@@ -154,8 +158,7 @@ async fn flush_when_due(pipeline: Arc<Pipeline>) {
         };
         let pause = due.saturating_duration_since(std::time::Instant::now());
         if pause.is_zero() {
-            let flushed = pipeline.chain.flush(false);
-            hand_over_regardless(&pipeline, flushed.batches);
+            flush(&shared, pipeline.clone(), false).await;
             // a processor that stays due must not keep a thread busy
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
@@ -165,6 +168,17 @@ async fn flush_when_due(pipeline: Arc<Pipeline>) {
             () = pipeline.held.notified() => {}
         }
     }
+}
+
+/// Runs what is due, or everything held back, through the rest of the chain and hands it over.
+async fn flush(shared: &Shared, pipeline: Arc<Pipeline>, all: bool) {
+    let under_way = shared.under_way.token();
+    let job = move || {
+        hand_over_regardless(&pipeline, pipeline.chain.flush(all).batches);
+        drop(under_way);
+    };
+    // processors are guarded one by one, so this does not panic
+    let _ = shared.compute.run(usize::MAX, job).await;
 }
 
 impl Running {
@@ -199,12 +213,12 @@ impl Running {
             }
         }
         self.shared.closed.store(true, Ordering::Release);
+        self.timers.iter().for_each(JoinHandle::abort);
         self.shared.under_way.close();
         let _ = timeout_at(deadline, self.shared.under_way.wait()).await;
-        for (timer, pipeline) in self.timers.iter().zip(&self.pipelines) {
-            timer.abort();
-            let flushed = pipeline.chain.flush(true);
-            hand_over_regardless(pipeline, flushed.batches);
+        for pipeline in &self.pipelines {
+            let flushed = flush(&self.shared, pipeline.clone(), true);
+            let _ = timeout_at(deadline.max(Instant::now() + LAST_WORD), flushed).await;
         }
         for sink in &self.sinks {
             sink.close();
@@ -222,7 +236,7 @@ impl Running {
         }
         for sender in late {
             // what is left has only to be counted, but a job on the compute pool cannot be interrupted
-            let _ = tokio::time::timeout(Duration::from_secs(1), sender).await;
+            let _ = tokio::time::timeout(LAST_WORD, sender).await;
         }
         let lost = self.sinks.iter().map(|sink| {
             let lost = self.shared.metrics.dropped_count(sink.id(), Reason::Shutdown.label());

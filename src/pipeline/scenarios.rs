@@ -239,6 +239,126 @@ async fn defective_profiles_are_told_and_empty_requests_are_fine() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_that_is_retried_does_not_hold_up_its_siblings() {
+    let exporter = fake([again()]);
+    let bench = single(exporter.clone(), Unit::Profile, SinkConfig::default()).await;
+    assert!(bench.send(3, 0).await.is_ok());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(
+        exporter.calls.load(Ordering::SeqCst),
+        3,
+        "the first one waits for its retry"
+    );
+    assert_eq!(exporter.weights.lock().unwrap().len(), 2);
+    assert_eq!(bench.stop(DRAIN).await.of("a"), (3, BTreeMap::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_on_their_way_are_bounded_over_all_parts() {
+    let exporter = fake((0..9).map(|_| Step::Hang));
+    let mut config = SinkConfig::default();
+    config.queue.num_consumers = 2;
+    let bench = single(exporter.clone(), Unit::Profile, config).await;
+    for _ in 0..3 {
+        assert!(bench.send(3, 0).await.is_ok());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(exporter.calls.load(Ordering::SeqCst), 2);
+    assert_eq!(bench.stop(Duration::from_secs(1)).await.of("a").1, one("shutdown", 9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_and_bodies_hold_memory_of_their_own() {
+    let bench = single(fake([Step::Hang, Step::Hang]), Unit::Profile, SinkConfig::default()).await;
+    assert!(bench.send(2, 0).await.is_ok());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let bodies = 2 * 400;
+    let columns = 2 * profiles(1).heap_bytes();
+    assert_eq!(bench.budget.used(), columns + bodies);
+    bench.stop(Duration::from_secs(1)).await.of("a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_larger_than_max_size_is_cut_to_it() {
+    let exporter = fake([]);
+    let mut config = SinkConfig::default();
+    config.queue.batch = Some(super::sink::BatchConfig {
+        max_size: 5,
+        ..Default::default()
+    });
+    let bench = single(exporter.clone(), Unit::Batch, config).await;
+    assert!(bench.send(3, 0).await.is_ok());
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 3);
+    // twelve samples, four in each profile
+    assert_eq!(exporter.calls.load(Ordering::SeqCst), 4);
+}
+
+struct Half;
+impl Processor for Half {
+    fn process(&self, batch: Batch, _: &Context) -> Verdict {
+        let rejected = Some((1, Reason::Filtered));
+        Verdict::Pass { batch, rejected }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_refused_request_lost_on_the_way_counts_only_when_it_is_taken() {
+    let exporters = vec![("stuck", fake([Step::Hang]), Unit::Batch, tiny(true))];
+    let bench = bench(vec![(vec![Box::new(Half)], vec!["stuck"])], exporters).await;
+    let filtered = |bench: &Bench| bench.metrics.dropped_count(&"step".into(), "filtered");
+    for _ in 0..2 {
+        assert_eq!(bench.send(3, 0).await.map(|receipt| receipt.rejected), Ok(1));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(bench.send(3, 0).await.is_err());
+    assert_eq!(filtered(&bench), 2);
+    bench.stop(Duration::from_secs(1)).await.of("stuck");
+}
+
+/// Holds everything back for a while.
+#[derive(Default)]
+struct Holder(std::sync::Mutex<Vec<(std::time::Instant, Batch)>>);
+impl Processor for Holder {
+    fn process(&self, batch: Batch, _: &Context) -> Verdict {
+        let due = std::time::Instant::now() + Duration::from_millis(50);
+        self.0.lock().unwrap().push((due, batch));
+        Verdict::Hold
+    }
+
+    fn due(&self) -> Option<std::time::Instant> {
+        self.0.lock().unwrap().iter().map(|(due, _)| *due).min()
+    }
+
+    fn flush(&self, all: bool) -> Vec<Batch> {
+        let now = std::time::Instant::now();
+        let due = |held: &mut (std::time::Instant, Batch)| all || held.0 <= now;
+        self.0
+            .lock()
+            .unwrap()
+            .extract_if(.., due)
+            .map(|(_, batch)| batch)
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_goes_on_when_it_is_due_and_at_the_end() {
+    let exporter = fake([]);
+    let exporters = vec![("a", exporter.clone(), Unit::Batch, SinkConfig::default())];
+    let processors: Vec<Box<dyn Processor>> = vec![Box::new(Holder::default()), Box::new(Half)];
+    let bench = bench(vec![(processors, vec!["a"])], exporters).await;
+    assert_eq!(bench.send(3, 0).await, Ok(Receipt::default()));
+    assert!(exporter.weights.lock().unwrap().is_empty());
+    while exporter.weights.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(bench.send(3, 0).await, Ok(Receipt::default()));
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.of("a"), (4, BTreeMap::new()));
+    assert_eq!(books.metrics.dropped_count(&"step".into(), "filtered"), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn small_batches_are_merged_when_asked() {
     let exporter = fake([]);
     let mut config = SinkConfig::default();

@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
 use super::backoff::Backoff;
 use super::{Sink, parts};
 use crate::pipeline::batch::Batch;
@@ -19,28 +22,44 @@ enum End {
 }
 
 impl Sink {
-    /// Delivers batches that may be merged. Each part is retried on its own, so what arrived is never sent again.
+    /// Delivers batches that may be merged. Each part is retried on its own, so what arrived is never sent again, and a part
+    /// that waits for its next attempt does not hold up the others.
     pub(super) async fn deliver(self: &Arc<Self>, batches: Vec<Batch>) {
-        let mut parts = self.prepare(batches).await;
-        while let Some(part) = parts.pop_front() {
-            if self.expired.is_cancelled() {
-                self.lose(&part, Reason::Shutdown);
-                continue;
+        let mut waiting = self.prepare(batches).await;
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < self.consumers() {
+                let Some(part) = waiting.pop_front() else { break };
+                under_way.push(self.deliver_or_halve(part));
             }
-            let (end, bytes) = self.deliver_part(&part).await;
-            match end {
-                End::Sent(sent) => self.arrived(&part, &sent, bytes),
-                End::Lost(reason) => self.lose(&part, reason),
-                End::Halve => match self.halve(&part).await {
-                    Some(halves) => halves.into_iter().rev().for_each(|half| parts.push_front(half)),
-                    None => self.lose(&part, Reason::TooLarge),
-                },
+            match under_way.next().await {
+                Some(halves) => halves.into_iter().rev().for_each(|half| waiting.push_front(half)),
+                None => return,
             }
         }
     }
 
+    /// One part to its end, or the halves of one that was too large.
+    async fn deliver_or_halve(&self, part: Batch) -> Vec<Batch> {
+        if self.expired.is_cancelled() {
+            self.lose(&part, Reason::Shutdown);
+            return Vec::new();
+        }
+        let (end, bytes) = self.deliver_part(&part).await;
+        match end {
+            End::Sent(sent) => self.arrived(&part, &sent, bytes),
+            End::Lost(reason) => self.lose(&part, reason),
+            End::Halve => match self.halve(&part).await {
+                Some(halves) => return halves,
+                None => self.lose(&part, Reason::TooLarge),
+            },
+        }
+        Vec::new()
+    }
+
     async fn prepare(self: &Arc<Self>, batches: Vec<Batch>) -> VecDeque<Batch> {
         let (unit, bytes) = (self.unit, batches.iter().map(Batch::held_bytes).sum());
+        let most = self.config.queue.batch.as_ref().map_or(0, |batch| batch.max_size);
         let whole = batches.clone();
         let job = move || {
             let merged = if batches.len() > 1 {
@@ -49,7 +68,8 @@ impl Sink {
                 None
             };
             let whole = merged.map_or(batches, |merged| vec![merged]);
-            whole.into_iter().flat_map(|batch| parts::cut(batch, unit)).collect()
+            let requests = whole.into_iter().flat_map(|batch| parts::cut(batch, unit));
+            requests.flat_map(|batch| parts::cut_to_samples(batch, most)).collect()
         };
         match self.compute.run(bytes, job).await {
             Ok(parts) => parts,
@@ -80,11 +100,14 @@ impl Sink {
             Ok(Ok(encoded)) => encoded,
             Ok(Err(ExportError::TooLarge)) => return (End::Halve, 0),
             // encoding again would fail again
-            Ok(Err(ExportError::Unrepresentable { .. })) => return (End::Lost(Reason::Unrepresentable), 0),
-            Ok(Err(_)) => return (End::Lost(Reason::Permanent), 0),
+            Ok(Err(error)) => return (self.given_up(&error), 0),
             Err(panicked) => return (self.after_panic(&panicked), 0),
         };
         let bytes = encoded.body.len();
+        let body = part.permit().sibling();
+        if !part.shares(&encoded.body) {
+            body.hold(bytes);
+        }
         self.numbers.in_flight_requests.add(1);
         let end = self.send(part, encoded).await;
         self.numbers.in_flight_requests.sub(1);
@@ -102,15 +125,8 @@ impl Sink {
                     tracing::info!(exporter = %self.id, why, "attempt failed");
                     after
                 }
-                Some(Ok(Err(ExportError::Permanent { why }))) => {
-                    tracing::warn!(exporter = %self.id, why, "refused for good");
-                    return End::Lost(Reason::Permanent);
-                }
                 Some(Ok(Err(ExportError::TooLarge))) => return End::Halve,
-                Some(Ok(Err(ExportError::Unrepresentable { why }))) => {
-                    tracing::warn!(exporter = %self.id, why, "the format cannot hold it");
-                    return End::Lost(Reason::Unrepresentable);
-                }
+                Some(Ok(Err(error))) => return self.given_up(&error),
             };
             let Some(wait) = backoff.next(hint) else {
                 return End::Lost(Reason::RetriesExhausted);
@@ -125,12 +141,25 @@ impl Sink {
 
     /// One attempt within its time; none if the deadline of the whole process passed.
     async fn attempt(&self, part: &Batch, encoded: Encoded) -> Option<Result<Result<Sent, ExportError>, Panicked>> {
-        let export = guard_async(self.exporter.export(part, encoded));
+        let export = async {
+            // the semaphore is never closed
+            let _turn = self.turns.acquire().await.ok();
+            tokio::time::timeout(self.config.timeout.0, guard_async(self.exporter.export(part, encoded))).await
+        };
         tokio::select! {
             () = self.expired.cancelled() => None,
-            done = tokio::time::timeout(self.config.timeout.0, export) => Some(done.unwrap_or_else(|_| {
+            done = export => Some(done.unwrap_or_else(|_| {
                 Ok(Err(ExportError::Retry { why: "no answer within the timeout".to_owned(), after: None }))
             })),
+        }
+    }
+
+    /// What cannot arrive however often it is sent.
+    fn given_up(&self, error: &ExportError) -> End {
+        tracing::warn!(exporter = %self.id, why = %error, "given up");
+        match error {
+            ExportError::Unrepresentable { .. } => End::Lost(Reason::Unrepresentable),
+            _ => End::Lost(Reason::Permanent),
         }
     }
 

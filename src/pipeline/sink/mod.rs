@@ -13,6 +13,7 @@ pub use queue::Room;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ pub struct Sink {
     numbers: ExporterMetrics,
     compute: Compute,
     readiness: Readiness,
+    /// One for each request that may be on its way.
+    turns: Semaphore,
     /// The drain deadline has passed.
     expired: CancellationToken,
 }
@@ -51,10 +54,12 @@ impl Sink {
         readiness: Readiness,
     ) -> Arc<Self> {
         let numbers = metrics.exporter(&id);
+        let consumers = consumers(&built.sink.queue);
         Arc::new(Self {
             queue: Arc::new(Queue::new(built.sink.queue.clone(), numbers.clone())),
             config: built.sink,
             exporter: built.exporter,
+            turns: Semaphore::new(consumers),
             expired: CancellationToken::new(),
             id,
             unit,
@@ -100,13 +105,8 @@ impl Sink {
 
     /// Sends until input has ended and everything is through, or until it [`expire`](Self::expire)s.
     pub async fn run(self: Arc<Self>) {
-        let consumers = if self.config.queue.enabled {
-            self.config.queue.num_consumers.max(1)
-        } else {
-            1
-        };
         let mut running = JoinSet::new();
-        for _ in 0..consumers {
+        for _ in 0..self.consumers() {
             running.spawn(self.clone().consume());
         }
         while running.join_next().await.is_some() {}
@@ -126,6 +126,10 @@ impl Sink {
         for batch in self.queue.drain() {
             self.lose(&batch, Reason::Shutdown);
         }
+    }
+
+    fn consumers(&self) -> usize {
+        consumers(&self.config.queue)
     }
 
     async fn consume(self: Arc<Self>) {
@@ -149,5 +153,13 @@ impl Sink {
         self.metrics.panicked(&self.id, fingerprint);
         self.readiness.panicked(&self.id);
         tracing::error!(exporter = %self.id, fingerprint, "exporter panicked");
+    }
+}
+
+/// Requests on their way at once.
+fn consumers(queue: &QueueConfig) -> usize {
+    match queue.enabled {
+        true => queue.num_consumers.clamp(1, Semaphore::MAX_PERMITS),
+        false => 1,
     }
 }

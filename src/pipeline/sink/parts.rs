@@ -1,6 +1,10 @@
-//! Batches become requests: merged, cut to the exporter's unit, halved when too large. Weight is never lost or made.
+//! Batches become requests: merged, cut to the exporter's unit and to a number of samples, halved when too large. Weight is
+//! never lost or made, and every part holds the memory that it takes.
+
+use std::collections::VecDeque;
 
 use crate::pipeline::batch::Batch;
+use crate::pipeline::chain::samples;
 use crate::pipeline::spec::Unit;
 use crate::profile::Profiles;
 
@@ -9,6 +13,7 @@ pub fn merge(batches: &[Batch]) -> Option<Batch> {
     let first = batches.first()?;
     let merged = Profiles::merge(batches.iter().filter_map(Batch::as_profiles));
     let permit = first.permit().sibling();
+    // the ones it is made of are still held
     permit.grow(merged.heap_bytes()).ok()?;
     let weight = batches.iter().map(Batch::weight).sum();
     Some(Batch::made(merged, weight, first.origin().clone(), permit))
@@ -24,13 +29,26 @@ pub fn cut(batch: Batch, unit: Unit) -> Vec<Batch> {
     share(&batch, parts)
 }
 
+/// The batch in parts of at most so many samples; 0 for no such bound.
+pub fn cut_to_samples(batch: Batch, most: usize) -> Vec<Batch> {
+    let fits = |batch: &Batch| most == 0 || samples(batch) <= most as u64;
+    let (mut done, mut waiting) = (Vec::new(), VecDeque::from([batch]));
+    while let Some(next) = waiting.pop_front() {
+        match if fits(&next) { None } else { halve(&next) } {
+            Some(halves) => halves.into_iter().rev().for_each(|half| waiting.push_front(half)),
+            None => done.push(next),
+        }
+    }
+    done
+}
+
 /// Two parts; none if it cannot be cut any more.
 pub fn halve(batch: &Batch) -> Option<Vec<Batch>> {
     let (left, right) = batch.as_profiles()?.halve()?;
     Some(share(batch, vec![left, right]))
 }
 
-/// Shares the weight by the number of profiles; the parts add up to the whole. They live under the permit of the whole.
+/// Shares the weight by the number of profiles; the parts add up to the whole.
 fn share(whole: &Batch, parts: Vec<Profiles>) -> Vec<Batch> {
     let total: u64 = parts.iter().map(|part| part.profile_count() as u64).sum();
     if total == 0 {
@@ -42,7 +60,9 @@ fn share(whole: &Batch, parts: Vec<Profiles>) -> Vec<Batch> {
         seen += part.profile_count() as u64;
         let up_to_here = u128::from(whole.weight()) * u128::from(seen) / u128::from(total);
         let up_to_here = u64::try_from(up_to_here).unwrap_or(u64::MAX);
-        let batch = Batch::made(part, up_to_here - given, whole.origin().clone(), whole.permit().clone());
+        let permit = whole.permit().sibling();
+        permit.hold(part.heap_bytes());
+        let batch = Batch::made(part, up_to_here - given, whole.origin().clone(), permit);
         given = up_to_here;
         shared.push(batch);
     }
