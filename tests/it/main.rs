@@ -5,7 +5,11 @@
 
 mod cli;
 mod conformance;
+mod corpus;
 mod daemon;
+mod grpc;
 mod house;
 mod quickstart;
 mod support;
+mod told_otlp;
+mod told_pprof;
