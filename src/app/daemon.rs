@@ -53,7 +53,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     let loaded = load(&sources)?;
     let config = loaded.resolve(&super::CATALOG, &checking())?;
     start_logs(&config);
-    for warning in &loaded.warnings {
+    for warning in super::warnings(&loaded, &config) {
         tracing::warn!("{warning}");
     }
     let metrics = Arc::new(Metrics::default());

@@ -7,9 +7,10 @@ mod quickstart;
 
 use std::sync::Arc;
 
-use crate::config::{Catalog, Config, ConfigError, ConfigErrors, Kind, Loaded, Sources};
+use crate::config::{Catalog, Config, ConfigError, ConfigErrors, Kind, Loaded, Routing, Sources};
 use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::pipeline::graph::{Graph, PipelineSpec, ServiceSpec, Tables};
+use crate::pipeline::routing::Mode;
 use crate::pipeline::spec::BuildContext;
 use crate::telemetry::Metrics;
 use crate::{exporters, processors, receivers};
@@ -51,6 +52,11 @@ pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
     build(loaded, &config, TABLES, Arc::default())?;
     pages(loaded, &config)?;
     Ok(config)
+}
+
+/// What is allowed and may be meant otherwise.
+pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
+    [loaded.warnings.clone(), service_spec(config).warnings()].concat()
 }
 
 /// Where the gate tells about itself.
@@ -112,6 +118,8 @@ fn service_spec(config: &Config) -> ServiceSpec {
             processors: pipeline.processors.clone(),
             exporters: pipeline.exporters.clone(),
             ack: pipeline.ack.clone(),
+            when: pipeline.when.clone(),
+            default: pipeline.default,
         };
         (id.clone(), spec)
     });
@@ -120,5 +128,9 @@ fn service_spec(config: &Config) -> ServiceSpec {
         processors: of(Kind::Processor),
         exporters: of(Kind::Exporter),
         pipelines: pipelines.collect(),
+        routing: match config.service.routing {
+            Routing::All => Mode::All,
+            Routing::First => Mode::First,
+        },
     }
 }

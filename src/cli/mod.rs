@@ -154,11 +154,15 @@ fn run(args: RunArgs) -> Result<(), Failure> {
 
 fn validate(args: &ConfigArgs) -> Result<(), Failure> {
     let loaded = app::load(&args.sources()?).map_err(|error| Failure::No(error.to_string()))?;
-    for warning in &loaded.warnings {
+    let checked = app::check(&loaded);
+    let warnings = match &checked {
+        Ok(config) => app::warnings(&loaded, config),
+        Err(_) => loaded.warnings.clone(),
+    };
+    for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    app::check(&loaded).map_err(|error| Failure::No(error.to_string()))?;
-    Ok(())
+    checked.map(drop).map_err(|error| Failure::No(error.to_string()))
 }
 
 /// Writes to the standard output; a reader that has gone away is no fault.

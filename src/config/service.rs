@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::pipeline::matcher::MatchConfig;
 use crate::pipeline::units::{ByteSize, Span};
 
 /// What runs, and how the process behaves.
@@ -13,7 +14,7 @@ pub struct Service {
     pub extensions: Vec<String>,
     /// What is joined to what; `profiles` or `profiles/name`.
     pub pipelines: std::collections::BTreeMap<String, Pipeline>,
-    /// Which pipelines of a receiver a profile takes.
+    /// How many pipelines of a receiver a profile takes.
     pub routing: Routing,
     /// Logs and metrics of the gate itself.
     pub telemetry: Telemetry,
@@ -51,15 +52,22 @@ pub struct Pipeline {
     pub exporters: Vec<String>,
     /// What a sender's OK means; unset means `enqueued`: the profile waits in the queues of its exporters.
     pub ack: Option<String>,
+    /// What it takes: "and" within an item, "or" between items. Keys are `resource.<key>`, `tenant`, `receiver`, `profile.type`
+    /// and `sample.<key>`; values are a glob, `{eq: …}` or `{regex: …}`. A profile of which only some samples match is split.
+    pub when: Option<Vec<MatchConfig>>,
+    /// Takes what no other pipeline of the receiver takes.
+    pub default: bool,
 }
 
-/// Which pipelines of a receiver a profile takes.
+/// How many pipelines of a receiver a profile takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Routing {
     /// All of them.
     #[default]
     All,
+    /// The first one whose `when` matches, in the order in which they are written.
+    First,
 }
 
 /// `service.telemetry`.

@@ -122,12 +122,16 @@ impl Batch {
         }
     }
 
-    /// Removes what nothing refers to and joins what is equal; done once, at the end of the chain.
+    /// Removes what nothing refers to and joins what is equal; done once, at the end of the chain. A batch that is no longer
+    /// what came holds its own memory, beside that of the others made of the same request.
     pub fn compact(&mut self) {
         if self.received.is_none()
             && let Payload::Profiles(profiles) = &mut self.payload
         {
             profiles.compact();
+            let own = self.permit.sibling();
+            own.hold(profiles.heap_bytes());
+            self.permit = own;
         }
     }
 

@@ -172,6 +172,8 @@ pub enum Reason {
     Defective,
     /// A `filter` rule.
     Filtered,
+    /// No pipeline's `when:` took it.
+    Unrouted,
     /// A processor could not apply its rule, so the batch did not pass.
     FailedClosed,
     /// A component panicked.
@@ -198,6 +200,7 @@ impl Reason {
         match self {
             Self::Defective => "defective",
             Self::Filtered => "filtered",
+            Self::Unrouted => "unrouted",
             Self::FailedClosed => "failed_closed",
             Self::Panic => "panic",
             Self::QueueFull => "queue_full",

@@ -14,6 +14,7 @@ use super::component::{Reason, Receipt, Refusal};
 use super::compute::Compute;
 use super::outlet::{Arrival, Intake, Job};
 use super::readiness::Readiness;
+use super::routing::{self, Mode, Route};
 use super::sink::Sink;
 use crate::telemetry::{Amount, Metrics};
 
@@ -22,6 +23,8 @@ const COME_BACK: Duration = Duration::from_secs(1);
 
 /// One running pipeline.
 pub struct Pipeline {
+    /// What it takes.
+    pub route: Route,
     /// Its processors.
     pub chain: Chain,
     /// Its exporters.
@@ -52,6 +55,8 @@ pub struct Fanout {
     pub receiver: Arc<str>,
     /// The pipelines it feeds.
     pub pipelines: Vec<Arc<Pipeline>>,
+    /// How many of them one profile takes.
+    pub routing: Mode,
     /// What all receivers share.
     pub shared: Arc<Shared>,
 }
@@ -129,51 +134,53 @@ impl Fanout {
             return Err(Refusal::Invalid(defects.message));
         }
         let mut passed = self.run_chains(batches)?;
-        let receipt = self.receipt(&defects, &passed);
-        let through = passed.iter_mut().map(|outcome| std::mem::take(&mut outcome.batches));
+        let through = passed
+            .outcomes
+            .iter_mut()
+            .map(|outcome| std::mem::take(&mut outcome.batches));
         hand_over(self.pipelines.iter().zip(through))?;
-        for (pipeline, outcome) in self.pipelines.iter().zip(&passed) {
+        for (pipeline, outcome) in self.pipelines.iter().zip(&passed.outcomes) {
             pipeline.chain.settle(outcome);
         }
-        if defects.profiles > 0 {
-            let reason = Reason::Defective.label();
-            self.shared.metrics.dropped(&self.receiver, reason, defects.profiles);
-        }
-        Ok(receipt)
+        self.stayed_here(Reason::Defective, defects.profiles);
+        self.stayed_here(Reason::Unrouted, passed.unrouted);
+        Ok(passed.receipt(defects))
     }
 
-    /// Every pipeline's outcome over all batches. A refusal of any comes before any sink has taken something.
-    fn run_chains(&self, batches: Vec<Batch>) -> Result<Vec<Outcome>, Refusal> {
-        let mut passed = Vec::with_capacity(self.pipelines.len());
-        for pipeline in &self.pipelines {
-            let mut all = Outcome::default();
-            for batch in &batches {
-                let one = pipeline.chain.run(batch.clone());
+    fn stayed_here(&self, reason: Reason, profiles: u64) {
+        if profiles > 0 {
+            self.shared.metrics.dropped(&self.receiver, reason.label(), profiles);
+        }
+    }
+
+    /// Every pipeline's outcome over its share of all batches. A refusal of any comes before any sink has taken something.
+    fn run_chains(&self, batches: Vec<Batch>) -> Result<Passed, Refusal> {
+        let mut passed = Passed {
+            outcomes: self.pipelines.iter().map(|_| Outcome::default()).collect(),
+            ..Passed::default()
+        };
+        for batch in &batches {
+            let routes = self.pipelines.iter().map(|pipeline| &pipeline.route);
+            let shares = routing::share(routes, self.routing, batch);
+            passed.unrouted += shares.unrouted;
+            let mut tallies = Vec::with_capacity(self.pipelines.len());
+            let outcomes = self.pipelines.iter().zip(&mut passed.outcomes);
+            for ((pipeline, outcome), part) in outcomes.zip(shares.parts) {
+                let Some(part) = part else { continue };
+                let offered = part.weight();
+                let mut one = pipeline.chain.run(part);
                 if one.held {
                     pipeline.held.notify_one();
                 }
-                if let Some(refusal) = one.refusal {
+                if let Some(refusal) = one.refusal.take() {
                     return Err(refusal);
                 }
-                all.append(one);
+                tallies.push((offered, one.rejected));
+                outcome.append(one);
             }
-            passed.push(all);
+            passed.rejected += rejected_by_all(batch.weight(), self.pipelines.len(), &tallies);
         }
         Ok(passed)
-    }
-
-    /// A profile that one pipeline let pass is not rejected, whatever another one did.
-    fn receipt(&self, defects: &Defects, passed: &[Outcome]) -> Receipt {
-        let least = passed.iter().min_by_key(|outcome| outcome.rejected);
-        let (rejected, message) = least.map_or((0, ""), |outcome| (outcome.rejected, outcome.message.as_str()));
-        Receipt {
-            rejected: defects.profiles + rejected,
-            message: if defects.profiles > 0 {
-                defects.message.clone()
-            } else {
-                message.to_owned()
-            },
-        }
     }
 
     fn after_panic(&self, fingerprint: &str) -> Refusal {
@@ -198,6 +205,50 @@ fn amount(arrivals: &[Arrival]) -> Amount {
         amount.bytes += arrival.received.bytes.len() as u64;
     }
     amount
+}
+
+/// What came of all batches of a request, before any sink has heard of them.
+#[derive(Default)]
+struct Passed {
+    /// Pipeline by pipeline.
+    outcomes: Vec<Outcome>,
+    /// Received profiles that no pipeline let pass.
+    rejected: u64,
+    /// Those of them that no pipeline takes.
+    unrouted: u64,
+}
+
+impl Passed {
+    /// The first thing that went wrong is what the sender is told.
+    fn receipt(&self, defects: Defects) -> Receipt {
+        let rejected = defects.profiles + self.rejected;
+        let told = || {
+            self.outcomes
+                .iter()
+                .map(|outcome| &outcome.message)
+                .find(|told| !told.is_empty())
+        };
+        let message = match rejected {
+            0 => String::new(),
+            _ if defects.profiles > 0 => defects.message,
+            _ if self.unrouted > 0 => "no pipeline takes some of the profiles: no `when` matches".to_owned(),
+            _ => told().cloned().unwrap_or_default(),
+        };
+        Receipt { rejected, message }
+    }
+}
+
+/// A profile that one pipeline let pass is not rejected, whatever another one did. `tallies` are offered and rejected profiles
+/// of those that took something; how the shares overlap is only known if each took everything.
+fn rejected_by_all(weight: u64, pipelines: usize, tallies: &[(u64, u64)]) -> u64 {
+    if tallies.len() == pipelines && tallies.iter().all(|(offered, _)| *offered == weight) {
+        return tallies.iter().map(|(_, rejected)| *rejected).min().unwrap_or_default();
+    }
+    let passed: u64 = tallies
+        .iter()
+        .map(|(offered, rejected)| offered.saturating_sub(*rejected))
+        .sum();
+    weight.saturating_sub(passed)
 }
 
 /// The defective profiles of one request.

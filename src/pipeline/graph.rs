@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use super::chain::Stage;
 use super::component::Receiver;
+use super::matcher::{MatchConfig, Matcher};
+use super::routing::{self, Mode, Route};
 use super::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, ProcessorSpec, RawConfig, ReceiverSpec, Unit,
 };
@@ -21,8 +23,10 @@ pub struct ServiceSpec {
     pub processors: BTreeMap<String, RawConfig>,
     /// Exporters by id.
     pub exporters: BTreeMap<String, RawConfig>,
-    /// Pipelines by id.
-    pub pipelines: BTreeMap<String, PipelineSpec>,
+    /// Pipelines with their ids, in the order in which they are written.
+    pub pipelines: Vec<(String, PipelineSpec)>,
+    /// How many pipelines of a receiver one profile takes.
+    pub routing: Mode,
 }
 
 /// One pipeline.
@@ -36,6 +40,10 @@ pub struct PipelineSpec {
     pub exporters: Vec<String>,
     /// When a sender hears OK; unset means `enqueued`.
     pub ack: Option<String>,
+    /// What it takes: "and" within an item, "or" between items; unset means everything.
+    pub when: Option<Vec<MatchConfig>>,
+    /// Takes what no other pipeline of the receiver takes.
+    pub default: bool,
 }
 
 /// The components that exist.
@@ -69,14 +77,29 @@ pub struct Graph {
     pub(super) receivers: Vec<NamedReceiver>,
     pub(super) exporters: Vec<NamedExporter>,
     pub(super) pipelines: Vec<Wiring>,
+    pub(super) routing: Mode,
     pub(super) metrics: Arc<Metrics>,
 }
 
 /// One pipeline of a graph.
 pub(super) struct Wiring {
+    pub(super) route: Route,
     pub(super) receivers: Vec<Arc<str>>,
     pub(super) stages: Vec<Stage>,
     pub(super) exporters: Vec<Arc<str>>,
+}
+
+impl ServiceSpec {
+    /// What may be meant otherwise: pipelines that nothing reaches.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (at, (id, _)) in self.pipelines.iter().enumerate() {
+            if let Some(why) = routing::unreachable(&self.pipelines, self.routing, at) {
+                warnings.push(format!("service.pipelines.{id}: nothing reaches this pipeline: {why}"));
+            }
+        }
+        warnings
+    }
 }
 
 impl Graph {
@@ -98,8 +121,8 @@ impl Graph {
             build_processor(id, raw, tables, &metrics)?;
         }
         let mut pipelines = Vec::with_capacity(spec.pipelines.len());
-        for pipeline in spec.pipelines.values() {
-            pipelines.push(wire(pipeline, spec, tables, &metrics)?);
+        for (id, pipeline) in &spec.pipelines {
+            pipelines.push(wire(id, pipeline, spec, tables, &metrics)?);
         }
         Ok(Self {
             receivers: receivers
@@ -111,6 +134,7 @@ impl Graph {
                 .filter(|(id, ..)| used.exporters.contains(&**id))
                 .collect(),
             pipelines,
+            routing: spec.routing,
             metrics,
         })
     }
@@ -123,7 +147,7 @@ struct Used<'a> {
 
 impl<'a> Used<'a> {
     fn of(spec: &'a ServiceSpec) -> Self {
-        let all = || spec.pipelines.values();
+        let all = || spec.pipelines.iter().map(|(_, pipeline)| pipeline);
         Self {
             receivers: all().flat_map(|p| &p.receivers).map(String::as_str).collect(),
             exporters: all().flat_map(|p| &p.exporters).map(String::as_str).collect(),
@@ -169,6 +193,7 @@ fn build_processor(id: &str, raw: &RawConfig, tables: Tables<'_>, metrics: &Arc<
 }
 
 fn wire(
+    id: &str,
     pipeline: &PipelineSpec,
     spec: &ServiceSpec,
     tables: Tables<'_>,
@@ -181,10 +206,40 @@ fn wire(
     }
     let ids = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
     Ok(Wiring {
+        route: route(id, pipeline)?,
         receivers: ids(&pipeline.receivers),
         stages,
         exporters: ids(&pipeline.exporters),
     })
+}
+
+fn route(id: &str, pipeline: &PipelineSpec) -> Result<Route, GraphError> {
+    let at = |key: &str, message: String| Err(error(&["service", "pipelines", id, key], message));
+    match (&pipeline.when, pipeline.default) {
+        (None, false) => Ok(Route::Everything),
+        (None, true) => Ok(Route::Rest),
+        (Some(_), true) => at(
+            "default",
+            "a default pipeline takes the rest; leave out `when`".to_owned(),
+        ),
+        (Some(items), false) if items.is_empty() => at(
+            "when",
+            "an empty list matches nothing; leave it out to take everything".to_owned(),
+        ),
+        (Some(items), false) => {
+            let mut matchers = Vec::with_capacity(items.len());
+            for (index, item) in items.iter().enumerate() {
+                match Matcher::new("", item) {
+                    Ok(matcher) => matchers.push(matcher),
+                    Err(wrong) => {
+                        let key = wrong.path.trim_start_matches('.');
+                        return at("when", format!("item {}, `{key}`: {}", index + 1, wrong.message));
+                    }
+                }
+            }
+            Ok(Route::When(matchers))
+        }
+    }
 }
 
 fn check_pipeline(id: &str, pipeline: &PipelineSpec, spec: &ServiceSpec, tables: Tables<'_>) -> Result<(), GraphError> {

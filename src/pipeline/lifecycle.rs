@@ -82,6 +82,7 @@ impl Graph {
         for wiring in self.pipelines {
             let chain = Chain::new(wiring.stages, metrics.clone(), readiness.clone());
             pipelines.push(Arc::new(Pipeline {
+                route: wiring.route,
                 chain,
                 sinks: sinks
                     .iter()
@@ -103,6 +104,7 @@ impl Graph {
             let fed = pipelines.iter().zip(&fed_by).filter(|(_, from)| from.contains(&id));
             let fanout = Arc::new(Fanout {
                 pipelines: fed.map(|(pipeline, _)| pipeline.clone()).collect(),
+                routing: self.routing,
                 receiver: id,
                 shared: shared.clone(),
             });

@@ -14,7 +14,7 @@ use crate::profile::{AttributeSetId, Dictionary, ProfileRef, Value};
 pub type MatchConfig = BTreeMap<String, Pattern>;
 
 /// What a value must look like.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Pattern {
     /// A glob: `*` is any text, `?` one character.
@@ -24,7 +24,7 @@ pub enum Pattern {
 }
 
 /// The long form of a [`Pattern`].
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Exact {
     /// Exactly this text.
@@ -90,6 +90,16 @@ impl Matcher {
             Field::Type => p.profile.sample_types.iter().any(|t| regex.is_match(d.str(t.kind))),
             Field::Resource(key) => p.resource.attribute(d, key).is_some_and(|v| holds(d, regex, v)),
         })
+    }
+
+    /// Whether some receiver of these may bring what matches.
+    pub fn may_come_from<'a>(&self, mut receivers: impl Iterator<Item = &'a str>) -> bool {
+        let conditions = || {
+            self.profile
+                .iter()
+                .filter(|(field, _)| matches!(field, Field::Receiver))
+        };
+        receivers.any(|id| conditions().all(|(_, regex)| regex.is_match(id)))
     }
 
     /// Whether there are conditions on single samples.

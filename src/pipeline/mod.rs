@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod matcher;
 pub mod outlet;
 mod readiness;
+pub mod routing;
 pub mod sink;
 pub mod spec;
 pub mod stop;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use super::chain::Stage;
 use super::graph::{Graph, Wiring};
+use super::routing::{Mode, Route};
 use super::sink::SinkConfig;
 use super::spec::{BuiltExporter, Unit};
 use super::*;
@@ -135,6 +136,7 @@ pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<(&str, Arc<Fake>, Un
     let metrics = Arc::new(Metrics::default());
     let (door, opened) = tokio::sync::oneshot::channel();
     let wirings = pipelines.into_iter().map(|(processors, to)| Wiring {
+        route: Route::Everything,
         receivers: vec!["door".into()],
         stages: processors
             .into_iter()
@@ -153,6 +155,7 @@ pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<(&str, Arc<Fake>, Un
         receivers: vec![("door".into(), Box::new(Door(door)))],
         exporters: built.collect(),
         pipelines: wirings.collect(),
+        routing: Mode::All,
         metrics: metrics.clone(),
     };
     let budget = Budget::new(64 << 20);

@@ -53,6 +53,12 @@ impl Profiles {
         (Arc::make_mut(&mut self.dictionary), Arc::make_mut(&mut self.resources))
     }
 
+    /// The resources, to be changed over the dictionary as it is: nothing of that is copied.
+    pub fn edit_resources(&mut self) -> &mut Vec<ResourceProfiles> {
+        self.compact = false;
+        Arc::make_mut(&mut self.resources)
+    }
+
     /// Both, taken out; copied only if shared.
     pub fn into_parts(self) -> (Dictionary, Vec<ResourceProfiles>) {
         (

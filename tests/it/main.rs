@@ -10,6 +10,7 @@ mod daemon;
 mod grpc;
 mod house;
 mod quickstart;
+mod routing;
 mod support;
 mod told_otlp;
 mod told_pprof;

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// The binary.
@@ -62,13 +63,17 @@ pub fn config(text: &str) -> (tempfile::TempDir, String) {
     (folder, path)
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on. Each is given out once, and none is one that the system gives to outgoing connections.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 110) as u16 * 100;
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 11_000;
+        let free = |address: &str| std::net::TcpListener::bind((address, port)).is_ok();
+        if free("127.0.0.1") && (free("::1") || std::net::TcpListener::bind("[::1]:0").is_err()) {
+            return port;
+        }
+    }
 }
 
 /// Longest wait for anything.
@@ -95,8 +100,12 @@ pub struct Gate {
 impl Gate {
     /// Starts the binary in `folder`, where its output goes to files, and waits until it says `ready`.
     pub fn start(folder: &Path, args: &[&str]) -> Self {
-        let gate = Self::spawn(folder, args);
-        wait_for("ready", || gate.err().contains(" ready").then_some(()));
+        let mut gate = Self::spawn(folder, args);
+        wait_for("ready", || {
+            let ended = gate.child.try_wait().unwrap();
+            assert!(ended.is_none(), "ended before it was ready: {}", gate.err());
+            gate.err().contains(" ready").then_some(())
+        });
         gate
     }
 

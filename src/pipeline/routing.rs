@@ -1,0 +1,231 @@
+//! Which pipelines of a receiver a profile takes: `when:` on a pipeline, `routing: all | first`, and the default for the rest.
+
+use std::sync::Arc;
+
+use super::batch::{Batch, Origin};
+use super::graph::PipelineSpec;
+use super::matcher::Matcher;
+use crate::profile::{Dictionary, ProfileRef, Profiles};
+
+/// How many pipelines one profile takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Every one whose condition holds.
+    #[default]
+    All,
+    /// The first one whose condition holds, in the order in which they are written.
+    First,
+}
+
+/// What one pipeline takes.
+#[derive(Debug, Default)]
+pub enum Route {
+    /// Everything.
+    #[default]
+    Everything,
+    /// What matches one of these; a profile of which only some samples match is split.
+    When(Vec<Matcher>),
+    /// What no other pipeline of the receiver takes.
+    Rest,
+}
+
+/// What each pipeline gets of one batch.
+#[derive(Debug)]
+pub struct Shares {
+    /// Pipeline by pipeline; none if nothing of the batch is for it.
+    pub parts: Vec<Option<Batch>>,
+    /// Received profiles that no pipeline takes.
+    pub unrouted: u64,
+}
+
+/// Shares a batch out.
+pub fn share<'a>(routes: impl Iterator<Item = &'a Route> + Clone, mode: Mode, batch: &Batch) -> Shares {
+    let everything = routes.clone().all(|route| matches!(route, Route::Everything)) && mode == Mode::All;
+    let profiles = match batch.as_profiles() {
+        Some(profiles) if !everything => profiles,
+        _ => {
+            return Shares {
+                parts: routes.map(|_| Some(batch.clone())).collect(),
+                unrouted: 0,
+            };
+        }
+    };
+    let chosen: Vec<Vec<Rows>> = profiles
+        .iter()
+        .map(|p| choose(routes.clone(), mode, profiles.dictionary(), p, batch.origin()))
+        .collect();
+    let parts = (0..routes.count())
+        .map(|at| part(batch, profiles, chosen.iter().filter_map(|rows| rows.get(at))))
+        .collect();
+    let nobody = |rows: &&Vec<Rows>| rows.iter().all(|rows| *rows == Rows::None);
+    Shares {
+        parts,
+        unrouted: chosen.iter().filter(nobody).count() as u64,
+    }
+}
+
+/// Why a pipeline takes nothing, whatever comes, because of those before and beside it; none if something may reach it.
+pub fn unreachable(pipelines: &[(String, PipelineSpec)], mode: Mode, at: usize) -> Option<String> {
+    let (before, rest) = pipelines.split_at_checked(at)?;
+    let ((_, this), behind) = rest.split_first()?;
+    let takes_all = |other: &PipelineSpec| other.when.is_none() && !other.default;
+    if this.default {
+        let twin = |other: &PipelineSpec| mode == Mode::First && other.default;
+        let beside = before
+            .iter()
+            .map(|other| (other, true))
+            .chain(behind.iter().map(|other| (other, false)));
+        let covers =
+            |(other, before): (&&(String, PipelineSpec), bool)| takes_all(&other.1) || before && twin(&other.1);
+        let covering = beside
+            .filter(|(other, before)| covers((other, *before)))
+            .map(|(other, _)| other);
+        return covered(this, covering).then(|| "other pipelines leave nothing of its receivers over".to_owned());
+    }
+    if let Some(items) = &this.when {
+        let from = || this.receivers.iter().map(String::as_str);
+        let matchers = items.iter().filter_map(|item| Matcher::new("", item).ok());
+        if !matchers.into_iter().any(|matcher| matcher.may_come_from(from())) {
+            return Some("its `when` names a receiver that it does not have".to_owned());
+        }
+    }
+    let same = |other: &PipelineSpec| takes_all(other) || (!other.default && other.when == this.when);
+    let covering = before.iter().filter(|(_, other)| mode == Mode::First && same(other));
+    covered(this, covering).then(|| "pipelines before it take everything that it would".to_owned())
+}
+
+/// Whether each receiver of a pipeline also feeds one of the others.
+fn covered<'a>(this: &PipelineSpec, others: impl Iterator<Item = &'a (String, PipelineSpec)>) -> bool {
+    let theirs: Vec<&String> = others.flat_map(|(_, other)| &other.receivers).collect();
+    this.receivers.iter().all(|receiver| theirs.contains(&receiver))
+}
+
+/// Samples of one profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rows {
+    None,
+    All,
+    Some(Vec<bool>),
+}
+
+impl Rows {
+    /// The rows of a mask; a profile without samples has nothing that a condition on samples could hold for.
+    fn masked(mask: Vec<bool>) -> Self {
+        if !mask.contains(&true) {
+            return Self::None;
+        }
+        match mask.contains(&false) {
+            true => Self::Some(mask),
+            false => Self::All,
+        }
+    }
+
+    fn or(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::None, _) => other.clone(),
+            (mine, Self::None) => mine,
+            (Self::Some(mine), Self::Some(theirs)) => {
+                Self::masked(mine.iter().zip(theirs).map(|(mine, theirs)| *mine || *theirs).collect())
+            }
+            _ => Self::All,
+        }
+    }
+
+    fn without(self, other: &Self) -> Self {
+        match (self, other) {
+            (mine, Self::None) => mine,
+            (Self::None, _) | (_, Self::All) => Self::None,
+            (Self::All, Self::Some(theirs)) => Self::masked(theirs.iter().map(|theirs| !theirs).collect()),
+            (Self::Some(mine), Self::Some(theirs)) => {
+                Self::masked(mine.iter().zip(theirs).map(|(mine, theirs)| *mine && !theirs).collect())
+            }
+        }
+    }
+}
+
+/// What every pipeline takes of one profile.
+fn choose<'a>(
+    routes: impl Iterator<Item = &'a Route> + Clone,
+    mode: Mode,
+    d: &Dictionary,
+    p: ProfileRef<'_>,
+    origin: &Origin,
+) -> Vec<Rows> {
+    let mut taken = Rows::None;
+    let mut chosen = Vec::new();
+    for route in routes.clone() {
+        let mut rows = match route {
+            Route::Everything => Rows::All,
+            Route::When(items) => rows_of(items, d, p, origin),
+            Route::Rest => Rows::None,
+        };
+        if mode == Mode::First {
+            rows = rows.without(&taken);
+        }
+        taken = taken.or(&rows);
+        chosen.push(rows);
+    }
+    let mut rest = Rows::All.without(&taken);
+    for (rows, _) in chosen
+        .iter_mut()
+        .zip(routes)
+        .filter(|(_, route)| matches!(route, Route::Rest))
+    {
+        *rows = rest.clone();
+        if mode == Mode::First {
+            rest = Rows::None;
+        }
+    }
+    chosen
+}
+
+fn rows_of(items: &[Matcher], d: &Dictionary, p: ProfileRef<'_>, origin: &Origin) -> Rows {
+    let mut rows = Rows::None;
+    for item in items.iter().filter(|item| item.profile(d, p, origin)) {
+        if !item.has_sample_conditions() {
+            return Rows::All;
+        }
+        let sets = &p.profile.samples.attributes;
+        rows = rows.or(&Rows::masked(sets.iter().map(|set| item.sample(d, *set)).collect()));
+    }
+    rows
+}
+
+/// The batch of one pipeline: the whole one if it takes everything, else a new one over the same dictionary.
+fn part<'a>(batch: &Batch, profiles: &Profiles, rows: impl Iterator<Item = &'a Rows> + Clone) -> Option<Batch> {
+    if rows.clone().all(|rows| *rows == Rows::All) {
+        return Some(batch.clone());
+    }
+    let weight = rows.clone().filter(|rows| **rows != Rows::None).count() as u64;
+    if weight == 0 {
+        return None;
+    }
+    let mut profiles = profiles.clone();
+    let mut rows = rows;
+    for scope in profiles
+        .edit_resources()
+        .iter_mut()
+        .flat_map(|resource| &mut resource.scopes)
+    {
+        scope.profiles.retain_mut(|profile| match rows.next() {
+            None | Some(Rows::None) => false,
+            Some(Rows::All) => true,
+            Some(Rows::Some(mask)) => {
+                let types = profile.sample_types.len();
+                let keep = |row: usize| mask.get(row).copied().unwrap_or_default();
+                Arc::make_mut(&mut profile.samples).retain(types, keep);
+                true
+            }
+        });
+        // resources and scopes left empty go when the chain ends with a compact
+    }
+    Some(Batch::made(
+        profiles,
+        weight,
+        batch.origin().clone(),
+        batch.permit().clone(),
+    ))
+}
+
+#[cfg(test)]
+mod tests;
