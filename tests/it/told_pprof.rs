@@ -122,13 +122,9 @@ pub fn tell(bytes: &[u8]) -> Told {
         .iter()
         .map(|f| (f.id, hash((text(f.name), text(f.filename)))))
         .collect();
-    // a line without a function says what a function without a name says
-    let nameless = hash(("", ""));
     let frame = |location: &Location| {
         let lines = location.line.iter();
-        let lines: Vec<_> = lines
-            .map(|l| (functions.get(&l.function_id).unwrap_or(&nameless), l.line))
-            .collect();
+        let lines: Vec<_> = lines.map(|l| (functions.get(&l.function_id), l.line)).collect();
         hash((location.address, lines))
     };
     let frames: HashMap<u64, u64> = wire.location.iter().map(|l| (l.id, frame(l))).collect();

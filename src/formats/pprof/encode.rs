@@ -147,15 +147,20 @@ impl Referenced {
         });
         let mut functions = Used::new(dictionary.functions.len());
         let mut mappings = Used::new(dictionary.mappings.len());
+        // readers of pprof pass over a line without a function: what has no name gets a function without one, as Go writes it
+        let mut has_nameless = false;
         for row in dictionary.locations.ids().filter(|row| locations.of(*row) > 0) {
             mappings.mark(dictionary.locations[row].mapping.index());
             for line in &dictionary.lines[row] {
                 functions.mark(line.function.index());
+                has_nameless |= !line.function.is_set();
             }
         }
         Self {
             locations,
-            functions: Ids::new(&dictionary.functions, |row| row.is_set() && functions.has(row.index())),
+            functions: Ids::new(&dictionary.functions, |row| {
+                functions.has(row.index()) && (row.is_set() || has_nameless)
+            }),
             mappings: Ids::new(&dictionary.mappings, |row| row.is_set() && mappings.has(row.index())),
         }
     }

@@ -34,6 +34,16 @@ fn own_recordings_keep_every_field() {
 }
 
 #[test]
+fn a_function_without_a_name_stays_one() {
+    let mut decoded = decode(&own("go123-threadcreate.pb.gz"));
+    decoded.profiles.compact();
+    let raw = RawProfile::read(&encoded(&decoded));
+    let ids: Vec<u64> = raw.function.iter().map(|function| function.id).collect();
+    assert_eq!(ids, [1]);
+    assert_eq!(raw.location[0].line[0].function_id, 1);
+}
+
+#[test]
 fn corpus_keeps_every_field() {
     for (name, bytes, _) in accepted() {
         check_meaning(&name, &bytes);
