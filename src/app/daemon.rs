@@ -12,8 +12,7 @@ use crate::config::{Config, ConfigErrors, Encoding, Level, Loaded};
 use crate::net::endpoint::BindError;
 use crate::net::server::{Listener, ServerLimits, serve};
 use crate::pipeline::graph::{Graph, Tables};
-use crate::pipeline::lifecycle::Failure;
-use crate::pipeline::{Budget, Report, Running, Stop};
+use crate::pipeline::{Budget, Failure, Report, Running, Stop};
 use crate::telemetry::{Metrics, logs};
 
 /// Why the daemon did not start, or did not go on.
@@ -30,9 +29,9 @@ pub enum RunError {
         /// The address, and what is wrong with it.
         why: BindError,
     },
-    /// A receiver that ended by itself.
+    /// A part that ended by itself.
     #[error(transparent)]
-    Receiver(#[from] Failure),
+    Failed(#[from] Failure),
     /// The system gives no threads or signals.
     #[error("the runtime does not start: {0}")]
     Runtime(#[from] std::io::Error),

@@ -1,17 +1,20 @@
 //! One receiver's way through the pipelines it feeds: decoded once, run through each chain, then handed to the sinks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::Batch;
 use super::budget::Budget;
 use super::chain::{Chain, Outcome};
 use super::component::{Reason, Receipt, Refusal};
-use super::compute::Compute;
+use super::compute::{Compute, Panicked};
+use super::generation::Status;
+use super::lifecycle::Failure;
 use super::outlet::{Arrival, Intake, Job};
 use super::readiness::Readiness;
 use super::routing::{self, Mode, Route};
@@ -26,7 +29,7 @@ pub struct Pipeline {
     /// What it takes.
     pub route: Route,
     /// Its processors.
-    pub chain: Chain,
+    pub chain: Arc<Chain>,
     /// Its exporters.
     pub sinks: Vec<Arc<Sink>>,
     /// Wakes the timer when something is held back.
@@ -43,22 +46,54 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Readiness.
     pub readiness: Readiness,
-    /// Requests taken on and not yet in the sinks.
+    /// The first task of the engine itself that died.
+    pub failed: watch::Sender<Option<Failure>>,
+}
+
+impl Shared {
+    /// Runs a task of the engine whose death ends the process in order.
+    pub(super) fn task(
+        self: &Arc<Self>,
+        component: String,
+        work: impl Future<Output = Result<(), Panicked>> + Send + 'static,
+    ) -> AbortHandle {
+        let shared = self.clone();
+        let watched = async move {
+            if let Err(panicked) = work.await {
+                shared
+                    .metrics
+                    .panicked(&component.as_str().into(), &panicked.fingerprint);
+                let why = panicked.to_string();
+                tracing::error!(component, why, "a task of the engine died");
+                let failure = Failure { component, why };
+                shared
+                    .failed
+                    .send_if_modified(|first| first.is_none() && first.replace(failure).is_none());
+            }
+        };
+        tokio::spawn(watched).abort_handle()
+    }
+}
+
+/// What one receiver feeds, until the next reload.
+pub struct Wired {
+    /// The pipelines.
+    pub pipelines: Vec<Arc<Pipeline>>,
+    /// How many of them one profile takes.
+    pub routing: Mode,
+    /// Requests on their way to the sinks of these pipelines.
     pub under_way: TaskTracker,
-    /// Set when input has ended.
-    pub closed: AtomicBool,
 }
 
 /// The engine's side of one receiver's outlet.
 pub struct Fanout {
     /// Id of the receiver.
     pub receiver: Arc<str>,
-    /// The pipelines it feeds.
-    pub pipelines: Vec<Arc<Pipeline>>,
-    /// How many of them one profile takes.
-    pub routing: Mode,
     /// What all receivers share.
     pub shared: Arc<Shared>,
+    /// What it feeds now; none when input has ended.
+    feeds: RwLock<Option<Arc<Wired>>>,
+    status: watch::Sender<Status>,
 }
 
 #[async_trait::async_trait]
@@ -72,17 +107,18 @@ impl Intake for Arc<Fanout> {
     }
 
     async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
-        if self.shared.closed.load(Ordering::Acquire) {
+        let Some((wired, under_way)) = self.enter() else {
             let refusal = unavailable("stopping");
             self.refused(&refusal);
             return Err(refusal);
-        }
+        };
         let fanout = self.clone();
-        let compute = self.shared.compute.clone();
         // spawned, so that a caller that goes away takes nothing with it
-        let work = self.shared.under_way.spawn(async move {
+        let work = tokio::spawn(async move {
+            let _under_way = under_way;
             let job_fanout = fanout.clone();
-            match compute.run(usize::MAX, move || job_fanout.work(job)).await {
+            let job = move || job_fanout.work(job, &wired);
+            match fanout.shared.compute.run(usize::MAX, job).await {
                 Ok(answer) => answer,
                 Err(panicked) => Err(fanout.after_panic(&panicked.fingerprint)),
             }
@@ -96,14 +132,53 @@ impl Intake for Arc<Fanout> {
 
     fn ready(&self) {
         self.shared.readiness.ready(&self.receiver);
+        self.tell(Status::Serving);
     }
 }
 
 impl Fanout {
-    fn work(&self, job: Job) -> Result<Receipt, Refusal> {
+    /// The way of one receiver, whose `status` others watch.
+    pub(super) fn new(
+        receiver: Arc<str>,
+        wired: Arc<Wired>,
+        shared: Arc<Shared>,
+        status: watch::Sender<Status>,
+    ) -> Self {
+        Self {
+            receiver,
+            shared,
+            feeds: RwLock::new(Some(wired)),
+            status,
+        }
+    }
+
+    pub(super) fn tell(&self, status: Status) {
+        self.status.send_replace(status);
+    }
+
+    /// What a request goes to, and the token that says it is under way. Both are taken together: whoever changes what is fed
+    /// then knows by the tokens when the last request of before is through.
+    fn enter(&self) -> Option<(Arc<Wired>, TaskTrackerToken)> {
+        let feeds = self.feeds.read().unwrap_or_else(PoisonError::into_inner);
+        let wired = feeds.clone()?;
+        let token = wired.under_way.token();
+        Some((wired, token))
+    }
+
+    /// From now on what arrives goes there.
+    pub(super) fn feed(&self, wired: Arc<Wired>) {
+        *self.feeds.write().unwrap_or_else(PoisonError::into_inner) = Some(wired);
+    }
+
+    /// Takes nothing any more.
+    pub(super) fn leave(&self) {
+        *self.feeds.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn work(&self, job: Job, wired: &Wired) -> Result<Receipt, Refusal> {
         let arrivals = job().inspect_err(|refusal| self.count_refusal(refusal, 0))?;
         let amount = amount(&arrivals);
-        let answer = self.admit(arrivals);
+        let answer = self.admit(arrivals, wired);
         match &answer {
             Ok(_) => self.shared.metrics.accepted(&self.receiver, amount),
             Err(refusal) => self.count_refusal(refusal, amount.samples),
@@ -111,7 +186,7 @@ impl Fanout {
         answer
     }
 
-    fn admit(&self, arrivals: Vec<Arrival>) -> Result<Receipt, Refusal> {
+    fn admit(&self, arrivals: Vec<Arrival>, wired: &Wired) -> Result<Receipt, Refusal> {
         let defects = Defects::of(&arrivals);
         let alone = arrivals.len() == 1;
         let mut batches = Vec::with_capacity(arrivals.len());
@@ -133,13 +208,13 @@ impl Fanout {
         if batches.is_empty() && defects.profiles > 0 {
             return Err(Refusal::Invalid(defects.message));
         }
-        let mut passed = self.run_chains(batches)?;
+        let mut passed = wired.run_chains(batches)?;
         let through = passed
             .outcomes
             .iter_mut()
             .map(|outcome| std::mem::take(&mut outcome.batches));
-        hand_over(self.pipelines.iter().zip(through))?;
-        for (pipeline, outcome) in self.pipelines.iter().zip(&passed.outcomes) {
+        hand_over(wired.pipelines.iter().zip(through))?;
+        for (pipeline, outcome) in wired.pipelines.iter().zip(&passed.outcomes) {
             pipeline.chain.settle(outcome);
         }
         self.stayed_here(Reason::Defective, defects.profiles);
@@ -153,6 +228,21 @@ impl Fanout {
         }
     }
 
+    fn after_panic(&self, fingerprint: &str) -> Refusal {
+        self.shared.metrics.panicked(&self.receiver, fingerprint);
+        self.shared.readiness.panicked(&self.receiver);
+        tracing::error!(receiver = %self.receiver, fingerprint, "decoder panicked; the request was refused");
+        let refusal = Refusal::Invalid("this request cannot be decoded; do not resend it".to_owned());
+        self.count_refusal(&refusal, 0);
+        refusal
+    }
+
+    fn count_refusal(&self, refusal: &Refusal, samples: u64) {
+        self.shared.metrics.refused(&self.receiver, refusal.label(), samples);
+    }
+}
+
+impl Wired {
     /// Every pipeline's outcome over its share of all batches. A refusal of any comes before any sink has taken something.
     fn run_chains(&self, batches: Vec<Batch>) -> Result<Passed, Refusal> {
         let mut passed = Passed {
@@ -181,19 +271,6 @@ impl Fanout {
             passed.rejected += rejected_by_all(batch.weight(), self.pipelines.len(), &tallies);
         }
         Ok(passed)
-    }
-
-    fn after_panic(&self, fingerprint: &str) -> Refusal {
-        self.shared.metrics.panicked(&self.receiver, fingerprint);
-        self.shared.readiness.panicked(&self.receiver);
-        tracing::error!(receiver = %self.receiver, fingerprint, "decoder panicked; the request was refused");
-        let refusal = Refusal::Invalid("this request cannot be decoded; do not resend it".to_owned());
-        self.count_refusal(&refusal, 0);
-        refusal
-    }
-
-    fn count_refusal(&self, refusal: &Refusal, samples: u64) {
-        self.shared.metrics.refused(&self.receiver, refusal.label(), samples);
     }
 }
 

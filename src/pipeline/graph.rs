@@ -67,10 +67,20 @@ pub struct GraphError {
     pub message: String,
 }
 
-/// A receiver with its id.
-type NamedReceiver = (Arc<str>, Box<dyn Receiver>);
-/// An exporter with its id and what one request of it holds.
-type NamedExporter = (Arc<str>, Unit, BuiltExporter);
+/// A receiver with its id and the configuration that it was built of.
+pub(super) struct NamedReceiver {
+    pub(super) id: Arc<str>,
+    pub(super) raw: RawConfig,
+    pub(super) receiver: Box<dyn Receiver>,
+}
+
+/// An exporter with its id, the configuration that it was built of, and what one request of it holds.
+pub(super) struct NamedExporter {
+    pub(super) id: Arc<str>,
+    pub(super) raw: RawConfig,
+    pub(super) unit: Unit,
+    pub(super) built: BuiltExporter,
+}
 
 /// Components built and wired, not yet running.
 pub struct Graph {
@@ -83,7 +93,10 @@ pub struct Graph {
 
 /// One pipeline of a graph.
 pub(super) struct Wiring {
+    pub(super) id: Arc<str>,
     pub(super) route: Route,
+    /// Ids and configurations of the stages.
+    pub(super) processors: Vec<(Arc<str>, RawConfig)>,
     pub(super) receivers: Vec<Arc<str>>,
     pub(super) stages: Vec<Stage>,
     pub(super) exporters: Vec<Arc<str>>,
@@ -127,11 +140,11 @@ impl Graph {
         Ok(Self {
             receivers: receivers
                 .into_iter()
-                .filter(|(id, _)| used.receivers.contains(&**id))
+                .filter(|receiver| used.receivers.contains(&*receiver.id))
                 .collect(),
             exporters: exporters
                 .into_iter()
-                .filter(|(id, ..)| used.exporters.contains(&**id))
+                .filter(|exporter| used.exporters.contains(&*exporter.id))
                 .collect(),
             pipelines,
             routing: spec.routing,
@@ -165,7 +178,11 @@ fn build_receivers(
         let row = find("receivers", id, tables.receivers, |row| &row.about)?;
         let cx = context(id, metrics);
         let receiver = (row.build)(raw.clone(), &cx).map_err(|e| located("receivers", id, e))?;
-        built.push((cx.id, receiver));
+        built.push(NamedReceiver {
+            id: cx.id,
+            raw: raw.clone(),
+            receiver,
+        });
     }
     Ok(built)
 }
@@ -180,7 +197,12 @@ fn build_exporters(
         let row = find("exporters", id, tables.exporters, |row| &row.about)?;
         let cx = context(id, metrics);
         let exporter = (row.build)(raw.clone(), &cx).map_err(|e| located("exporters", id, e))?;
-        built.push((cx.id, row.unit, exporter));
+        built.push(NamedExporter {
+            id: cx.id,
+            raw: raw.clone(),
+            unit: row.unit,
+            built: exporter,
+        });
     }
     Ok(built)
 }
@@ -200,12 +222,17 @@ fn wire(
     metrics: &Arc<Metrics>,
 ) -> Result<Wiring, GraphError> {
     let mut stages = Vec::with_capacity(pipeline.processors.len());
+    let mut processors = Vec::with_capacity(pipeline.processors.len());
     for id in &pipeline.processors {
         let raw = spec.processors.get(id).unwrap_or(&RawConfig::Null);
-        stages.push(build_processor(id, raw, tables, metrics)?);
+        let stage = build_processor(id, raw, tables, metrics)?;
+        processors.push((stage.id.clone(), raw.clone()));
+        stages.push(stage);
     }
     let ids = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
     Ok(Wiring {
+        id: id.into(),
+        processors,
         route: route(id, pipeline)?,
         receivers: ids(&pipeline.receivers),
         stages,

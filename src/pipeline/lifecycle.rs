@@ -1,47 +1,45 @@
-//! A graph comes alive and ends in order: sinks before receivers; and at the end receivers, chains, sinks, under one deadline.
+//! A graph comes alive, is replaced by the next one, and ends in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use futures_util::future::select_all;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::budget::Budget;
-use super::chain::Chain;
-use super::component::{Reason, Receiver, ReceiverError};
-use super::compute::{Compute, guard_async};
-use super::fanout::{Fanout, Pipeline, Shared, hand_over_regardless};
+use super::component::Reason;
+use super::compute::Compute;
+use super::fanout::Shared;
+use super::generation::Generation;
 use super::graph::Graph;
-use super::outlet::Outlet;
 use super::readiness::Readiness;
 use super::sink::Sink;
-use super::stop::Stop;
 
-/// What is given beyond the deadline to work that can only be waited for, so that it is counted.
-const LAST_WORD: Duration = Duration::from_secs(1);
+/// How long the receivers of a new configuration may take until they serve.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running graph.
 pub struct Running {
-    stop: Stop,
     shared: Arc<Shared>,
-    pipelines: Vec<Arc<Pipeline>>,
-    sinks: Vec<Arc<Sink>>,
-    receivers: Vec<JoinHandle<()>>,
-    senders: Vec<JoinHandle<()>>,
-    timers: Vec<JoinHandle<()>>,
-    failure: watch::Receiver<Option<Failure>>,
+    now: Generation,
+    retiring: Vec<Retiring>,
 }
 
-/// A receiver that ended although nobody asked it to.
+/// What a reload did away with, while it drains.
+struct Retiring {
+    drained: JoinHandle<()>,
+    sinks: Vec<Arc<Sink>>,
+}
+
+/// A part that ended although nobody asked it to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("receiver {receiver}: {why}")]
+#[error("{component}: {why}")]
 pub struct Failure {
-    /// Its id.
-    pub receiver: Arc<str>,
+    /// Its kind and id.
+    pub component: String,
     /// Its own words.
     pub why: String,
 }
@@ -56,131 +54,19 @@ pub struct Report {
 impl Graph {
     /// Starts the sinks, then the receivers. Call inside a runtime.
     pub fn start(self, budget: Budget) -> Running {
-        let (metrics, compute) = (self.metrics.clone(), Compute::default());
-        let readiness = Readiness::expecting(self.receivers.iter().map(|(id, _)| id.clone()));
         let shared = Arc::new(Shared {
-            compute: compute.clone(),
+            compute: Compute::default(),
             budget,
-            metrics: metrics.clone(),
-            readiness: readiness.clone(),
-            under_way: TaskTracker::new(),
-            closed: AtomicBool::new(false),
+            metrics: self.metrics.clone(),
+            readiness: Readiness::expecting(self.receivers.iter().map(|receiver| receiver.id.clone())),
+            failed: watch::Sender::new(None),
         });
-        let mut sinks = Vec::with_capacity(self.exporters.len());
-        for (id, unit, built) in self.exporters {
-            sinks.push(Sink::new(
-                id,
-                built,
-                unit,
-                metrics.clone(),
-                compute.clone(),
-                readiness.clone(),
-            ));
-        }
-        let mut pipelines = Vec::with_capacity(self.pipelines.len());
-        let mut fed_by = Vec::with_capacity(self.pipelines.len());
-        for wiring in self.pipelines {
-            let chain = Chain::new(wiring.stages, metrics.clone(), readiness.clone());
-            pipelines.push(Arc::new(Pipeline {
-                route: wiring.route,
-                chain,
-                sinks: sinks
-                    .iter()
-                    .filter(|sink| wiring.exporters.contains(sink.id()))
-                    .cloned()
-                    .collect(),
-                held: Notify::new(),
-            }));
-            fed_by.push(wiring.receivers);
-        }
-        let senders = sinks.iter().map(|sink| tokio::spawn(sink.clone().run())).collect();
-        let timers = pipelines
-            .iter()
-            .map(|p| tokio::spawn(flush_when_due(p.clone(), shared.clone())))
-            .collect();
-        let (stop, (failed, failure)) = (Stop::new(), watch::channel(None));
-        let mut receivers = Vec::with_capacity(self.receivers.len());
-        for (id, receiver) in self.receivers {
-            let fed = pipelines.iter().zip(&fed_by).filter(|(_, from)| from.contains(&id));
-            let fanout = Arc::new(Fanout {
-                pipelines: fed.map(|(pipeline, _)| pipeline.clone()).collect(),
-                routing: self.routing,
-                receiver: id,
-                shared: shared.clone(),
-            });
-            receivers.push(tokio::spawn(watch_over(receiver, fanout, stop.clone(), failed.clone())));
-        }
         Running {
-            stop,
+            now: Generation::start(self, &Generation::default(), &shared),
             shared,
-            pipelines,
-            sinks,
-            receivers,
-            senders,
-            timers,
-            failure,
+            retiring: Vec::new(),
         }
     }
-}
-
-async fn watch_over(
-    receiver: Box<dyn Receiver>,
-    fanout: Arc<Fanout>,
-    stop: Stop,
-    failed: watch::Sender<Option<Failure>>,
-) {
-    let outlet = Outlet::new(Arc::new(fanout.clone()));
-    let ended = guard_async(receiver.run(outlet, stop.clone())).await;
-    let why = match ended {
-        Ok(Ok(())) if stop.is_asked() => return,
-        Ok(Ok(())) => "ended although nobody asked it to".to_owned(),
-        Ok(Err(ReceiverError(why))) => why,
-        Err(panicked) => {
-            fanout.shared.metrics.panicked(&fanout.receiver, &panicked.fingerprint);
-            panicked.to_string()
-        }
-    };
-    tracing::error!(receiver = %fanout.receiver, why, "receiver ended");
-    fanout.shared.readiness.died(&fanout.receiver);
-    if !stop.is_asked() {
-        let failure = Failure {
-            receiver: fanout.receiver.clone(),
-            why,
-        };
-        failed.send_if_modified(|first| first.is_none() && first.replace(failure).is_none());
-    }
-}
-
-/// Sends on what processors hold back, when its time has come.
-async fn flush_when_due(pipeline: Arc<Pipeline>, shared: Arc<Shared>) {
-    loop {
-        let Some(due) = pipeline.chain.due() else {
-            pipeline.held.notified().await;
-            continue;
-        };
-        let pause = due.saturating_duration_since(std::time::Instant::now());
-        if pause.is_zero() {
-            flush(&shared, pipeline.clone(), false).await;
-            // a processor that stays due must not keep a thread busy
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            continue;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = pipeline.held.notified() => {}
-        }
-    }
-}
-
-/// Runs what is due, or everything held back, through the rest of the chain and hands it over.
-async fn flush(shared: &Shared, pipeline: Arc<Pipeline>, all: bool) {
-    let under_way = shared.under_way.token();
-    let job = move || {
-        hand_over_regardless(&pipeline, pipeline.chain.flush(all).batches);
-        drop(under_way);
-    };
-    // processors are guarded one by one, so this does not panic
-    let _ = shared.compute.run(usize::MAX, job).await;
 }
 
 impl Running {
@@ -189,58 +75,84 @@ impl Running {
         &self.shared.readiness
     }
 
-    /// Waits until a receiver fails, and says which and why. Never returns while all is well.
+    /// The memory that batches may hold.
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    /// Waits until a part ends that nobody asked to, and says which and why. Never returns while all is well.
     pub async fn failed(&self) -> Failure {
-        let mut failure = self.failure.clone();
-        let found = failure
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|failure| failure.clone());
-        match found {
-            Some(failure) => failure,
-            // every receiver has ended without one
-            None => std::future::pending().await,
+        let mut tasks = self.shared.failed.subscribe();
+        let task = async {
+            match tasks.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(failure)) => failure.clone(),
+                _ => std::future::pending().await,
+            }
+        };
+        let receivers = self.now.receivers.iter().map(|receiver| Box::pin(receiver.failed()));
+        let receiver = async {
+            match receivers.len() {
+                0 => std::future::pending().await,
+                _ => select_all(receivers).await.0,
+            }
+        };
+        tokio::select! {
+            failure = task => failure,
+            failure = receiver => failure,
         }
+    }
+
+    /// Replaces the graph by the next one without a gap: parts whose configuration is equal go on as they are, new receivers
+    /// serve before old ones stop, and what is left of the old graph drains behind the scenes.
+    ///
+    /// If a new receiver does not come up, everything stays as it was.
+    pub async fn reload(&mut self, graph: Graph, drain_timeout: Duration) -> Result<(), Failure> {
+        let next = Generation::start(graph, &self.now, &self.shared);
+        let serving = timeout(START_TIMEOUT, next.serving()).await.unwrap_or_else(|_| {
+            Err(Failure {
+                component: "receivers".to_owned(),
+                why: format!("not serving within {START_TIMEOUT:?}"),
+            })
+        });
+        if let Err(failure) = serving {
+            let stays = self.now.clone();
+            self.retire(next, stays, drain_timeout);
+            return Err(failure);
+        }
+        next.take_over();
+        let old = std::mem::replace(&mut self.now, next);
+        let stays = self.now.clone();
+        self.retire(old, stays, drain_timeout);
+        Ok(())
+    }
+
+    fn retire(&mut self, gone: Generation, stays: Generation, drain_timeout: Duration) {
+        self.retiring.retain(|retiring| !retiring.drained.is_finished());
+        let (shared, deadline) = (self.shared.clone(), Instant::now() + drain_timeout);
+        let sinks = gone.deliveries.iter().map(|delivery| delivery.sink.clone());
+        let sinks = sinks.filter(|sink| !stays.deliveries.iter().any(|kept| Arc::ptr_eq(&kept.sink, sink)));
+        self.retiring.push(Retiring {
+            sinks: sinks.collect(),
+            drained: tokio::spawn(async move { gone.retire(&stays, &shared, deadline).await }),
+        });
     }
 
     /// Ends in order: receivers stop, everyone behind them drains until its input ends, all before one deadline.
     pub async fn stop(self, drain_timeout: Duration) -> Report {
         let deadline = Instant::now() + drain_timeout;
         self.shared.readiness.stopping();
-        self.stop.ask();
-        for mut receiver in self.receivers {
-            if timeout_at(deadline, &mut receiver).await.is_err() {
-                receiver.abort();
+        let sinks = self.now.deliveries.iter().map(|delivery| delivery.sink.clone());
+        let sinks: Vec<Arc<Sink>> = sinks
+            .chain(self.retiring.iter().flat_map(|r| r.sinks.clone()))
+            .collect();
+        self.now.retire(&Generation::default(), &self.shared, deadline).await;
+        for mut retiring in self.retiring {
+            if timeout_at(deadline, &mut retiring.drained).await.is_err() {
+                retiring.sinks.iter().for_each(|sink| sink.expire());
+                let _ = timeout(Duration::from_secs(1), retiring.drained).await;
             }
         }
-        self.shared.closed.store(true, Ordering::Release);
-        self.timers.iter().for_each(JoinHandle::abort);
-        self.shared.under_way.close();
-        let _ = timeout_at(deadline, self.shared.under_way.wait()).await;
-        for pipeline in &self.pipelines {
-            let flushed = flush(&self.shared, pipeline.clone(), true);
-            let _ = timeout_at(deadline.max(Instant::now() + LAST_WORD), flushed).await;
-        }
-        for sink in &self.sinks {
-            sink.close();
-        }
-        let mut senders = self.senders.into_iter();
-        let mut late = Vec::new();
-        for sender in senders.by_ref() {
-            let mut sender = sender;
-            if timeout_at(deadline, &mut sender).await.is_err() {
-                late.push(sender);
-            }
-        }
-        for sink in &self.sinks {
-            sink.expire();
-        }
-        for sender in late {
-            // what is left has only to be counted, but a job on the compute pool cannot be interrupted
-            let _ = tokio::time::timeout(LAST_WORD, sender).await;
-        }
-        let lost = self.sinks.iter().map(|sink| {
+        let lost = sinks.iter().map(|sink| {
             let lost = self.shared.metrics.dropped_count(sink.id(), Reason::Shutdown.label());
             (sink.id().clone(), lost)
         });

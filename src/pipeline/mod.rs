@@ -7,6 +7,7 @@ pub mod component;
 pub mod compute;
 mod encoding;
 pub mod fanout;
+mod generation;
 pub mod graph;
 pub mod lifecycle;
 pub mod matcher;
@@ -19,6 +20,8 @@ pub mod stop;
 pub mod units;
 
 #[cfg(test)]
+mod reloads;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod testing;
@@ -30,7 +33,7 @@ pub use component::{
     Verdict,
 };
 pub use graph::{Graph, GraphError, PipelineSpec, ServiceSpec, Tables};
-pub use lifecycle::{Report, Running};
+pub use lifecycle::{Failure, Report, Running};
 pub use outlet::{Arrival, Outlet};
 pub use readiness::Readiness;
 pub use stop::Stop;

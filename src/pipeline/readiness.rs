@@ -13,7 +13,6 @@ pub struct Readiness(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeSet<Arc<str>>,
-    dead: BTreeSet<Arc<str>>,
     panics: BTreeMap<Arc<str>, u32>,
     stopping: bool,
 }
@@ -34,11 +33,6 @@ impl Readiness {
     /// A receiver serves.
     pub fn ready(&self, receiver: &Arc<str>) {
         self.state().waiting.remove(receiver);
-    }
-
-    /// A receiver ended although nobody asked it to.
-    pub fn died(&self, component: &Arc<str>) {
-        self.state().dead.insert(component.clone());
     }
 
     /// A component panicked.
@@ -64,9 +58,6 @@ impl Readiness {
         let state = self.state();
         if state.stopping {
             return Some("stopping".to_owned());
-        }
-        if let Some(component) = state.dead.first() {
-            return Some(format!("{component} is dead"));
         }
         if let Some((component, _)) = state.panics.iter().find(|(_, count)| **count >= PANICS_IN_A_ROW) {
             return Some(format!("{component} keeps panicking"));

@@ -8,10 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::chain::Stage;
-use super::graph::{Graph, Wiring};
+use super::graph::{Graph, NamedExporter, NamedReceiver, Wiring};
 use super::routing::{Mode, Route};
 use super::sink::SinkConfig;
-use super::spec::{BuiltExporter, Unit};
+use super::spec::{BuiltExporter, RawConfig, Unit};
 use super::*;
 use crate::formats::{Decoded, Format};
 use crate::profile::{AttributeSetId, ValueType};
@@ -122,6 +122,9 @@ pub fn fake(script: impl IntoIterator<Item = Step>) -> Arc<Fake> {
 /// Processors of one pipeline and the names of its exporters.
 type Line<'a> = (Vec<Box<dyn Processor>>, Vec<&'a str>);
 
+/// An exporter with its name, the script it follows, and how it is set.
+pub type Output<'a> = (&'a str, Arc<Fake>, Unit, SinkConfig);
+
 /// An engine over fakes.
 pub struct Bench {
     pub running: Running,
@@ -131,11 +134,19 @@ pub struct Bench {
     pub decoded: Arc<AtomicUsize>,
 }
 
-/// Pipelines of processors and names of exporters, all fed by one receiver.
-pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<(&str, Arc<Fake>, Unit, SinkConfig)>) -> Bench {
-    let metrics = Arc::new(Metrics::default());
+/// Pipelines of processors and names of exporters, all fed by one receiver, which lends its outlet. `version` stands for all
+/// configurations: of the same one, components count as equal.
+pub fn graph(
+    pipelines: Vec<Line<'_>>,
+    exporters: Vec<Output<'_>>,
+    metrics: &Arc<Metrics>,
+    version: [u64; 3],
+) -> (Graph, tokio::sync::oneshot::Receiver<Outlet>) {
     let (door, opened) = tokio::sync::oneshot::channel();
-    let wirings = pipelines.into_iter().map(|(processors, to)| Wiring {
+    let [receiver, processor, exporter] = version.map(RawConfig::from);
+    let wirings = pipelines.into_iter().enumerate().map(|(n, (processors, to))| Wiring {
+        id: n.to_string().into(),
+        processors: vec![("step".into(), processor.clone())],
         route: Route::Everything,
         receivers: vec!["door".into()],
         stages: processors
@@ -147,17 +158,33 @@ pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<(&str, Arc<Fake>, Un
             .collect(),
         exporters: to.into_iter().map(Into::into).collect(),
     });
-    let built = exporters.into_iter().map(|(id, exporter, unit, sink)| {
-        let exporter: Arc<dyn Exporter> = exporter;
-        (id.into(), unit, BuiltExporter { exporter, sink })
+    let built = exporters.into_iter().map(|(id, fake, unit, sink)| {
+        let fake: Arc<dyn Exporter> = fake;
+        NamedExporter {
+            id: id.into(),
+            raw: exporter.clone(),
+            unit,
+            built: BuiltExporter { exporter: fake, sink },
+        }
     });
     let graph = Graph {
-        receivers: vec![("door".into(), Box::new(Door(door)))],
         exporters: built.collect(),
         pipelines: wirings.collect(),
         routing: Mode::All,
+        receivers: vec![NamedReceiver {
+            id: "door".into(),
+            raw: receiver,
+            receiver: Box::new(Door(door)),
+        }],
         metrics: metrics.clone(),
     };
+    (graph, opened)
+}
+
+/// A running graph.
+pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<Output<'_>>) -> Bench {
+    let metrics = Arc::new(Metrics::default());
+    let (graph, opened) = graph(pipelines, exporters, &metrics, [0; 3]);
     let budget = Budget::new(64 << 20);
     let running = graph.start(budget.clone());
     let out = opened.await.unwrap();
@@ -170,37 +197,47 @@ pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<(&str, Arc<Fake>, Un
     }
 }
 
+/// Sends a request of so many profiles.
+pub async fn send(out: &Outlet, budget: &Budget, good: usize) -> Result<Receipt, Refusal> {
+    let permit = budget.permit();
+    out.receive(move || Ok(vec![arrival(good, 0, permit)])).await
+}
+
+/// A request of so many profiles, and so many defective ones.
+fn arrival(good: usize, defective: u64, permit: Permit) -> Arrival {
+    let mut rejected = crate::formats::Rejected::default();
+    for _ in 0..defective {
+        rejected.add(crate::formats::DecodeError::malformed(
+            Format::Otlp,
+            7,
+            "a broken profile",
+        ));
+    }
+    Arrival {
+        decoded: Decoded {
+            profiles: profiles(good),
+            rejected,
+            exact: false,
+            repairs: 0,
+        },
+        received: Received {
+            format: Format::Otlp,
+            bytes: bytes::Bytes::from_static(b"bytes"),
+        },
+        origin: Arc::new(Origin::local("door")),
+        permit,
+    }
+}
+
 impl Bench {
     /// Sends a request of so many profiles, and so many defective ones.
     pub async fn send(&self, good: usize, defective: u64) -> Result<Receipt, Refusal> {
         let (permit, decoded) = (self.budget.permit(), self.decoded.clone());
-        self.out
-            .receive(move || {
-                decoded.fetch_add(1, Ordering::SeqCst);
-                let mut rejected = crate::formats::Rejected::default();
-                for _ in 0..defective {
-                    rejected.add(crate::formats::DecodeError::malformed(
-                        Format::Otlp,
-                        7,
-                        "a broken profile",
-                    ));
-                }
-                Ok(vec![Arrival {
-                    decoded: Decoded {
-                        profiles: profiles(good),
-                        rejected,
-                        exact: false,
-                        repairs: 0,
-                    },
-                    received: Received {
-                        format: Format::Otlp,
-                        bytes: bytes::Bytes::from_static(b"bytes"),
-                    },
-                    origin: Arc::new(Origin::local("door")),
-                    permit,
-                }])
-            })
-            .await
+        let job = move || {
+            decoded.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![arrival(good, defective, permit)])
+        };
+        self.out.receive(job).await
     }
 
     /// Stops, and checks that nothing vanished and nothing is held.

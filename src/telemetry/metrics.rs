@@ -35,6 +35,11 @@ impl Number {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Adds the difference between what was and what is.
+    pub fn change(&self, from: usize, to: usize) {
+        self.add((to as u64).wrapping_sub(from as u64));
+    }
+
     /// Replaces.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::Batch;
 use super::chain::samples;
 use super::component::{Exporter, Reason};
-use super::compute::{Compute, guard_async};
+use super::compute::{Compute, Panicked, guard_async};
 use super::readiness::Readiness;
 use super::spec::{BuiltExporter, Unit};
 use crate::telemetry::{ExporterMetrics, Metrics};
@@ -104,15 +104,20 @@ impl Sink {
     }
 
     /// Sends until input has ended and everything is through, or until it [`expire`](Self::expire)s.
-    pub async fn run(self: Arc<Self>) {
+    pub async fn run(self: Arc<Self>) -> Result<(), Panicked> {
         let mut running = JoinSet::new();
         for _ in 0..self.consumers() {
-            running.spawn(self.clone().consume());
+            running.spawn(guard_async(self.clone().consume()));
         }
-        while running.join_next().await.is_some() {}
+        let mut ended = Ok(());
+        while let Some(consumer) = running.join_next().await {
+            // exporters are guarded call by call: this would be the engine's own fault
+            ended = ended.and(consumer.unwrap_or(Ok(())));
+        }
         if let Err(panicked) = guard_async(self.exporter.close()).await {
             self.panicked(&panicked.fingerprint);
         }
+        ended
     }
 
     /// No more input.

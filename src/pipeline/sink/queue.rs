@@ -27,6 +27,8 @@ struct State {
     bytes: usize,
     /// Taken out and not yet finished.
     under_way: usize,
+    /// Requests and bytes that the metrics know of.
+    observed: (usize, usize),
     closed: bool,
 }
 
@@ -63,9 +65,11 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn observe(&self, state: &State) {
-        self.metrics.queue_size.set(state.requests as u64);
-        self.metrics.queue_bytes.set(state.bytes as u64);
+    /// Tells what changed: after a reload the old queue and the new one of an exporter count together.
+    fn observe(&self, state: &mut State) {
+        let (requests, bytes) = std::mem::replace(&mut state.observed, (state.requests, state.bytes));
+        self.metrics.queue_size.change(requests, state.requests);
+        self.metrics.queue_bytes.change(bytes, state.bytes);
     }
 
     /// Reserves room for some requests of so many bytes together. What is larger than the whole queue gets in when it is empty.
@@ -79,7 +83,7 @@ impl Queue {
         }
         state.requests += requests;
         state.bytes += bytes;
-        self.observe(&state);
+        self.observe(&mut state);
         Some(Room {
             queue: self.clone(),
             requests,
@@ -104,7 +108,7 @@ impl Queue {
                 match self.next(&mut state) {
                     Next::Take(batches) => {
                         state.under_way += 1;
-                        self.observe(&state);
+                        self.observe(&mut state);
                         // whoever slept through several arrivals must not leave the rest lying
                         if !state.waiting.is_empty() {
                             self.changed.notify_one();
@@ -136,7 +140,7 @@ impl Queue {
         state.closed = true;
         state.bytes = state.bytes.saturating_sub(state.waiting.iter().map(|w| w.bytes).sum());
         state.requests = state.requests.saturating_sub(state.waiting.len());
-        self.observe(&state);
+        self.observe(&mut state);
         self.changed.notify_waiters();
         state.waiting.drain(..).map(|w| w.batch).collect()
     }
@@ -229,7 +233,7 @@ impl Drop for Room {
         let mut state = self.queue.state();
         state.requests = state.requests.saturating_sub(self.requests);
         state.bytes = state.bytes.saturating_sub(self.bytes);
-        self.queue.observe(&state);
+        self.queue.observe(&mut state);
         let closed = state.closed;
         drop(state);
         if closed {

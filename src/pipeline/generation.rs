@@ -1,0 +1,346 @@
+//! The running parts of one configuration. A reload makes the next generation, which keeps every part whose configuration is
+//! equal, and retires what it does not keep.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::chain::Chain;
+use super::component::ReceiverError;
+use super::compute::guard_async;
+use super::fanout::{Fanout, Pipeline, Shared, Wired, hand_over_regardless};
+use super::graph::{Graph, NamedExporter, NamedReceiver, Wiring};
+use super::lifecycle::Failure;
+use super::outlet::Outlet;
+use super::sink::Sink;
+use super::spec::RawConfig;
+use super::stop::Stop;
+
+/// What is given beyond a deadline to work that can only be waited for, so that it is counted.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Everything that runs for one configuration.
+#[derive(Clone, Default)]
+pub(super) struct Generation {
+    pub(super) receivers: Vec<Reception>,
+    pub(super) lines: Vec<Line>,
+    pub(super) deliveries: Vec<Delivery>,
+    /// Requests of this generation on their way to its sinks.
+    pub(super) under_way: TaskTracker,
+}
+
+/// A running receiver.
+#[derive(Clone)]
+pub(super) struct Reception {
+    raw: RawConfig,
+    stop: Stop,
+    pub(super) fanout: Arc<Fanout>,
+    /// What it feeds in this generation.
+    wired: Arc<Wired>,
+    status: watch::Receiver<Status>,
+    task: AbortHandle,
+}
+
+/// How far a receiver has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It does not serve yet.
+    Starting,
+    /// It serves.
+    Serving,
+    /// It ended because it was told to.
+    Stopped,
+    /// It ended by itself.
+    Failed(Failure),
+}
+
+/// A running pipeline.
+#[derive(Clone)]
+pub(super) struct Line {
+    id: Arc<str>,
+    /// Ids and configurations of its processors: a chain of equal ones is kept, with all that it holds and remembers.
+    processors: Vec<(Arc<str>, RawConfig)>,
+    pipeline: Arc<Pipeline>,
+    timer: AbortHandle,
+}
+
+/// A running exporter.
+#[derive(Clone)]
+pub(super) struct Delivery {
+    raw: RawConfig,
+    pub(super) sink: Arc<Sink>,
+    done: CancellationToken,
+}
+
+impl Generation {
+    /// Starts the sinks, then the receivers of a graph, but for those of `before` that are configured as before.
+    /// Kept receivers still feed the pipelines of `before`: see [`take_over`](Self::take_over).
+    pub(super) fn start(graph: Graph, before: &Self, shared: &Arc<Shared>) -> Self {
+        let under_way = TaskTracker::new();
+        let mut deliveries = Vec::with_capacity(graph.exporters.len());
+        for exporter in graph.exporters {
+            let kept = before.deliveries.iter().find(|known| known.is(&exporter)).cloned();
+            deliveries.push(kept.unwrap_or_else(|| Delivery::start(exporter, shared)));
+        }
+        let (mut lines, mut fed_by) = (Vec::new(), Vec::new());
+        for mut wiring in graph.pipelines {
+            fed_by.push(std::mem::take(&mut wiring.receivers));
+            let kept = before.lines.iter().find(|known| known.is(&wiring));
+            let chain = kept.map(|line| line.pipeline.chain.clone());
+            lines.push(Line::start(wiring, chain, &deliveries, &under_way, shared));
+        }
+        let mut receivers = Vec::with_capacity(graph.receivers.len());
+        for receiver in graph.receivers {
+            let fed = lines
+                .iter()
+                .zip(&fed_by)
+                .filter(|(_, from)| from.contains(&receiver.id));
+            let wired = Arc::new(Wired {
+                pipelines: fed.map(|(line, _)| line.pipeline.clone()).collect(),
+                routing: graph.routing,
+                under_way: under_way.clone(),
+            });
+            let kept = before.receivers.iter().find(|known| known.is(&receiver)).cloned();
+            receivers.push(match kept {
+                Some(kept) => Reception { wired, ..kept },
+                None => Reception::start(receiver, wired, shared),
+            });
+        }
+        Self {
+            receivers,
+            lines,
+            deliveries,
+            under_way,
+        }
+    }
+
+    /// Waits until every receiver serves; the first that fails is the answer.
+    pub(super) async fn serving(&self) -> Result<(), Failure> {
+        for receiver in &self.receivers {
+            let mut status = receiver.status.clone();
+            if let Ok(status) = status.wait_for(|status| *status != Status::Starting).await
+                && let Status::Failed(failure) = &*status
+            {
+                return Err(failure.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on what arrives goes to the pipelines of this generation.
+    pub(super) fn take_over(&self) {
+        for receiver in &self.receivers {
+            receiver.fanout.feed(receiver.wired.clone());
+        }
+    }
+
+    /// Ends whatever `stays` does not have: receivers stop, everyone behind them drains until its input ends, before one deadline.
+    pub(super) async fn retire(self, stays: &Self, shared: &Arc<Shared>, deadline: Instant) {
+        let keeps = |receiver: &&Reception| !stays.receivers.iter().any(|kept| kept.task.id() == receiver.task.id());
+        let receivers: Vec<&Reception> = self.receivers.iter().filter(keeps).collect();
+        receivers.iter().for_each(|receiver| receiver.stop.ask());
+        for receiver in &receivers {
+            receiver.end(deadline).await;
+        }
+        self.lines.iter().for_each(|line| line.timer.abort());
+        self.under_way.close();
+        let _ = timeout_at(deadline, self.under_way.wait()).await;
+        for line in &self.lines {
+            let chain = &line.pipeline.chain;
+            if !stays.lines.iter().any(|kept| Arc::ptr_eq(&kept.pipeline.chain, chain)) {
+                line.processors.iter().for_each(|(id, _)| shared.readiness.worked(id));
+                let flushed = flush(shared, &self.under_way, line.pipeline.clone(), true);
+                let _ = timeout_at(deadline.max(Instant::now() + LAST_WORD), flushed).await;
+            }
+        }
+        let keeps = |delivery: &&Delivery| {
+            !stays
+                .deliveries
+                .iter()
+                .any(|kept| Arc::ptr_eq(&kept.sink, &delivery.sink))
+        };
+        let deliveries: Vec<&Delivery> = self.deliveries.iter().filter(keeps).collect();
+        for delivery in &deliveries {
+            shared.readiness.worked(delivery.sink.id());
+            delivery.sink.close();
+        }
+        for delivery in &deliveries {
+            let _ = timeout_at(deadline, delivery.done.cancelled()).await;
+        }
+        for delivery in &deliveries {
+            delivery.sink.expire();
+            // what is left has only to be counted, but a job on the compute pool cannot be interrupted
+            let _ = tokio::time::timeout(LAST_WORD, delivery.done.cancelled()).await;
+        }
+    }
+}
+
+impl Reception {
+    fn is(&self, built: &NamedReceiver) -> bool {
+        self.fanout.receiver == built.id && self.raw == built.raw && self.status.borrow().is_alive()
+    }
+
+    fn start(built: NamedReceiver, wired: Arc<Wired>, shared: &Arc<Shared>) -> Self {
+        let (told, status) = watch::channel(Status::Starting);
+        let fanout = Arc::new(Fanout::new(built.id.clone(), wired.clone(), shared.clone(), told));
+        let stop = Stop::new();
+        let outlet = Outlet::new(Arc::new(fanout.clone()));
+        let (watched, asked) = (fanout.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            let ended = guard_async(built.receiver.run(outlet, asked.clone())).await;
+            let why = match ended {
+                Ok(Ok(())) if asked.is_asked() => return watched.tell(Status::Stopped),
+                Ok(Ok(())) => "ended although nobody asked it to".to_owned(),
+                Ok(Err(ReceiverError(why))) => why,
+                Err(panicked) => {
+                    watched
+                        .shared
+                        .metrics
+                        .panicked(&watched.receiver, &panicked.fingerprint);
+                    panicked.to_string()
+                }
+            };
+            tracing::error!(receiver = %watched.receiver, why, "receiver ended");
+            let component = format!("receiver {}", watched.receiver);
+            watched.tell(Status::Failed(Failure { component, why }));
+        });
+        Self {
+            raw: built.raw,
+            stop,
+            fanout,
+            wired,
+            status,
+            task: task.abort_handle(),
+        }
+    }
+
+    /// Waits until it fails; for ever while all is well.
+    pub(super) async fn failed(&self) -> Failure {
+        let mut status = self.status.clone();
+        match status
+            .wait_for(|status| matches!(status, Status::Failed(_)))
+            .await
+            .as_deref()
+        {
+            Ok(Status::Failed(failure)) => failure.clone(),
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn end(&self, deadline: Instant) {
+        let mut status = self.status.clone();
+        let ended = status.wait_for(|status| !status.is_alive());
+        if timeout_at(deadline, ended).await.is_err() {
+            self.task.abort();
+        }
+        self.fanout.leave();
+    }
+}
+
+impl Status {
+    fn is_alive(&self) -> bool {
+        matches!(self, Self::Starting | Self::Serving)
+    }
+}
+
+impl Line {
+    fn is(&self, wiring: &Wiring) -> bool {
+        self.id == wiring.id && self.processors == wiring.processors
+    }
+
+    fn start(
+        wiring: Wiring,
+        chain: Option<Arc<Chain>>,
+        deliveries: &[Delivery],
+        under_way: &TaskTracker,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        let fresh = || {
+            Arc::new(Chain::new(
+                wiring.stages,
+                shared.metrics.clone(),
+                shared.readiness.clone(),
+            ))
+        };
+        let sinks = deliveries.iter().map(|delivery| &delivery.sink);
+        let pipeline = Arc::new(Pipeline {
+            route: wiring.route,
+            chain: chain.unwrap_or_else(fresh),
+            sinks: sinks
+                .filter(|sink| wiring.exporters.contains(sink.id()))
+                .cloned()
+                .collect(),
+            held: Notify::new(),
+        });
+        let timer = flush_when_due(pipeline.clone(), shared.clone(), under_way.clone());
+        let timer = guard_async(timer).map(|ended| ended.map(|never| match never {}));
+        Self {
+            timer: shared.task(format!("pipeline {}", wiring.id), timer),
+            id: wiring.id,
+            processors: wiring.processors,
+            pipeline,
+        }
+    }
+}
+
+impl Delivery {
+    fn is(&self, built: &NamedExporter) -> bool {
+        *self.sink.id() == built.id && self.raw == built.raw
+    }
+
+    fn start(exporter: NamedExporter, shared: &Arc<Shared>) -> Self {
+        let (metrics, compute) = (shared.metrics.clone(), shared.compute.clone());
+        let readiness = shared.readiness.clone();
+        let sink = Sink::new(exporter.id, exporter.built, exporter.unit, metrics, compute, readiness);
+        let (done, running) = (CancellationToken::new(), sink.clone());
+        let ended = done.clone().drop_guard();
+        shared.task(format!("exporter {}", sink.id()), async move {
+            let _ended = ended;
+            running.run().await
+        });
+        Self {
+            raw: exporter.raw,
+            sink,
+            done,
+        }
+    }
+}
+
+/// Sends on what processors hold back, when its time has come.
+async fn flush_when_due(pipeline: Arc<Pipeline>, shared: Arc<Shared>, under_way: TaskTracker) -> Infallible {
+    loop {
+        let Some(due) = pipeline.chain.due() else {
+            pipeline.held.notified().await;
+            continue;
+        };
+        let pause = due.saturating_duration_since(std::time::Instant::now());
+        if pause.is_zero() {
+            flush(&shared, &under_way, pipeline.clone(), false).await;
+            // a processor that stays due must not keep a thread busy
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = pipeline.held.notified() => {}
+        }
+    }
+}
+
+/// Runs what is due, or everything held back, through the rest of the chain and hands it over.
+async fn flush(shared: &Shared, under_way: &TaskTracker, pipeline: Arc<Pipeline>, all: bool) {
+    let under_way = under_way.token();
+    let job = move || {
+        hand_over_regardless(&pipeline, pipeline.chain.flush(all).batches);
+        drop(under_way);
+    };
+    // processors are guarded one by one, so this does not panic
+    let _ = shared.compute.run(usize::MAX, job).await;
+}

@@ -1,0 +1,166 @@
+//! What a reload keeps, and that it loses nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::sink::SinkConfig;
+use super::spec::Unit;
+use super::testing::*;
+use super::*;
+
+const DRAIN: Duration = Duration::from_secs(20);
+
+fn output(exporter: &Arc<Fake>) -> Vec<Output<'static>> {
+    vec![("a", exporter.clone(), Unit::Batch, SinkConfig::default())]
+}
+
+/// Reloads with a graph of one pipeline; gives the outlet of the new receiver, if it was started.
+async fn reload(bench: &mut Bench, exporter: &Arc<Fake>, version: [u64; 3]) -> Option<Outlet> {
+    let (graph, mut opened) = graph(vec![(vec![], vec!["a"])], output(exporter), &bench.metrics, version);
+    bench.running.reload(graph, DRAIN).await.unwrap();
+    opened.try_recv().ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_configured_as_before_goes_on() {
+    let (first, second) = (fake([]), fake([]));
+    let mut bench = bench(vec![(vec![], vec!["a"])], output(&first)).await;
+    assert!(
+        reload(&mut bench, &second, [0; 3]).await.is_none(),
+        "the receiver was not started again"
+    );
+    assert!(bench.send(2, 0).await.is_ok());
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 2);
+    assert_eq!(first.calls.load(Ordering::SeqCst), 1);
+    assert_eq!(second.calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_exporter_gets_what_comes_and_the_old_one_what_came() {
+    let again = || {
+        Step::Fail(ExportError::Retry {
+            why: "busy".to_owned(),
+            after: None,
+        })
+    };
+    let (first, second) = (fake([again()]), fake([]));
+    let mut bench = bench(vec![(vec![], vec!["a"])], output(&first)).await;
+    assert!(bench.send(2, 0).await.is_ok());
+    assert!(reload(&mut bench, &second, [0, 0, 1]).await.is_none());
+    assert!(bench.send(3, 0).await.is_ok());
+    tokio::time::sleep(DRAIN).await;
+    assert!(first.closed.load(Ordering::SeqCst), "the old exporter has ended");
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.of("a").0, 5);
+    assert_eq!(*first.weights.lock().unwrap(), [2]);
+    assert_eq!(*second.weights.lock().unwrap(), [3]);
+    assert!(books.report.lost.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_old_exporter_cannot_deliver_in_time_is_told() {
+    let (first, second) = (fake([Step::Hang]), fake([]));
+    let mut bench = bench(vec![(vec![], vec!["a"])], output(&first)).await;
+    assert!(bench.send(2, 0).await.is_ok());
+    reload(&mut bench, &second, [0, 0, 1]).await;
+    let books = bench.stop(Duration::from_secs(1)).await;
+    assert_eq!(books.of("a").1.get("shutdown"), Some(&2));
+    assert_eq!(books.report.lost.values().sum::<u64>(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_receiver_serves_before_the_old_one_stops() {
+    let exporter = fake([]);
+    let mut bench = bench(vec![(vec![], vec!["a"])], output(&exporter)).await;
+    let new = reload(&mut bench, &exporter, [1, 0, 0]).await.expect("a new receiver");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(
+        matches!(bench.send(1, 0).await, Err(Refusal::Unavailable { .. })),
+        "the old one has left"
+    );
+    bench.out = new;
+    assert!(bench.send(1, 0).await.is_ok());
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 1);
+}
+
+/// Holds everything back until the end.
+#[derive(Default)]
+struct Holder(std::sync::Mutex<Vec<Batch>>);
+impl Processor for Holder {
+    fn process(&self, batch: Batch, _: &Context) -> Verdict {
+        self.0.lock().unwrap().push(batch);
+        Verdict::Hold
+    }
+
+    fn flush(&self, all: bool) -> Vec<Batch> {
+        if all {
+            std::mem::take(&mut *self.0.lock().unwrap())
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_keeps_what_it_holds_until_it_changes() {
+    let exporter = fake([]);
+    let holder = || -> Vec<Box<dyn Processor>> { vec![Box::new(Holder::default())] };
+    let mut bench = bench(vec![(holder(), vec!["a"])], output(&exporter)).await;
+    assert!(bench.send(2, 0).await.is_ok());
+    reload(&mut bench, &exporter, [0; 3]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(exporter.calls.load(Ordering::SeqCst), 0, "still held");
+    reload(&mut bench, &exporter, [0, 1, 0]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(*exporter.weights.lock().unwrap(), [2], "the old chain gave it up");
+    assert!(bench.send(3, 0).await.is_ok());
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 5);
+}
+
+/// A receiver whose port is taken.
+struct Busy;
+#[async_trait]
+impl Receiver for Busy {
+    async fn run(self: Box<Self>, _: Outlet, _: Stop) -> Result<(), ReceiverError> {
+        Err(ReceiverError("the port is taken".to_owned()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_does_not_come_up_changes_nothing() {
+    let (first, second) = (fake([]), fake([]));
+    let mut bench = bench(vec![(vec![], vec!["a"])], output(&first)).await;
+    let (mut next, _opened) = graph(vec![(vec![], vec!["a"])], output(&second), &bench.metrics, [1, 1, 1]);
+    next.receivers[0].receiver = Box::new(Busy);
+    let failure = bench.running.reload(next, DRAIN).await.unwrap_err();
+    assert_eq!(failure.to_string(), "receiver door: the port is taken");
+    assert!(bench.running.readiness().is_ready());
+    let nothing = tokio::time::timeout(Duration::from_secs(1), bench.running.failed()).await;
+    assert!(nothing.is_err(), "the process goes on");
+    assert!(bench.send(2, 0).await.is_ok());
+    assert!(second.closed.load(Ordering::SeqCst), "the new exporter was let go");
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 2);
+    assert_eq!(first.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn requests_during_reloads_all_arrive() {
+    let exporters: Vec<Arc<Fake>> = (0..50).map(|_| fake([])).collect();
+    let mut bench = bench(vec![(vec![], vec!["a"])], output(&exporters[0])).await;
+    let (out, budget) = (bench.out.clone(), bench.budget.clone());
+    let load = tokio::spawn(async move {
+        for _ in 0..500 {
+            assert!(send(&out, &budget, 1).await.is_ok());
+        }
+    });
+    for (n, exporter) in exporters.iter().enumerate() {
+        let n = n as u64;
+        reload(&mut bench, exporter, [0, n / 2, n / 3]).await;
+    }
+    load.await.unwrap();
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.of("a"), (500, Default::default()));
+}
