@@ -21,13 +21,14 @@ fn context(about: &About) -> BuildContext {
     }
 }
 
-fn rows() -> impl Iterator<Item = (Kind, &'static About)> {
+/// Every row of every table.
+pub fn rows() -> impl Iterator<Item = (Kind, &'static About)> {
     let rows = |kind| CATALOG.rows(kind).into_iter().map(move |about| (kind, about));
     Kind::ALL.into_iter().flat_map(rows)
 }
 
 /// The configuration in a row's example.
-fn example(about: &About) -> Value {
+pub fn example(about: &About) -> Value {
     let tree: Value = serde_saphyr::from_str(about.example).unwrap();
     let (id, config) = tree.as_object().unwrap().iter().next().unwrap();
     assert_eq!(

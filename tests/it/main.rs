@@ -11,6 +11,8 @@ mod grpc;
 mod house;
 mod quickstart;
 mod routing;
+mod schema;
+mod secrets;
 mod support;
 mod told_otlp;
 mod told_pprof;

@@ -100,7 +100,12 @@ pub struct Gate {
 impl Gate {
     /// Starts the binary in `folder`, where its output goes to files, and waits until it says `ready`.
     pub fn start(folder: &Path, args: &[&str]) -> Self {
-        let mut gate = Self::spawn(folder, args);
+        Self::start_with(folder, args, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn start_with(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut gate = Self::spawn_with(folder, args, env);
         wait_for("ready", || {
             let ended = gate.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended before it was ready: {}", gate.err());
@@ -111,9 +116,14 @@ impl Gate {
 
     /// Starts the binary.
     pub fn spawn(folder: &Path, args: &[&str]) -> Self {
+        Self::spawn_with(folder, args, &[])
+    }
+
+    fn spawn_with(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
         let file = |name: &str| File::create(folder.join(name)).unwrap();
         let child = flamegate()
             .args(args)
+            .envs(env.iter().copied())
             .current_dir(folder)
             .stdout(file("out"))
             .stderr(file("err"))
