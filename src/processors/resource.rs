@@ -63,7 +63,7 @@ pub enum Action {
 
 /// A value in the configuration.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected text, a number or a boolean")]
 pub enum Scalar {
     /// Truth.
     Bool(bool),

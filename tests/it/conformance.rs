@@ -7,11 +7,12 @@ use flamegate::config::Kind;
 use flamegate::formats::{Format, Limits, any};
 use flamegate::pipeline::spec::{About, BuildContext};
 use flamegate::pipeline::{Batch, Context, Origin, Permit, Verdict};
-use flamegate::processors;
 use flamegate::profile::Profiles;
 use flamegate::telemetry::Metrics;
+use flamegate::{exporters, processors};
 use serde_json::{Value, json};
 
+use crate::schema::{Step, places, with};
 use crate::support::run;
 
 fn context(about: &About) -> BuildContext {
@@ -55,6 +56,26 @@ async fn an_unknown_key_is_refused_by_name() {
         let said = format!("{} {}", error.path, error.message);
         assert!(said.contains("no_such_key"), "{}: {said}", about.name);
     }
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_refused_at_every_depth() {
+    let mut maps = 0;
+    for (kind, about) in rows() {
+        for place in places(&(about.schema)().to_value()) {
+            if !place.is_closed_map {
+                continue;
+            }
+            let path = [place.path.as_slice(), &[Step::Key("no_such_key".to_owned())]].concat();
+            let config = with(&example(about), &path, json!(1));
+            let error = CATALOG.check(kind, about.name, config, &context(about));
+            let error = error.expect_err(&format!("{} {path:?}", about.name));
+            let said = format!("{} {}", error.path, error.message);
+            assert!(said.contains("no_such_key"), "{} {path:?}: {said}", about.name);
+            maps += 1;
+        }
+    }
+    assert!(maps > 30, "only {maps} maps");
 }
 
 #[test]
@@ -116,24 +137,65 @@ fn hostile() -> Vec<(String, Profiles)> {
     batches
 }
 
+/// The example, nothing at all, and the example with every word, truth and falsehood that a key allows: those that build.
+fn configs(kind: Kind, about: &About) -> Vec<Value> {
+    let example = example(about);
+    let mut configs = vec![example.clone(), json!({})];
+    for place in places(&(about.schema)().to_value()) {
+        for choice in place.choices {
+            configs.push(with(&example, &place.path, choice));
+        }
+    }
+    configs.retain(|config| CATALOG.check(kind, about.name, config.clone(), &context(about)).is_ok());
+    configs
+}
+
+fn batch(profiles: Profiles) -> Batch {
+    let weight = profiles.profile_count() as u64;
+    Batch::made(profiles, weight, Arc::new(Origin::local("test")), Permit::unlimited())
+}
+
 #[tokio::test]
 async fn processors_survive_what_nobody_should_send() {
     let now = std::time::SystemTime::now();
+    let hostile = hostile();
     for row in processors::ALL {
-        for (name, profiles) in hostile() {
-            let processor = (row.build)(example(&row.about), &context(&row.about)).unwrap();
-            let weight = profiles.profile_count() as u64;
-            let batch = Batch::made(profiles, weight, Arc::new(Origin::local("test")), Permit::unlimited());
-            let mut after = match processor.process(batch, &Context { now }) {
-                Verdict::Pass { batch, .. } => vec![batch],
-                Verdict::Split(batches) => batches,
-                Verdict::Hold | Verdict::Drop(_) | Verdict::Refuse(_) => Vec::new(),
-            };
-            after.extend(processor.flush(true));
-            for mut batch in after {
-                batch.compact();
-                let encoded = any::encode(Format::Otlp, batch.as_profiles().unwrap());
-                assert!(encoded.is_ok(), "{} on {name}: {encoded:?}", row.about.name);
+        for config in configs(Kind::Processor, &row.about) {
+            for (name, profiles) in &hostile {
+                let what = format!("{} {config} on {name}", row.about.name);
+                let processor = (row.build)(config.clone(), &context(&row.about)).unwrap();
+                let batch = batch(profiles.clone());
+                let weight = batch.weight();
+                let (mut after, gone) = match processor.process(batch, &Context { now }) {
+                    Verdict::Pass { batch, rejected } => (vec![batch], rejected.map_or(0, |(gone, _)| gone)),
+                    Verdict::Split(batches) => (batches, 0),
+                    Verdict::Hold => (Vec::new(), 0),
+                    Verdict::Drop(_) | Verdict::Refuse(_) => (Vec::new(), weight),
+                };
+                after.extend(processor.flush(true));
+                let passed: u64 = after.iter().map(Batch::weight).sum();
+                assert_eq!(passed + gone, weight, "{what}: profiles vanish or appear");
+                for mut batch in after {
+                    batch.compact();
+                    let encoded = any::encode(Format::Otlp, batch.as_profiles().unwrap());
+                    assert!(encoded.is_ok(), "{what}: {encoded:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn exporters_encode_what_nobody_should_send_or_say_why_not() {
+    let hostile = hostile();
+    for row in exporters::ALL {
+        for config in configs(Kind::Exporter, &row.about) {
+            let built = (row.build)(config.clone(), &context(&row.about)).unwrap();
+            for (name, profiles) in &hostile {
+                if let Err(error) = built.exporter.encode(&batch(profiles.clone())) {
+                    let said = error.to_string();
+                    assert!(!said.is_empty(), "{} {config} on {name}", row.about.name);
+                }
             }
         }
     }
