@@ -10,7 +10,7 @@ use super::{Page, Pages, RunOptions, TABLES, build, checking, dry_run, load, pag
 use crate::admin;
 use crate::config::{Config, ConfigErrors, Encoding, Level, Loaded};
 use crate::net::endpoint::BindError;
-use crate::net::server::{Listener, ServerLimits, serve};
+use crate::net::server::{Listener, ServerSettings, serve};
 use crate::pipeline::graph::{Graph, Tables};
 use crate::pipeline::{Budget, Failure, Report, Running, Stop};
 use crate::telemetry::{Metrics, logs};
@@ -221,7 +221,7 @@ async fn listen(page: &Option<Page>) -> Result<Option<Listener>, RunError> {
 
 /// Serves until the process ends: health and metrics are asked for also while everything else drains.
 fn serve_page(listener: Listener, page: Router) {
-    tokio::spawn(serve(listener, page, Stop::new(), ServerLimits::default()));
+    tokio::spawn(serve(listener, page, Stop::new(), ServerSettings::default()));
 }
 
 /// SIGINT and SIGTERM.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::otlp::Partial;
 use super::settings::{self, CompressionParams};
 use crate::formats::{Form, Format};
-use crate::net::client::{Client, Code, GrpcAnswer, Headers, Protocol, TlsConfig, grpc_body};
+use crate::net::client::{Client, Code, GrpcAnswer, Headers, Protocol, grpc_body};
+use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -68,7 +69,7 @@ struct Config {
     /// Request headers.
     headers: Headers,
     /// Whom to trust.
-    tls: TlsConfig,
+    tls: ClientTlsConfig,
     /// Longest time for one attempt.
     timeout: Span,
     /// What happens after a failed attempt.
@@ -88,7 +89,7 @@ impl Default for Config {
             compression: "gzip".to_owned(),
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
-            tls: TlsConfig::default(),
+            tls: ClientTlsConfig::default(),
             timeout: Span::secs(5),
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::otlp::Partial;
 use super::settings::{self, CompressionParams};
 use crate::formats::{Form, Format};
-use crate::net::client::{Answer, Client, Headers, Protocol, TlsConfig, retry_after};
+use crate::net::client::{Answer, Client, Headers, Protocol, retry_after};
+use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -70,7 +71,7 @@ struct Config {
     /// Request headers.
     headers: Headers,
     /// Whom to trust.
-    tls: TlsConfig,
+    tls: ClientTlsConfig,
     /// Longest time for one attempt.
     timeout: Span,
     /// What happens after a failed attempt.
@@ -99,7 +100,7 @@ impl Default for Config {
             compression: "gzip".to_owned(),
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
-            tls: TlsConfig::default(),
+            tls: ClientTlsConfig::default(),
             timeout: Span::secs(30),
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),

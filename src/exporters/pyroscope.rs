@@ -17,7 +17,8 @@ use super::settings::{self, CompressionParams};
 use crate::formats::compress::compress;
 use crate::formats::wire::Writer;
 use crate::formats::{Compression, pprof};
-use crate::net::client::{Answer, Client, Headers, Protocol, TlsConfig, retry_after};
+use crate::net::client::{Answer, Client, Headers, Protocol, retry_after};
+use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -90,7 +91,7 @@ struct Config {
     /// Request headers.
     headers: Headers,
     /// Whom to trust.
-    tls: TlsConfig,
+    tls: ClientTlsConfig,
     /// Longest time for one attempt.
     timeout: Span,
     /// What happens after a failed attempt.
@@ -124,7 +125,7 @@ impl Default for Config {
             basic_auth: None,
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
-            tls: TlsConfig::default(),
+            tls: ClientTlsConfig::default(),
             timeout: Span::secs(10),
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),

@@ -3,11 +3,11 @@
 //! Nothing here waits without end by design of its callers: the sink puts its timeout around every request. An error says
 //! what kind of thing went wrong and never quotes a header, a token, a URL or the text of a server.
 
+mod connect;
 mod grpc;
 mod headers;
 #[cfg(test)]
 mod tests;
-mod tls;
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,13 +16,14 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
+use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 pub use grpc::{Code, GrpcAnswer, grpc_body};
 pub use headers::Headers;
-pub use tls::TlsConfig;
+
+use self::connect::Connector;
+use super::tls::{self, ClientTlsConfig};
 
 /// Most bytes of an answer that are read; what OTLP recommends.
 const ANSWER_BYTES: usize = 4 << 20;
@@ -40,10 +41,20 @@ pub enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    /// What is offered over TLS.
+    const fn names(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Http => &[b"h2", b"http/1.1"],
+            Self::Http2 => &[b"h2"],
+        }
+    }
+}
+
 /// A client for one backend.
 #[derive(Clone)]
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Pool<Connector, Full<Bytes>>,
     headers: HeaderMap,
 }
 
@@ -95,7 +106,10 @@ impl ClientConfigError {
 
 impl Client {
     /// A client that sends `headers` with every request. Connects to nothing yet.
-    pub fn new(protocol: Protocol, tls: &TlsConfig, headers: &Headers) -> Result<Self, ClientConfigError> {
+    pub fn new(protocol: Protocol, tls: &ClientTlsConfig, headers: &Headers) -> Result<Self, ClientConfigError> {
+        let tls = tls
+            .check(protocol.names())
+            .map_err(|error| ClientConfigError::at(error.path("tls"), error.message))?;
         let mut headers = headers.resolve()?;
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!(
             "flamegate/",
@@ -106,7 +120,7 @@ impl Client {
             .pool_idle_timeout(IDLE_FOR)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .http2_only(protocol == Protocol::Http2)
-            .build(tls.connector(protocol)?);
+            .build(Connector::new(tls));
         Ok(Self { pool, headers })
     }
 
@@ -148,8 +162,12 @@ fn cause(error: &(dyn Error + 'static)) -> String {
     let mut next = Some(error);
     while let Some(error) = next {
         let io = error.downcast_ref::<std::io::Error>();
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            innermost = Some(tls.to_string());
+        if let Some(fault) = error.downcast_ref::<rustls::Error>() {
+            innermost = Some(tls::explain(fault));
+        } else if let Some(setting) = error.downcast_ref::<tls::TlsError>() {
+            innermost = Some(setting.to_string());
+        } else if let Some(refused) = tls::recognise(&error.to_string()) {
+            innermost = Some(refused.to_owned());
         } else if let Some(io) = io {
             innermost = Some(io.kind().to_string());
         }

@@ -7,3 +7,4 @@ pub mod endpoint;
 pub mod grpc;
 pub mod reply;
 pub mod server;
+pub mod tls;

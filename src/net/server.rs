@@ -1,4 +1,4 @@
-//! The one accept loop behind every endpoint: HTTP/1.1 and HTTP/2 (by prior knowledge) on the same port, bounded, drained on stop.
+//! The one accept loop behind every endpoint: HTTP/1.1 and HTTP/2 on the same port, plaintext or TLS, bounded, drained on stop.
 //!
 //! A connection ends when it has been idle too long, when its client goes away, or when the server stops and the requests
 //! that it had taken on are answered. Timeouts on bodies belong to [`body`](super::body).
@@ -19,14 +19,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 use super::activity::Activity;
 use super::endpoint::{BindError, Endpoint};
+use super::tls::ServerTls;
 use crate::pipeline::Stop;
 
-/// How long a client may take from connecting to its first byte.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// How long a client may take from connecting to its first byte, and to shake hands.
+const GREETING: Duration = Duration::from_secs(10);
 /// How long a connection told to end may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Bytes of a request's head, and of the read buffer of an HTTP/1.1 connection.
@@ -63,6 +65,15 @@ impl Default for ServerLimits {
     }
 }
 
+/// How one server treats its connections.
+#[derive(Clone, Debug, Default)]
+pub struct ServerSettings {
+    /// What it takes on.
+    pub limits: ServerLimits,
+    /// Certificates; none for plaintext.
+    pub tls: Option<ServerTls>,
+}
+
 /// An endpoint that is bound: from here on connections queue up, and [`serve`] answers them.
 #[derive(Debug)]
 pub struct Listener {
@@ -86,10 +97,12 @@ impl Listener {
 }
 
 /// Serves until `stop` is asked for and every request taken on is answered.
-pub async fn serve(listener: Listener, router: Router, stop: Stop, limits: ServerLimits) {
+pub async fn serve(listener: Listener, router: Router, stop: Stop, settings: ServerSettings) {
+    let limits = settings.limits;
     let server = Arc::new(Server {
         router,
         http: http(&limits),
+        tls: settings.tls,
         stop: stop.clone(),
         idle_timeout: limits.idle_timeout,
         room: Arc::new(Semaphore::new(limits.max_connections.max(1))),
@@ -121,6 +134,7 @@ fn http(limits: &ServerLimits) -> Builder<TokioExecutor> {
 struct Server {
     router: Router,
     http: Builder<TokioExecutor>,
+    tls: Option<ServerTls>,
     stop: Stop,
     idle_timeout: Duration,
     room: Arc<Semaphore>,
@@ -152,18 +166,36 @@ async fn accept(server: Arc<Server>, socket: TcpListener) {
     while connections.join_next().await.is_some() {}
 }
 
+/// A connection on which HTTP can begin.
+enum Greeted {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 impl Server {
-    /// From a bare connection to one that speaks HTTP. TLS takes its place here, between the first byte and [`converse`].
+    /// From a bare connection to one that speaks HTTP.
     async fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _room: Option<OwnedSemaphorePermit>) {
         // small answers go out at once; without it they only go out later
         let _ = stream.set_nodelay(true);
-        tokio::select! {
-            () = self.stop.asked() => {}
-            first = timeout(FIRST_BYTE.min(self.idle_timeout), stream.readable()) => {
-                if let Ok(Ok(())) = first {
-                    self.converse(TokioIo::new(stream), peer).await;
-                }
-            }
+        let greeting = timeout(GREETING.min(self.idle_timeout), self.shake_hands(stream));
+        let greeted = tokio::select! {
+            () = self.stop.asked() => return,
+            greeted = greeting => greeted,
+        };
+        match greeted {
+            Ok(Ok(Greeted::Plain(stream))) => self.converse(TokioIo::new(stream), peer).await,
+            Ok(Ok(Greeted::Tls(stream))) => self.converse(TokioIo::new(*stream), peer).await,
+            // whoever knocks without the right certificate learns it from the alert
+            Ok(Err(error)) => tracing::debug!(%peer, kind = %error.kind(), "no handshake: {error}"),
+            Err(_) => tracing::debug!(%peer, "no handshake: it took too long"),
+        }
+    }
+
+    async fn shake_hands(&self, stream: TcpStream) -> std::io::Result<Greeted> {
+        stream.readable().await?;
+        match &self.tls {
+            None => Ok(Greeted::Plain(stream)),
+            Some(tls) => Ok(Greeted::Tls(Box::new(tls.accept(stream).await?))),
         }
     }
 

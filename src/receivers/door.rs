@@ -15,8 +15,6 @@ use crate::net::body::{self, BodyLimits, Whole};
 use crate::net::server::Peer;
 use crate::pipeline::{Origin, Outlet, Refusal};
 
-/// Time that a body may take; the head has its own.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The tenant of whoever does not say.
 const TENANT: &str = "default";
 /// The header that names a tenant, in Pyroscope, Mimir, Loki and Tempo alike.

@@ -7,6 +7,7 @@ mod otlp_routes;
 mod pprof;
 mod pyroscope;
 mod series;
+mod settings;
 #[cfg(test)]
 mod testing;
 mod window;

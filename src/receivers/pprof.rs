@@ -10,12 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::itself::{SelfConfig, SelfProfiler};
-use super::door::{Door, READ_TIMEOUT};
-use super::listen::{self, Service, present};
-use crate::net::endpoint::Endpoint;
-use crate::net::server::ServerLimits;
+use super::listen;
+use super::settings::{HttpServerConfig, Server, present};
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
-use crate::pipeline::units::{ByteSize, Span};
 use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
 
 const DOCS: &str = "\
@@ -52,7 +49,7 @@ pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
 struct Config {
     /// Takes profiles by POST, on if the key is present.
     #[serde(deserialize_with = "present")]
-    server: Option<ServerConfig>,
+    server: Option<HttpServerConfig>,
     /// Profiles Flamegate itself, on if the key is present.
     #[serde(rename = "self", deserialize_with = "present")]
     itself: Option<SelfConfig>,
@@ -62,39 +59,6 @@ struct Config {
     #[schemars(skip)]
     #[serde(skip_serializing, deserialize_with = "present")]
     file: Option<serde_json::Value>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct ServerConfig {
-    /// `host:port` to listen on; `localhost` means 127.0.0.1 and ::1.
-    endpoint: String,
-    /// Largest body, as sent and as decompressed.
-    max_request_body_size: ByteSize,
-    /// Connections at once; further ones wait.
-    max_connections: usize,
-    /// Longest time for one body to arrive.
-    read_timeout: Span,
-    /// How long a connection may go without a request, and the head of one may take.
-    idle_timeout: Span,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        let limits = ServerLimits::default();
-        Self {
-            endpoint: "localhost:8080".to_owned(),
-            max_request_body_size: ByteSize::mib(64),
-            max_connections: limits.max_connections,
-            read_timeout: Span(READ_TIMEOUT),
-            idle_timeout: Span(limits.idle_timeout),
-        }
-    }
-}
-
-struct Server {
-    config: ServerConfig,
-    endpoint: Endpoint,
 }
 
 struct Pprof {
@@ -114,7 +78,10 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildErr
         return Err(BuildError::at("", "nothing is on; write `server:`, `self:` or both"));
     }
     Ok(Box::new(Pprof {
-        server: config.server.map(Server::new).transpose()?,
+        server: config
+            .server
+            .map(|server| server.check("server", "localhost:8080"))
+            .transpose()?,
         itself: config.itself.map(SelfProfiler::new).transpose()?,
     }))
 }
@@ -123,7 +90,10 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildErr
 impl Receiver for Pprof {
     async fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), ReceiverError> {
         let Self { server, itself } = *self;
-        let services = server.map(|server| server.service(&out)).into_iter().collect();
+        let services = server
+            .map(|server| server.service(&out, routes::router))
+            .into_iter()
+            .collect();
         let served = listen::run(services, &out, stop.clone());
         let itself = async {
             match itself {
@@ -133,27 +103,5 @@ impl Receiver for Pprof {
         };
         tokio::try_join!(served, itself)?;
         Ok(())
-    }
-}
-
-impl Server {
-    fn new(config: ServerConfig) -> Result<Self, BuildError> {
-        let endpoint = listen::endpoint("server.endpoint", &config.endpoint)?;
-        Ok(Self { config, endpoint })
-    }
-
-    fn service(self, out: &Outlet) -> Service {
-        let config = self.config;
-        let max_bytes = config.max_request_body_size.as_usize();
-        Service {
-            key: "server.endpoint",
-            endpoint: self.endpoint,
-            router: routes::router(Door::new(out.clone(), max_bytes, config.read_timeout.0)),
-            limits: ServerLimits {
-                max_connections: config.max_connections,
-                idle_timeout: config.idle_timeout.0,
-                ..ServerLimits::default()
-            },
-        }
     }
 }

@@ -11,15 +11,10 @@ mod tests;
 mod text;
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::door::{Door, READ_TIMEOUT};
 use super::listen::{self, Service};
-use crate::net::endpoint::Endpoint;
-use crate::net::server::ServerLimits;
+use super::settings::{HttpServerConfig, Server};
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
-use crate::pipeline::units::{ByteSize, Span};
 use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
 
 const DOCS: &str = "\
@@ -60,47 +55,16 @@ pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
     build,
 };
 
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    /// `host:port` to listen on; `localhost` means 127.0.0.1 and ::1.
-    endpoint: String,
-    /// Largest body, as sent and as decompressed.
-    max_request_body_size: ByteSize,
-    /// Requests at once on one HTTP/2 connection.
-    max_concurrent_streams: u32,
-    /// Connections at once; further ones wait.
-    max_connections: usize,
-    /// Longest time for one body to arrive.
-    read_timeout: Span,
-    /// How long a connection may go without a request, and the head of one may take.
-    idle_timeout: Span,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let limits = ServerLimits::default();
-        Self {
-            endpoint: "localhost:4040".to_owned(),
-            max_request_body_size: ByteSize::mib(64),
-            max_concurrent_streams: limits.max_concurrent_streams,
-            max_connections: limits.max_connections,
-            read_timeout: Span(READ_TIMEOUT),
-            idle_timeout: Span(limits.idle_timeout),
-        }
-    }
-}
+type Config = HttpServerConfig;
 
 struct Pyroscope {
-    config: Config,
-    endpoint: Endpoint,
+    server: Server,
 }
 
 fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
     let config: Config = parse(raw)?;
     Ok(Box::new(Pyroscope {
-        endpoint: listen::endpoint("endpoint", &config.endpoint)?,
-        config,
+        server: config.check("", "localhost:4040")?,
     }))
 }
 
@@ -113,17 +77,6 @@ impl Receiver for Pyroscope {
 
 impl Pyroscope {
     fn service(self, out: &Outlet) -> Service {
-        let config = self.config;
-        let max_bytes = config.max_request_body_size.as_usize();
-        Service {
-            key: "endpoint",
-            endpoint: self.endpoint,
-            router: routes::router(Door::new(out.clone(), max_bytes, config.read_timeout.0)),
-            limits: ServerLimits {
-                max_connections: config.max_connections,
-                max_concurrent_streams: config.max_concurrent_streams,
-                idle_timeout: config.idle_timeout.0,
-            },
-        }
+        self.server.service(out, routes::router)
     }
 }

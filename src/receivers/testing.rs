@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
 use super::listen::Service;
-use crate::net::client::{Answer, Client, Headers, Protocol, TlsConfig};
+use crate::net::client::{Answer, Client, Headers, Protocol};
 use crate::net::server::{Listener, serve};
+use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::outlet::{Intake, Job};
 use crate::pipeline::spec::BuildContext;
 use crate::pipeline::{Batch, Budget, Outlet, Receipt, Refusal, Stop};
@@ -113,7 +114,7 @@ pub(super) fn context() -> BuildContext {
 pub(super) async fn start(service: Service) -> SocketAddr {
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.addresses()[0];
-    tokio::spawn(serve(listener, service.router, Stop::new(), service.limits));
+    tokio::spawn(serve(listener, service.router, Stop::new(), service.server));
     address
 }
 
@@ -124,7 +125,7 @@ pub(super) async fn post(
     headers: &[(&'static str, &str)],
     body: impl Into<Bytes>,
 ) -> Answer {
-    let client = Client::new(Protocol::Http, &TlsConfig::default(), &Headers::default()).unwrap();
+    let client = Client::new(Protocol::Http, &ClientTlsConfig::default(), &Headers::default()).unwrap();
     let uri = format!("http://{address}{path}").parse().unwrap();
     client.post(&uri, header_map(headers), body.into()).await.unwrap()
 }
@@ -136,7 +137,7 @@ pub(super) async fn call(
     headers: &[(&'static str, &str)],
     frame: impl Into<Bytes>,
 ) -> (u16, Answer) {
-    let client = Client::new(Protocol::Http2, &TlsConfig::default(), &Headers::default()).unwrap();
+    let client = Client::new(Protocol::Http2, &ClientTlsConfig::default(), &Headers::default()).unwrap();
     let uri = format!("http://{address}{path}").parse().unwrap();
     let mut headers = header_map(headers);
     headers.insert("content-type", "application/grpc".parse().unwrap());

@@ -14,5 +14,6 @@ mod routing;
 mod schema;
 mod secrets;
 mod support;
+mod tls;
 mod told_otlp;
 mod told_pprof;

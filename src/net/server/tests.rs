@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::net::client::{Client, Headers, Protocol, TlsConfig};
+use crate::net::client::{Client, Headers, Protocol};
+use crate::net::tls::ClientTlsConfig;
 
 struct Running {
     address: SocketAddr,
@@ -17,10 +18,14 @@ struct Running {
 }
 
 async fn start(router: Router, limits: ServerLimits) -> Running {
+    let settings = ServerSettings {
+        limits,
+        ..ServerSettings::default()
+    };
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.addresses()[0];
     let stop = Stop::new();
-    let server = tokio::spawn(serve(listener, router, stop.clone(), limits));
+    let server = tokio::spawn(serve(listener, router, stop.clone(), settings));
     Running { address, stop, server }
 }
 
@@ -45,7 +50,7 @@ async fn both_versions_of_http_are_spoken_on_one_port_and_the_peer_is_known() {
     };
     let running = start(Router::new().route("/", post(whoami)), ServerLimits::default()).await;
     for (protocol, version) in [(Protocol::Http, "HTTP/1.1"), (Protocol::Http2, "HTTP/2.0")] {
-        let client = Client::new(protocol, &TlsConfig::default(), &Headers::default()).unwrap();
+        let client = Client::new(protocol, &ClientTlsConfig::default(), &Headers::default()).unwrap();
         let uri = format!("http://{}/", running.address).parse().unwrap();
         let answer = client.post(&uri, HeaderMap::new(), Bytes::new()).await.unwrap();
         assert_eq!(answer.body, format!("{version} 127.0.0.1"));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::{
     ExportProfilesServiceRequest, ExportProfilesServiceResponse, profiles_service_client::ProfilesServiceClient,
@@ -14,6 +15,7 @@ use super::*;
 use crate::formats::Compression;
 use crate::formats::compress::compress;
 use crate::net::client::grpc_body;
+use crate::pipeline::units::ByteSize;
 use crate::pipeline::{Batch, Refusal};
 use crate::receivers::otlp_routes::{GRPC_PATH, HTTP_PATH};
 use crate::receivers::testing::{Engine, call, context, post, start};
@@ -21,17 +23,17 @@ use crate::testing::data;
 
 /// The addresses of gRPC and HTTP.
 async fn gate_with(engine: &Arc<Engine>, mib: u64) -> (SocketAddr, SocketAddr) {
-    let grpc = GrpcConfig {
+    let grpc = GrpcServerConfig {
         max_recv_msg_size_mib: mib,
-        ..GrpcConfig::default()
+        ..GrpcServerConfig::default()
     };
-    let http = HttpConfig {
+    let http = HttpServerConfig {
         max_request_body_size: ByteSize::mib(mib),
-        ..HttpConfig::default()
+        ..HttpServerConfig::default()
     };
     let otlp = Otlp {
-        grpc: Some(grpc.check().unwrap()),
-        http: Some(http.check().unwrap()),
+        grpc: Some(grpc.check("protocols.grpc").unwrap()),
+        http: Some(http.check("protocols.http", "localhost:4318").unwrap()),
         assumed: WireVersion::default(),
     };
     let mut services = otlp.services(&engine.outlet()).into_iter();
@@ -50,7 +52,7 @@ fn a_protocol_is_on_when_its_key_is_present() {
             )
         })
     };
-    let (grpc, http) = ("localhost:4317".to_owned(), "localhost:4318".to_owned());
+    let (grpc, http) = ("localhost:4317".to_owned(), None);
     assert_eq!(
         on(json!({ "protocols": { "grpc": null } })),
         Ok((Some(grpc.clone()), None))

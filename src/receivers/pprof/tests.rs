@@ -25,9 +25,8 @@ fn blocks_are_on_when_their_keys_are_present() {
 }
 
 async fn gate(engine: &std::sync::Arc<Engine>) -> std::net::SocketAddr {
-    let config = ServerConfig::default();
-    let endpoint = config.endpoint.parse().unwrap();
-    start(Server { config, endpoint }.service(&engine.outlet())).await
+    let server = HttpServerConfig::default().check("server", "localhost:8080").unwrap();
+    start(server.service(&engine.outlet(), routes::router)).await
 }
 
 #[tokio::test]

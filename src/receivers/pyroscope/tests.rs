@@ -18,8 +18,8 @@ const TEXT: &str = "/ingest?name=shop.cart.cpu%7Benv%3Dprod%7D&format=folded";
 
 async fn gate_with(config: serde_json::Value, engine: &Arc<Engine>) -> SocketAddr {
     let config: Config = parse(config).unwrap();
-    let endpoint = config.endpoint.parse().unwrap();
-    start(Pyroscope { config, endpoint }.service(&engine.outlet())).await
+    let server = config.check("", "localhost:4040").unwrap();
+    start(Pyroscope { server }.service(&engine.outlet())).await
 }
 
 pub(super) async fn gate() -> (SocketAddr, Arc<Engine>) {

@@ -1,0 +1,137 @@
+//! Two gates, one before the other, with a private authority between them.
+
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use crate::support::{Gate, config, files, free_port, http, run, wait_for};
+
+/// Writes the authority `NAME-ca.pem`, and what it issued for localhost: `NAME.pem` and `NAME.key`.
+fn issue(folder: &Path, name: &str) {
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = ca.self_signed(&ca_key).unwrap().pem();
+    let own = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = own.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap().pem();
+    for (file, text) in [
+        (format!("{name}-ca.pem"), authority),
+        (format!("{name}.pem"), certificate),
+        (format!("{name}.key"), key.serialize_pem()),
+    ] {
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+}
+
+const STACKS: &[u8] = b"main;work 35\n";
+
+struct Ports {
+    grpc: u16,
+    otlp: u16,
+    pyroscope: u16,
+    front: u16,
+}
+
+/// The gate in front, whose exporters trust the authority of `ca` alone.
+fn front(ports: &Ports, folder: &Path, ca: &str) -> String {
+    let at = folder.display();
+    let tls = format!("tls: {{ca_file: {at}/{ca}-ca.pem, cert_file: {at}/client.pem, key_file: {at}/client.key}}");
+    let Ports {
+        grpc,
+        otlp,
+        pyroscope,
+        front,
+    } = ports;
+    format!(
+        "receivers: {{pyroscope: {{endpoint: \"localhost:{front}\"}}}}
+exporters:
+  otlp_grpc: {{endpoint: \"localhost:{grpc}\", {tls}}}
+  otlp_http: {{endpoint: \"https://localhost:{otlp}\", {tls}}}
+  pyroscope: {{endpoint: \"https://localhost:{pyroscope}\", max_age: 0s, {tls}}}
+service:
+  pipelines: {{profiles: {{receivers: [pyroscope], exporters: [otlp_grpc, otlp_http, pyroscope]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+"
+    )
+}
+
+/// The gate behind, which lets in whom the authority `client` knows.
+fn behind(ports: &Ports, folder: &Path) -> String {
+    let at = folder.display();
+    let tls = format!(
+        "tls: {{cert_file: {at}/server.pem, key_file: {at}/server.key, client_ca_file: {at}/client-ca.pem, min_version: \"1.2\"}}"
+    );
+    let Ports {
+        grpc, otlp, pyroscope, ..
+    } = ports;
+    format!(
+        "receivers:
+  otlp: {{protocols: {{grpc: {{endpoint: \"localhost:{grpc}\", {tls}}}, http: {{endpoint: \"localhost:{otlp}\", {tls}}}}}}}
+  pyroscope: {{endpoint: \"localhost:{pyroscope}\", {tls}}}
+exporters: {{file: {{directory: ./profiles, format: collapsed}}}}
+service:
+  pipelines: {{profiles: {{receivers: [otlp, pyroscope], exporters: [file]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+"
+    )
+}
+
+#[test]
+fn every_exporter_and_receiver_speaks_tls_with_certificates_on_both_sides() {
+    let ports = Ports {
+        grpc: free_port(),
+        otlp: free_port(),
+        pyroscope: free_port(),
+        front: free_port(),
+    };
+    let certificates = tempfile::tempdir().unwrap();
+    for name in ["server", "client"] {
+        issue(certificates.path(), name);
+    }
+    let (folder, path) = config(&behind(&ports, certificates.path()));
+    let _behind = Gate::start(folder.path(), &["run", "--config", &path]);
+    let (near, path) = config(&front(&ports, certificates.path(), "server"));
+    let ingest = "/ingest?name=app&format=folded&from=1700000000&until=1700000010";
+    {
+        let _front = Gate::start(near.path(), &["run", "--config", &path]);
+        assert_eq!(http("POST", ports.front, ingest, STACKS).0, 200);
+        let profiles = folder.path().join("profiles");
+        let arrived = wait_for("three files", || {
+            Some(files(&profiles)).filter(|files| files.len() == 3)
+        });
+        for file in arrived {
+            assert!(std::fs::read_to_string(file).unwrap().contains("main;work 35"));
+        }
+    }
+    // the authority of the clients is not that of the server
+    let (near, path) = config(&front(&ports, certificates.path(), "client"));
+    let front = Gate::start(near.path(), &["run", "--config", &path]);
+    assert_eq!(http("POST", ports.front, ingest, STACKS).0, 200);
+    wait_for("what to do", || {
+        front.err().contains("name that in `tls.ca_file`").then_some(())
+    });
+}
+
+#[test]
+fn validate_reads_the_files_and_names_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    issue(folder.path(), "server");
+    let at = folder.path().display();
+    let (_kept, path) = config(&format!(
+        "receivers:
+  pyroscope:
+    tls:
+      cert_file: {at}/server.pem
+      key_file: {at}/missing.key
+exporters: {{debug: {{}}}}
+service: {{pipelines: {{profiles: {{receivers: [pyroscope], exporters: [debug]}}}}}}
+"
+    ));
+    let checked = run(&["validate", "--config", &path]);
+    assert_eq!(checked.code(), 1);
+    let told = checked.err();
+    assert!(
+        told.contains(":5:") && told.contains("missing.key cannot be read"),
+        "{told}"
+    );
+}
