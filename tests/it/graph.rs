@@ -1,0 +1,216 @@
+//! What is wrong with a service as a whole, and how it is told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flamegate::app::TABLES;
+use flamegate::pipeline::graph::{Graph, GraphError, PipelineSpec, ServiceSpec};
+use serde_json::{Value, json};
+
+use crate::support::{config, run};
+
+fn components(all: &[(&str, Value)]) -> BTreeMap<String, Value> {
+    all.iter().map(|(id, raw)| ((*id).to_owned(), raw.clone())).collect()
+}
+
+fn ids(all: &[&str]) -> Vec<String> {
+    all.iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// A service with some of everything, and one pipeline.
+fn service(id: &str, pipeline: PipelineSpec) -> ServiceSpec {
+    let url = json!({ "endpoint": "http://localhost:1" });
+    ServiceSpec {
+        receivers: components(&[("pyroscope", json!({})), ("pprof/two", json!({ "server": {} }))]),
+        processors: components(&[
+            ("redaction", Value::Null),
+            ("redaction/strict", json!({})),
+            ("resource", json!({})),
+            ("filter", json!({})),
+        ]),
+        exporters: components(&[("debug", Value::Null), ("otlp", url.clone()), ("otlphttp/a", url)]),
+        pipelines: vec![(id.to_owned(), pipeline)],
+        ..ServiceSpec::default()
+    }
+}
+
+fn pipeline(receivers: &[&str], processors: &[&str], exporters: &[&str]) -> PipelineSpec {
+    PipelineSpec {
+        receivers: ids(receivers),
+        processors: ids(processors),
+        exporters: ids(exporters),
+        ..PipelineSpec::default()
+    }
+}
+
+fn wrong(spec: &ServiceSpec) -> Option<GraphError> {
+    Graph::build(spec, TABLES, Arc::default()).err()
+}
+
+fn told(spec: &ServiceSpec) -> String {
+    wrong(spec).expect("an error").to_string()
+}
+
+#[tokio::test]
+async fn names_and_aliases_of_types_are_found_with_and_without_a_name_behind_them() {
+    let all = pipeline(
+        &["pyroscope", "pprof/two"],
+        &["resource", "filter", "redaction", "redaction/strict"],
+        &["debug", "otlp", "otlphttp/a"],
+    );
+    assert_eq!(wrong(&service("profiles", all.clone())), None);
+    assert_eq!(wrong(&service("profiles/second", all)), None);
+}
+
+#[tokio::test]
+async fn what_a_pipeline_may_not_be_is_said_at_its_key() {
+    let fine = || pipeline(&["pyroscope"], &["redaction"], &["debug"]);
+    let acked = |ack: &str| PipelineSpec {
+        ack: Some(ack.to_owned()),
+        ..fine()
+    };
+    assert_eq!(wrong(&service("profiles", acked("enqueued"))), None);
+    for (id, pipeline, expected) in [
+        (
+            "metrics",
+            fine(),
+            "service.pipelines.metrics: a pipeline is named `profiles` or `traces`",
+        ),
+        (
+            "traces",
+            fine(),
+            "service.pipelines.traces.receivers: `pyroscope` does not handle traces",
+        ),
+        (
+            "profiles",
+            acked("delivered"),
+            "profiles.ack: this needs the durable log, which does not exist yet",
+        ),
+        (
+            "profiles",
+            acked("sometimes"),
+            "profiles.ack: only `enqueued` is accepted",
+        ),
+        (
+            "profiles",
+            pipeline(&[], &[], &["debug"]),
+            "profiles.receivers: a pipeline needs at least one of `receivers`",
+        ),
+        (
+            "profiles",
+            pipeline(&["pyroscope"], &[], &[]),
+            "profiles.exporters: a pipeline needs at least one of `exporters`",
+        ),
+        (
+            "profiles",
+            pipeline(&["pyroscop"], &[], &["debug"]),
+            "profiles.receivers: `pyroscop` is not configured under `receivers`; did you mean `pyroscope`?",
+        ),
+        (
+            "profiles",
+            pipeline(&["pyroscope"], &["redaction/strikt"], &["debug"]),
+            "profiles.processors: `redaction/strikt` is not configured under `processors`; did you mean `redaction/strict`?",
+        ),
+        (
+            "profiles",
+            pipeline(&["pyroscope"], &[], &["debug", "debug"]),
+            "profiles.exporters: `debug` stands here twice",
+        ),
+        (
+            "profiles",
+            pipeline(&["pyroscope"], &["redaction/strict", "filter", "resource"], &["debug"]),
+            "profiles.processors: `resource` adds text, which would leave unredacted; move it before `redaction`",
+        ),
+        (
+            "profiles",
+            pipeline(
+                &["pyroscope"],
+                &["redaction", "resource", "redaction/strict"],
+                &["debug"],
+            ),
+            "profiles.processors: `resource` adds text",
+        ),
+    ] {
+        let told = told(&service(id, pipeline));
+        assert!(told.contains(expected), "{told}\n{expected}");
+    }
+    let mut none = service("profiles", fine());
+    none.pipelines.clear();
+    assert!(told(&none).starts_with("service.pipelines: there is no pipeline"));
+}
+
+#[tokio::test]
+async fn components_that_no_pipeline_uses_are_checked_too() {
+    let spec = |kind: &str, id: &str, raw: Value| {
+        let mut spec = service("profiles", pipeline(&["pyroscope"], &[], &["debug"]));
+        let map = match kind {
+            "receivers" => &mut spec.receivers,
+            "processors" => &mut spec.processors,
+            _ => &mut spec.exporters,
+        };
+        map.insert(id.to_owned(), raw);
+        told(&spec)
+    };
+    for (kind, id, raw, expected) in [
+        (
+            "receivers",
+            "otlb",
+            json!({}),
+            "receivers.otlb: there is no `otlb` among the receivers; did you mean `otlp`?",
+        ),
+        (
+            "processors",
+            "redacting/x",
+            json!({}),
+            "there is no `redacting` among the processors; did you mean `redaction`?",
+        ),
+        (
+            "exporters",
+            "kafka",
+            json!({}),
+            "exporters.kafka: there is no `kafka` among the exporters",
+        ),
+        (
+            "exporters",
+            "debug/",
+            json!({}),
+            "exporters.debug/: there is no name behind the slash",
+        ),
+        (
+            "exporters",
+            "otlp/x",
+            json!({ "endpoint": "" }),
+            "exporters.otlp/x.endpoint: missing",
+        ),
+        (
+            "processors",
+            "filter/x",
+            json!({ "drop": [{}] }),
+            "processors.filter/x.drop[0]: an empty condition",
+        ),
+        ("receivers", "pprof/x", json!({}), "receivers.pprof/x"),
+    ] {
+        let told = spec(kind, id, raw);
+        assert!(told.contains(expected), "{told}\n{expected}");
+    }
+}
+
+#[test]
+fn validate_says_where_the_order_is_wrong() {
+    let (_folder, path) = config(
+        "receivers: {pyroscope: }
+processors: {resource: , redaction: }
+exporters: {debug: }
+service:
+  pipelines:
+    profiles:
+      receivers: [pyroscope]
+      processors: [redaction, resource]
+      exporters: [debug]
+",
+    );
+    let checked = run(&["validate", "--config", &path]);
+    assert_eq!(checked.code(), 1);
+    let expected = format!("{path}:8:19: service.pipelines.profiles.processors: `resource` adds text");
+    assert!(checked.err().contains(&expected), "{}", checked.err());
+}
