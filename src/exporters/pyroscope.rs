@@ -1,6 +1,12 @@
 //! `pyroscope`: pprof over Pyroscope's Push API.
 
+mod answer;
+mod fit;
+mod frames;
 mod labels;
+mod name;
+mod sample_labels;
+mod tenant;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,16 +14,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{StatusCode, Uri};
+use http::Uri;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::tenant::{TENANT, Tenant};
 use super::settings::{self, CompressionParams};
 use crate::formats::compress::compress;
 use crate::formats::wire::Writer;
 use crate::formats::{Compression, pprof};
-use crate::net::client::{Answer, Client, Headers, Protocol, retry_after};
+use crate::net::client::{Client, Headers, Protocol};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -29,13 +36,8 @@ use crate::pipeline::units::{ByteSize, Secret, Span};
 use crate::profile::{ProfileRef, Profiles};
 
 const PATH: &str = "/push.v1.PusherService/Push";
-const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 /// Samples of one profile that a server takes by default.
 const MOST_SAMPLES: usize = 16_000;
-/// Labels of one sample that a server takes by default.
-const MOST_SAMPLE_LABELS: usize = 100;
-/// A server's default burst: one profile above it is over the rate for ever.
-const BURST: usize = 2 << 20;
 
 const DOCS: &str = "\
 Sends pprof to Pyroscope's Push API, one series a request, so that a retry repeats only what failed.
@@ -43,23 +45,38 @@ Sends pprof to Pyroscope's Push API, one series a request, so that a retry repea
 | label | from |
 |---|---|
 | `service_name` | resource `service.name`, else `unknown_service` |
-| `__name__`, `__session_id__`, `pyroscope_spy` | profile attributes `pyroscope.name` (else from the sample types), `pyroscope.session_id`, `pyroscope.spy` |
+| `__name__` | profile attribute `pyroscope.name`, else from the sample types (docs/formats.md) |
+| `__session_id__`, `pyroscope_spy` | profile attributes `pyroscope.session_id`, `pyroscope.spy` |
 | the rest | resource attributes of text, whole numbers and truth, keys unchanged |
 
-A server refuses more than 30 labels with its own four: `service`, `deployment`, `k8s`, `host`, `container`, `cloud` and
-`process` attributes go first, what is over is left out. Trace and span ids stay labels of samples.
+A server refuses more than 30 labels, and counts text labels of samples among them. What these leave goes to `service`,
+`deployment`, `k8s`, `host`, `container`, `cloud` and `process` attributes first; what is over is left out. Trace and span ids
+stay labels of samples.
 
-What a server would refuse is not sent: a `-` in the name of a type becomes `_`; a missing time becomes the time of arrival, a
-missing period is filled from the sample type; profiles over `max_profile_size` or 16,000 samples are cut; profiles older
-than `max_age` or further ahead than `max_future` are dropped and counted, as are those with over 100 labels on a sample.
+What a server would refuse, or take and lose, is put right:
+
+| in the profile | sent |
+|---|---|
+| a `-` or `:` in the name of a type, a `:` in `pyroscope.name` | `_` |
+| no time; no period | the time of arrival; a period from the sample type |
+| a sample without frames, a frame without name and address | the frame `[unknown]` |
+| labels of samples that begin with `__`, or have no name | left out |
+| labels over 2,048 bytes; over 28 text labels on a sample, or 98 in all | cut; left out |
+| over `max_profile_size` or 16,000 samples | in parts |
+| older than `max_age`, further ahead than `max_future` | dropped and counted |
+
+The tenant is `tenant_id`, or the header `X-Scope-OrgID`, or that of the sender, unless it is `default`. Profiles of a sender
+whose tenant no server takes are dropped and counted.
 
 | answer | what follows |
 |---|---|
 | 2xx | done |
-| 413 | the profile is halved and both halves are sent |
+| 413, or 400 for a profile over the server's size or number of samples | the profile is halved and both halves are sent |
 | 429 | tried again, after `Retry-After` if given; a profile over 2 MiB, the server's default burst, is halved instead |
 | 408, 5xx, no answer | tried again |
 | anything else | dropped and counted |
+
+The log tells status, Connect's code and the kind of refusal; the server's own text quotes labels and stays unread.
 ";
 
 pub(super) const SPEC: ExporterSpec = ExporterSpec {
@@ -139,11 +156,14 @@ impl Default for Config {
 
 fn build(raw: RawConfig, _: &BuildContext) -> Result<BuiltExporter, BuildError> {
     let config: Config = parse(raw)?;
+    if config.basic_auth.is_some() && config.headers.contains(AUTHORIZATION.as_str()) {
+        return Err(twice("basic_auth", "authorization"));
+    }
     let base = settings::http_url("endpoint", &config.endpoint)?;
     let exporter = Pyroscope {
         client: Client::new(Protocol::Http, &config.tls, &config.headers)?,
         url: settings::join("endpoint", &base, PATH)?,
-        tenant: tenant(&config.tenant_id)?,
+        tenant: Tenant::of(&config)?,
         authorization: config.basic_auth.as_ref().map(basic).transpose()?,
         compression: settings::compression("gzip", &config.compression_params, &["gzip"])?,
         max_age: config.max_age.0,
@@ -161,12 +181,10 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<BuiltExporter, BuildError> 
     })
 }
 
-fn tenant(id: &str) -> Result<Option<HeaderValue>, BuildError> {
-    if id.is_empty() {
-        return Ok(None);
-    }
-    let wrong = |_| BuildError::at("tenant_id", "not a tenant; use letters, digits and !-_.*'()");
-    HeaderValue::from_str(id).map(Some).map_err(wrong)
+/// A header is configured under a key of its own too. One would win in silence.
+fn twice(key: &str, header: &str) -> BuildError {
+    let why = format!("`headers` sets `{header}` too, and only one can be sent; keep `{key}` or that header");
+    BuildError::at(key, why)
 }
 
 fn basic(auth: &BasicAuth) -> Result<HeaderValue, BuildError> {
@@ -180,7 +198,7 @@ fn basic(auth: &BasicAuth) -> Result<HeaderValue, BuildError> {
 struct Pyroscope {
     client: Client,
     url: Uri,
-    tenant: Option<HeaderValue>,
+    tenant: Tenant,
     authorization: Option<HeaderValue>,
     compression: Compression,
     max_age: Duration,
@@ -191,20 +209,26 @@ struct Pyroscope {
 impl Exporter for Pyroscope {
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         let profiles = part.as_profiles().ok_or_else(|| cannot("holds profiles, not spans"))?;
-        let profiles = fitted(profiles, part.origin().arrived);
-        let at = profiles.iter().next().ok_or_else(|| cannot("no profile to send"))?;
-        self.check(&profiles, at)?;
+        let profiles = fit::fitted(profiles, part.origin().arrived);
         let options = pprof::EncodeOptions {
             resource: pprof::ResourceText::None,
             fill_period: true,
         };
-        let plain = pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, &options)
-            .map_err(|error| cannot(error.to_string()))?;
-        let packed = compress(&plain, self.compression);
-        Ok(Encoded {
-            plain_bytes: plain.len(),
-            body: push_request(&profiles, at, &packed).into(),
-        })
+        let (mut request, mut plain_bytes) = (Writer::default(), 0);
+        for at in profiles.iter() {
+            self.check(at)?;
+            let plain = pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, &options)
+                .map_err(|error| cannot(error.to_string()))?;
+            plain_bytes += plain.len();
+            write_series(&mut request, &profiles, at, &compress(&plain, self.compression));
+        }
+        match plain_bytes {
+            0 => Err(cannot("no profile to send")),
+            _ => Ok(Encoded {
+                plain_bytes,
+                body: request.finish().into(),
+            }),
+        }
     }
 
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
@@ -213,30 +237,19 @@ impl Exporter for Pyroscope {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let senders = Some(part.origin().tenant.as_ref()).filter(|tenant| *tenant != "default");
-        let senders = senders.and_then(|tenant| HeaderValue::from_str(tenant).ok());
-        if let Some(tenant) = self.tenant.clone().or(senders) {
+        if let Some(tenant) = self.tenant.header(&part.origin().tenant)? {
             headers.insert(TENANT, tenant);
         }
         let answer = self.client.post(&self.url, headers, encoded.body).await?;
-        judge(&answer, encoded.plain_bytes)
+        answer::judge(&answer, encoded.plain_bytes)
     }
 }
 
 impl Pyroscope {
     /// What the server would refuse for good is not sent.
-    fn check(&self, profiles: &Profiles, at: ProfileRef<'_>) -> Result<(), ExportError> {
-        let samples = &at.profile.samples;
-        if samples.len() > MOST_SAMPLES {
+    fn check(&self, at: ProfileRef<'_>) -> Result<(), ExportError> {
+        if at.profile.samples.len() > MOST_SAMPLES {
             return Err(ExportError::TooLarge);
-        }
-        let sets = &profiles.dictionary().attribute_sets;
-        if samples
-            .attributes
-            .iter()
-            .any(|set| sets[*set].len() > MOST_SAMPLE_LABELS)
-        {
-            return Err(cannot("a sample has more than 100 labels, which the server refuses"));
         }
         let now = SystemTime::now();
         let time = UNIX_EPOCH + Duration::from_nanos(at.profile.time_unix_nano);
@@ -258,52 +271,8 @@ fn cannot(why: impl Into<String>) -> ExportError {
     ExportError::Unrepresentable { why: why.into() }
 }
 
-/// The profiles with names of types that the server takes, and a time. Copies only what it changes.
-fn fitted(profiles: &Profiles, arrived: SystemTime) -> Profiles {
-    let dictionary = profiles.dictionary();
-    let refused = |id| labels::is_refused(dictionary, id);
-    let unfit = profiles.iter().any(|at| {
-        at.profile.time_unix_nano == 0
-            || at
-                .profile
-                .sample_types
-                .iter()
-                .any(|of| refused(of.kind) || refused(of.unit))
-    });
-    let mut fitted = profiles.clone();
-    if !unfit {
-        return fitted;
-    }
-    let arrived = arrived
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64);
-    let (dictionary, resources) = fitted.edit();
-    let profiles = resources
-        .iter_mut()
-        .flat_map(|r| &mut r.scopes)
-        .flat_map(|s| &mut s.profiles);
-    for profile in profiles {
-        if profile.time_unix_nano == 0 {
-            profile.time_unix_nano = arrived;
-        }
-        let default = &mut profile.default_sample_type;
-        let types = profile
-            .sample_types
-            .iter_mut()
-            .flat_map(|of| [&mut of.kind, &mut of.unit]);
-        for name in types.chain([default]) {
-            if labels::is_refused(dictionary, *name) {
-                let taken = dictionary.str(*name).replace('-', "_");
-                *name = dictionary.strings.push(&taken);
-            }
-        }
-    }
-    fitted
-}
-
-/// `PushRequest { series: [{ labels, samples: [{ raw_profile }] }] }`
-fn push_request(profiles: &Profiles, at: ProfileRef<'_>, packed: &[u8]) -> Vec<u8> {
-    let mut request = Writer::with_capacity(packed.len() + 1024);
+/// One `RawProfileSeries { labels, samples: [{ raw_profile }] }` of a `PushRequest`.
+fn write_series(request: &mut Writer, profiles: &Profiles, at: ProfileRef<'_>, packed: &[u8]) {
     request.message(1, |series| {
         for (name, value) in labels::labels(profiles.dictionary(), at) {
             series.message(1, |label| {
@@ -313,20 +282,6 @@ fn push_request(profiles: &Profiles, at: ProfileRef<'_>, packed: &[u8]) -> Vec<u
         }
         series.message(2, |sample| sample.bytes(1, packed));
     });
-    request.finish()
-}
-
-fn judge(answer: &Answer, plain_bytes: usize) -> Result<Sent, ExportError> {
-    let status = answer.status;
-    let hint = retry_after(&answer.headers, SystemTime::now());
-    match status {
-        _ if status.is_success() => Ok(Sent::default()),
-        StatusCode::PAYLOAD_TOO_LARGE => Err(ExportError::TooLarge),
-        StatusCode::TOO_MANY_REQUESTS if plain_bytes > BURST => Err(ExportError::TooLarge),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(settings::retry(status, hint)),
-        _ if status.is_server_error() => Err(settings::retry(status, hint)),
-        _ => Err(settings::refused(status)),
-    }
 }
 
 #[cfg(test)]

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::profile::{Dictionary, Profile, ProfileRef, StringId, Value};
+use super::name::name;
+use super::sample_labels;
+use crate::profile::{Dictionary, ProfileRef, Value};
 
-/// Most labels that a server takes by default, its own included.
-const MOST_LABELS: usize = 30;
-/// Labels that the server adds itself, of the number above.
-const SERVERS_OWN: usize = 4;
-const LONGEST_NAME: usize = 1024;
-const LONGEST_VALUE: usize = 2048;
+/// Most labels of a series that a server takes by default, those it takes from the samples included.
+pub(super) const MOST_LABELS: usize = 30;
+/// Longest name of a label that a server takes by default.
+pub(super) const LONGEST_NAME: usize = 1024;
+/// Longest value of a label that a server takes by default.
+pub(super) const LONGEST_VALUE: usize = 2048;
 
 /// Keys that stay per sample: as labels of a series they would make one series for each trace.
-const PER_SAMPLE: &[&str] = &["trace_id", "span_id", "profile_id", "trace.id", "span.id"];
+pub(super) const PER_SAMPLE: &[&str] = &["trace_id", "span_id", "profile_id", "trace.id", "span.id"];
 
 /// What goes first when there are too many: the lower, the more it is worth.
 const PRIORITY: &[&str] = &["service", "deployment", "k8s", "host", "container", "cloud", "process"];
@@ -26,13 +28,13 @@ pub(super) fn labels(dictionary: &Dictionary, at: ProfileRef<'_>) -> BTreeMap<St
     let service = at.resource.attribute_str(dictionary, "service.name");
     let mut labels = BTreeMap::new();
     put(&mut labels, "service_name", service.unwrap_or("unknown_service"));
-    let name = own("pyroscope.name").unwrap_or_else(|| series_name(dictionary, at.profile));
-    put(&mut labels, "__name__", &name);
+    put(&mut labels, "__name__", &name(dictionary, at.profile));
+    let room = MOST_LABELS.saturating_sub(sample_labels::widest(dictionary, at.profile));
     for (label, key) in [
         ("__session_id__", "pyroscope.session_id"),
         ("pyroscope_spy", "pyroscope.spy"),
     ] {
-        if let Some(value) = own(key) {
+        if let Some(value) = own(key).filter(|_| labels.len() < room) {
             put(&mut labels, label, &value);
         }
     }
@@ -46,7 +48,7 @@ pub(super) fn labels(dictionary: &Dictionary, at: ProfileRef<'_>) -> BTreeMap<St
         .collect();
     others.sort_by_key(|(rank, ..)| *rank);
     for (_, key, value) in others {
-        if labels.len() >= MOST_LABELS - SERVERS_OWN {
+        if labels.len() >= room {
             break;
         }
         if !labels.contains_key(key) {
@@ -79,40 +81,4 @@ fn text(dictionary: &Dictionary, value: &Value) -> Option<String> {
         Value::Bool(truth) => Some(truth.to_string()),
         _ => None,
     }
-}
-
-/// The name that Pyroscope's own clients would give the profile, from its types.
-fn series_name(dictionary: &Dictionary, profile: &Profile) -> String {
-    let kinds: Vec<&str> = profile.sample_types.iter().map(|of| dictionary.str(of.kind)).collect();
-    let any = |wanted: &[&str]| kinds.iter().any(|kind| wanted.iter().any(|w| kind.contains(w)));
-    let period = dictionary.str(profile.period_type.kind);
-    if any(&["wall"]) {
-        return "wall".to_owned();
-    }
-    if any(&["cpu"]) || period == "cpu" {
-        return "process_cpu".to_owned();
-    }
-    if any(&["alloc", "inuse", "space", "objects", "malloc"]) {
-        return "memory".to_owned();
-    }
-    if any(&["mutex"]) || (any(&["contentions"]) && period != "block") {
-        return "mutex".to_owned();
-    }
-    if any(&["contentions", "block"]) {
-        return "block".to_owned();
-    }
-    if any(&["goroutine"]) {
-        return "goroutines".to_owned();
-    }
-    let first = kinds.first().copied().unwrap_or_default();
-    let first: String = first
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
-        .collect();
-    if first.is_empty() { "other".to_owned() } else { first }
-}
-
-/// Whether a name of a type holds what the server refuses.
-pub(super) fn is_refused(dictionary: &Dictionary, name: StringId) -> bool {
-    dictionary.str(name).contains('-')
 }

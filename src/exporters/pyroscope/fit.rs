@@ -1,0 +1,49 @@
+//! What a server would refuse, or take and silently lose, put right before it is sent.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{frames, sample_labels};
+use crate::profile::{Dictionary, Profile, Profiles, StringId};
+
+/// The profiles with names of types, a time, frames and labels that the server keeps. Copies only what it changes.
+pub(super) fn fitted(profiles: &Profiles, arrived: SystemTime) -> Profiles {
+    let mut fitted = profiles.clone();
+    if profiles.iter().any(|at| !is_plain(profiles.dictionary(), at.profile)) {
+        let arrived = arrived.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let arrived = u64::try_from(arrived.as_nanos()).unwrap_or(u64::MAX);
+        let (dictionary, resources) = fitted.edit();
+        let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
+        for profile in scopes.flat_map(|scope| &mut scope.profiles) {
+            name_types(dictionary, profile);
+            if profile.time_unix_nano == 0 {
+                profile.time_unix_nano = arrived;
+            }
+        }
+    }
+    frames::fill(&mut fitted);
+    sample_labels::trim(&mut fitted);
+    fitted
+}
+
+/// Whether the profile says when it was taken, in names of types that the server takes.
+fn is_plain(dictionary: &Dictionary, profile: &Profile) -> bool {
+    let mut types = profile.sample_types.iter().chain([&profile.period_type]);
+    profile.time_unix_nano != 0 && !types.any(|of| is_refused(dictionary, of.kind) || is_refused(dictionary, of.unit))
+}
+
+/// A `-` in the name of a type is refused. A `:` is what the server writes between the names of types and units: it takes
+/// such a profile, and no query finds it.
+fn is_refused(dictionary: &Dictionary, name: StringId) -> bool {
+    dictionary.str(name).contains(['-', ':'])
+}
+
+fn name_types(dictionary: &mut Dictionary, profile: &mut Profile) {
+    let types = profile.sample_types.iter_mut().chain([&mut profile.period_type]);
+    let names = types.flat_map(|of| [&mut of.kind, &mut of.unit]);
+    for name in names.chain([&mut profile.default_sample_type]) {
+        if is_refused(dictionary, *name) {
+            let taken = dictionary.str(*name).replace(['-', ':'], "_");
+            *name = dictionary.strings.push(&taken);
+        }
+    }
+}

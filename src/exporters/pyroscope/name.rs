@@ -1,0 +1,158 @@
+//! `__name__`: what Pyroscope's own clients would call a profile of these types.
+
+use crate::profile::{Dictionary, Profile, StackId, Value};
+
+/// The profile attribute that holds the name under which a Pyroscope client sent it.
+const RECEIVED: &str = "pyroscope.name";
+
+/// A type is of a family if its name holds one of these words; the first family that has one of the types wins.
+const FAMILIES: [(&str, &[&str]); 5] = [
+    ("wall", &["wall"]),
+    ("off_cpu", &["off_cpu", "off-cpu"]),
+    ("process_cpu", &["cpu"]),
+    ("memory", &["alloc", "inuse", "live", "space", "objects"]),
+    ("goroutines", &["goroutine"]),
+];
+
+/// Types that profiles of mutexes and of blocking have in common.
+const WAITING: [&str; 2] = ["contentions", "delay"];
+
+/// The name as received, else that of the family, else the first type.
+pub(super) fn name(dictionary: &Dictionary, profile: &Profile) -> String {
+    if let Some(Value::String(id)) = dictionary.attribute(profile.attributes, RECEIVED)
+        && id.is_set()
+    {
+        // the server writes a `:` behind the name, and no query finds one that has its own
+        return dictionary.str(*id).replace(':', "_");
+    }
+    let types = || profile.sample_types.iter().map(|of| dictionary.str(of.kind));
+    let period = dictionary.str(profile.period_type.kind);
+    for (family, words) in FAMILIES {
+        if types().any(|kind| words.iter().any(|word| kind.contains(word))) {
+            return family.to_owned();
+        }
+    }
+    for (word, prefix) in [("mutex", "mutex_"), ("block", "block_"), ("lock", "lock_")] {
+        if period == word || types().any(|kind| kind == word || kind.starts_with(prefix)) {
+            return word.to_owned();
+        }
+    }
+    if types().any(|kind| WAITING.contains(&kind)) {
+        return waiting(dictionary, profile, period).to_owned();
+    }
+    if period == "cpu" {
+        return "process_cpu".to_owned();
+    }
+    plain(types().next().unwrap_or_default())
+}
+
+/// Go gives its mutex and its block profiles the same types and period. The stacks tell: a mutex profile shows who let go of
+/// the lock, a block profile who waited. Without names, or from elsewhere, it is what Pyroscope takes it for: `mutex`.
+fn waiting(dictionary: &Dictionary, profile: &Profile, period: &str) -> &'static str {
+    if period != "contentions" {
+        return "mutex";
+    }
+    let mut leaves = profile
+        .samples
+        .stacks
+        .iter()
+        .filter_map(|stack| leaf(dictionary, *stack));
+    let Some(first) = leaves.next() else { return "mutex" };
+    match lets_go(first) || leaves.any(lets_go) {
+        true => "mutex",
+        false => "block",
+    }
+}
+
+/// The name of the function on top of a stack, if it has one.
+fn leaf(dictionary: &Dictionary, stack: StackId) -> Option<&str> {
+    let location = dictionary.stacks[stack].first()?;
+    let line = dictionary.lines[*location].first()?;
+    let name = dictionary.str(dictionary.functions[line.function].name);
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// `sync.(*Mutex).Unlock`, `sync.(*RWMutex).RUnlock`, `runtime.unlock`, and Go's word for those it lost.
+fn lets_go(function: &str) -> bool {
+    let last = function.rsplit('.').next().unwrap_or_default();
+    last.to_ascii_lowercase().contains("unlock") || last == "_LostContendedRuntimeLock"
+}
+
+fn plain(kind: &str) -> String {
+    if kind.is_empty() {
+        return "other".to_owned();
+    }
+    let of = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    kind.chars().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::{Limits, any};
+    use crate::profile::{Id, Profiles, ValueType};
+
+    fn recording(file: &str) -> Profiles {
+        let Ok(read) = any::decode_any(crate::testing::data(file).into(), &Limits::default()) else {
+            panic!("a recording of our own")
+        };
+        read.decoded.profiles
+    }
+
+    fn name_of(profiles: &Profiles) -> String {
+        name(profiles.dictionary(), profiles.iter().next().unwrap().profile)
+    }
+
+    #[test]
+    fn types_have_the_names_that_pyroscopes_clients_give_them() {
+        for (types, period, expected) in [
+            (&["samples", "wall", "cpu"][..], "wall", "wall"),
+            (&["samples", "cpu"], "cpu", "process_cpu"),
+            (&["samples"], "cpu", "process_cpu"),
+            (&["alloc_objects", "inuse_space"], "space", "memory"),
+            (&["alloc_in_new_tlab_bytes"], "space", "memory"),
+            (&["goroutine"], "goroutine", "goroutines"),
+            (&["contentions", "delay"], "mutex", "mutex"),
+            (&["contentions", "delay"], "block", "block"),
+            (&["delay"], "", "mutex"),
+            (&["contentions"], "", "mutex"),
+            (&["block_count", "block_duration"], "", "block"),
+            (&["mutex_duration"], "", "mutex"),
+            (&["lock_count", "lock_time"], "", "lock"),
+            (&["cpu", "alloc_size", "lock_count"], "cpu", "process_cpu"),
+            (&["locks"], "", "locks"),
+            (&["threadcreate"], "threadcreate", "threadcreate"),
+            (&["off-cpu"], "", "off_cpu"),
+            (&["exceptions"], "", "exceptions"),
+            (&["time spent"], "", "time_spent"),
+            (&[""], "", "other"),
+            (&[], "", "other"),
+        ] {
+            let mut d = Dictionary::default();
+            let mut of = |kind: &&str| ValueType {
+                kind: d.strings.push(kind),
+                unit: Id::UNSET,
+            };
+            let profile = Profile {
+                sample_types: types.iter().map(&mut of).collect(),
+                period_type: of(&period),
+                ..Profile::default()
+            };
+            assert_eq!(name(&d, &profile), expected, "{types:?} by {period}");
+        }
+    }
+
+    #[test]
+    fn the_stacks_of_go_tell_who_waits_from_who_lets_go() {
+        let (mutex, block) = (recording("go123-mutex.pb.gz"), recording("go123-block.pb.gz"));
+        assert_eq!((name_of(&mutex).as_str(), name_of(&block).as_str()), ("mutex", "block"));
+        // names that redaction took away tell nothing
+        for mut profiles in [mutex, block] {
+            profiles.replace_strings(|_, role, id| match role {
+                crate::profile::Role::FunctionName => Id::UNSET,
+                _ => id,
+            });
+            assert_eq!(name_of(&profiles), "mutex");
+        }
+    }
+}
