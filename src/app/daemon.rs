@@ -1,18 +1,15 @@
-//! The daemon: start, serve, drain.
+//! The daemon: start, serve, reload, drain.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Page, Pages, RunOptions, TABLES, build, checking, dry_run, load, pages, quickstart};
-use crate::admin;
-use crate::config::{Config, ConfigErrors, Encoding, Level, Loaded};
+use super::pages::{Served, Sources};
+use super::setup::{RunOptions, Setup};
+use crate::config::{Config, ConfigError, ConfigErrors, Encoding, Level, Node};
 use crate::net::endpoint::BindError;
-use crate::net::server::{Listener, ServerSettings, serve};
-use crate::pipeline::graph::{Graph, Tables};
-use crate::pipeline::{Budget, Failure, Report, Running, Stop};
+use crate::pipeline::{Budget, Failure, Readiness, Report, Running};
 use crate::telemetry::{Metrics, logs};
 
 /// Why the daemon did not start, or did not go on.
@@ -21,6 +18,9 @@ pub enum RunError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// A configuration file that cannot be read.
+    #[error(transparent)]
+    Unreadable(ConfigError),
     /// An address that cannot be listened on.
     #[error("{key}: {why}")]
     Listen {
@@ -29,9 +29,9 @@ pub enum RunError {
         /// The address, and what is wrong with it.
         why: BindError,
     },
-    /// A part that ended by itself.
+    /// A component that does not start, or ended by itself.
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(ConfigError),
     /// The system gives no threads or signals.
     #[error("the runtime does not start: {0}")]
     Runtime(#[from] std::io::Error),
@@ -43,32 +43,29 @@ pub enum RunError {
 /// Runs until a signal, or until something breaks.
 pub fn run(options: RunOptions) -> Result<(), RunError> {
     let started = Instant::now();
-    let is_quickstart = options.sources.texts.is_empty();
-    let sources = if is_quickstart {
-        quickstart::sources(&options.sources.sets)?
-    } else {
-        options.sources.clone()
-    };
-    let loaded = load(&sources)?;
-    let config = loaded.resolve(&super::CATALOG, &checking())?;
-    start_logs(&config);
-    for warning in super::warnings(&loaded, &config) {
+    let setup = Setup::read(&options)?;
+    let log = &setup.config.service.telemetry.logs;
+    logs::init(level(log.level), encoding(log.encoding));
+    for warning in &setup.warnings {
         tracing::warn!("{warning}");
     }
     let metrics = Arc::new(Metrics::default());
-    let graph = build_graph(&loaded, &config, &metrics, options.dry_run)?;
+    let graph = setup.graph(&metrics, options.dry_run)?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.service.worker_threads {
+    if let Some(threads) = setup.config.service.worker_threads {
         runtime.worker_threads(threads.max(1));
     }
     let runtime = runtime.enable_all().build()?;
     let daemon = Daemon {
-        pages: pages(&loaded, &config)?,
-        config,
-        metrics,
+        sources: Sources {
+            budget: Budget::new(setup.config.service.memory_budget.as_usize()),
+            metrics,
+        },
+        served: Served::default(),
+        seen: setup.loaded.tree.clone(),
+        setup,
+        options,
         started,
-        dry_run: options.dry_run,
-        is_quickstart,
     };
     let done = runtime.block_on(daemon.run(graph));
     // what still computes is counted as lost already
@@ -76,58 +73,63 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     done
 }
 
-fn build_graph(loaded: &Loaded, config: &Config, metrics: &Arc<Metrics>, dry_run: bool) -> Result<Graph, ConfigErrors> {
-    let quiet;
-    let tables = match dry_run {
-        true => {
-            quiet = dry_run::exporters();
-            Tables {
-                exporters: &quiet,
-                ..TABLES
-            }
-        }
-        false => TABLES,
-    };
-    build(loaded, config, tables, metrics.clone())
-}
-
-fn start_logs(config: &Config) {
-    let config = &config.service.telemetry.logs;
-    let level = match config.level {
+fn level(level: Level) -> tracing::Level {
+    match level {
         Level::Trace => tracing::Level::TRACE,
         Level::Debug => tracing::Level::DEBUG,
         Level::Info => tracing::Level::INFO,
         Level::Warn => tracing::Level::WARN,
         Level::Error => tracing::Level::ERROR,
-    };
-    let encoding = match config.encoding {
+    }
+}
+
+fn encoding(encoding: Encoding) -> logs::Encoding {
+    match encoding {
         Encoding::Console => logs::Encoding::Console,
         Encoding::Json => logs::Encoding::Json,
-    };
-    logs::init(level, encoding);
+    }
 }
 
 struct Daemon {
-    config: Config,
-    pages: Pages,
-    metrics: Arc<Metrics>,
+    options: RunOptions,
+    setup: Setup,
+    /// The configuration as it was last looked at, running or refused.
+    seen: Node,
+    sources: Sources,
+    served: Served,
     started: Instant,
-    dry_run: bool,
-    is_quickstart: bool,
+}
+
+/// What the daemon waits for.
+enum Event {
+    Failed(Failure),
+    Signal(Kind, &'static str),
+    Changed(Node),
 }
 
 impl Daemon {
-    async fn run(self, graph: Graph) -> Result<(), RunError> {
+    async fn run(mut self, graph: crate::pipeline::Graph) -> Result<(), RunError> {
         let mut signals = Signals::new()?;
-        let budget = Budget::new(self.config.service.memory_budget.as_usize());
-        // bound before anything runs: a busy port is an error and not a surprise
-        let listeners = self.bind().await?;
-        let running = graph.start(budget.clone());
-        self.serve(listeners, &running, budget);
-        let ended = tokio::select! {
-            failure = running.failed() => Err(RunError::from(failure)),
-            signal = signals.next() => Ok(signal),
-            never = self.serve_until_stopped(&running) => match never {},
+        // bound before anything runs
+        let pages = self.served.bind(&self.setup.pages).await?;
+        let mut running = graph.start(self.sources.budget.clone());
+        self.served.serve(pages, &self.sources, running.readiness());
+        tokio::spawn(self.announce(running.readiness().clone()));
+        let ended = loop {
+            let event = tokio::select! {
+                failure = running.failed() => Event::Failed(failure),
+                (kind, name) = signals.next() => Event::Signal(kind, name),
+                tree = self.change() => Event::Changed(tree),
+            };
+            match event {
+                Event::Failed(failure) => break Err(self.located(&failure)),
+                Event::Signal(Kind::Stop, name) => break Ok(name),
+                Event::Signal(Kind::Reload, name) => self.reload(&mut running, name).await,
+                Event::Changed(tree) => {
+                    self.seen = tree;
+                    self.reload(&mut running, "the configuration changed").await;
+                }
+            }
         };
         match &ended {
             Ok(signal) => tracing::info!(signal, "stopping"),
@@ -138,45 +140,110 @@ impl Daemon {
         ended.map(drop)
     }
 
-    async fn bind(&self) -> Result<Listeners, RunError> {
-        Ok(Listeners {
-            metrics: listen(&self.pages.metrics).await?,
-            health: listen(&self.pages.health).await?,
-        })
-    }
-
-    fn serve(&self, listeners: Listeners, running: &Running, budget: Budget) {
-        if let Some(listener) = listeners.metrics {
-            tracing::info!(addresses = ?listener.addresses(), "metrics on /metrics");
-            serve_page(listener, admin::metrics(self.metrics.clone(), budget));
-        }
-        if let (Some(listener), Some(health)) = (listeners.health, &self.config.health_check) {
-            tracing::info!(addresses = ?listener.addresses(), path = health.path, "health check");
-            serve_page(listener, admin::health(&health.path, running.readiness().clone()));
-        }
-    }
-
     /// Waits until the gate is ready, says so, and shows the newcomer around.
-    async fn serve_until_stopped(&self, running: &Running) -> std::convert::Infallible {
-        while !running.readiness().is_ready() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    fn announce(&self, readiness: Readiness) -> impl Future<Output = ()> + Send + 'static {
+        let (started, dry_run) = (self.started, self.options.dry_run);
+        let newcomer = self.options.is_quickstart() && !dry_run;
+        let (config, metrics) = (self.setup.config.clone(), self.sources.metrics.clone());
+        async move {
+            while !readiness.is_ready() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let dry_run = if dry_run { " (dry run: nothing is sent)" } else { "" };
+            tracing::info!(after = ?started.elapsed(), version = env!("CARGO_PKG_VERSION"), "ready{dry_run}");
+            if newcomer {
+                super::greeting::greet(&config, &metrics).await;
+            }
         }
-        let dry_run = if self.dry_run {
-            " (dry run: nothing is sent)"
-        } else {
-            ""
+    }
+
+    /// Waits until the configuration is another one than at the last look, also in what its references hold.
+    /// What cannot be read is not a change: that is said once somebody asks for a reload.
+    async fn change(&self) -> Node {
+        let interval = self.setup.config.service.reload_interval.0;
+        if interval.is_zero() || self.options.is_quickstart() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(interval).await;
+            let options = self.options.clone();
+            let looked = tokio::task::spawn_blocking(move || options.look()).await;
+            if let Ok(Ok(tree)) = looked
+                && tree != self.seen
+            {
+                return tree;
+            }
+        }
+    }
+
+    async fn reload(&mut self, running: &mut Running, why: &str) {
+        if self.options.is_quickstart() {
+            tracing::info!(why, "nothing to reload: the built-in configuration does not change");
+            return;
+        }
+        let reloaded = self.try_reload(running).await;
+        self.sources.metrics.reloaded(reloaded.is_ok());
+        match reloaded {
+            Ok(()) => tracing::info!(why, "reloaded"),
+            Err(error) => tracing::error!(why, "not reloaded, the configuration before goes on: {error}"),
+        }
+    }
+
+    /// Builds the next graph whole and takes its ports; only then is anything changed.
+    async fn try_reload(&mut self, running: &mut Running) -> Result<(), RunError> {
+        let (options, metrics) = (self.options.clone(), self.sources.metrics.clone());
+        let read = move || -> Result<_, RunError> {
+            let setup = Setup::read(&options)?;
+            let graph = setup.graph(&metrics, options.dry_run)?;
+            Ok((setup, graph))
         };
-        tracing::info!(after = ?self.started.elapsed(), version = env!("CARGO_PKG_VERSION"), "ready{dry_run}");
-        if self.is_quickstart && !self.dry_run {
-            super::greeting::greet(&self.config, &self.metrics).await;
+        let read = tokio::task::spawn_blocking(read).await;
+        let (next, graph) = read.map_err(std::io::Error::other)??;
+        for warning in &next.warnings {
+            tracing::warn!("{warning}");
         }
-        std::future::pending().await
+        let pages = self.served.bind(&next.pages).await?;
+        let drain_timeout = next.config.service.drain_timeout.0;
+        let before = std::mem::replace(&mut self.setup, next);
+        if let Err(failure) = running.reload(graph, drain_timeout).await {
+            let error = self.located(&failure);
+            self.setup = before;
+            return Err(error);
+        }
+        self.served.serve(pages, &self.sources, running.readiness());
+        self.seen = self.setup.loaded.tree.clone();
+        self.apply(&before.config);
+        Ok(())
+    }
+
+    /// What is set in place, and what cannot be.
+    fn apply(&self, before: &Config) {
+        let (service, old) = (&self.setup.config.service, &before.service);
+        self.sources.budget.set_limit(service.memory_budget.as_usize());
+        logs::set_level(level(service.telemetry.logs.level));
+        let fixed = [
+            (
+                "service.telemetry.logs.encoding",
+                service.telemetry.logs.encoding != old.telemetry.logs.encoding,
+            ),
+            ("service.worker_threads", service.worker_threads != old.worker_threads),
+        ];
+        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!(key, "takes effect at the next start of the process");
+        }
+    }
+
+    /// The error of a component, with the place of its configuration.
+    fn located(&self, failure: &Failure) -> RunError {
+        let path = [failure.section, failure.id.as_ref()];
+        RunError::Failed(self.setup.error_at(&path, failure.why.clone()))
     }
 
     async fn drain(&self, running: Running, signals: &mut Signals) -> Option<Report> {
+        let stopped = running.stop(self.setup.config.service.drain_timeout.0);
         tokio::select! {
-            report = running.stop(self.config.service.drain_timeout.0) => Some(report),
-            signal = signals.next() => {
+            report = stopped => Some(report),
+            signal = signals.stop() => {
                 tracing::warn!(signal, "second signal: leaving at once");
                 None
             }
@@ -184,9 +251,9 @@ impl Daemon {
     }
 
     fn tell(&self, report: &Option<Report>) {
-        if self.dry_run {
-            for component in &self.config.exporters {
-                let metrics = self.metrics.exporter(&component.id.as_str().into());
+        if self.options.dry_run {
+            for component in &self.setup.config.exporters {
+                let metrics = self.sources.metrics.exporter(&component.id.as_str().into());
                 let (profiles, samples) = (metrics.sent_profiles.get(), metrics.sent_samples.get());
                 tracing::info!(exporter = component.id, profiles, samples, "would have been sent");
             }
@@ -203,31 +270,17 @@ impl Daemon {
     }
 }
 
-struct Listeners {
-    metrics: Option<Listener>,
-    health: Option<Listener>,
-}
-
-async fn listen(page: &Option<Page>) -> Result<Option<Listener>, RunError> {
-    let Some(page) = page else { return Ok(None) };
-    match Listener::bind(&page.endpoint).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(why) => Err(RunError::Listen {
-            key: page.key.to_owned(),
-            why,
-        }),
-    }
-}
-
-/// Serves until the process ends: health and metrics are asked for also while everything else drains.
-fn serve_page(listener: Listener, page: Router) {
-    tokio::spawn(serve(listener, page, Stop::new(), ServerSettings::default()));
-}
-
-/// SIGINT and SIGTERM.
+/// The signals that the daemon heeds.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+enum Kind {
+    Stop,
+    Reload,
 }
 
 impl Signals {
@@ -235,13 +288,24 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> (Kind, &'static str) {
         tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => (Kind::Stop, "SIGINT"),
+            _ = self.terminate.recv() => (Kind::Stop, "SIGTERM"),
+            _ = self.hangup.recv() => (Kind::Reload, "SIGHUP"),
+        }
+    }
+
+    /// The next one that asks to stop.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            if let (Kind::Stop, name) = self.next().await {
+                return name;
+            }
         }
     }
 }

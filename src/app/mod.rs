@@ -3,12 +3,13 @@
 mod daemon;
 mod dry_run;
 mod greeting;
+mod pages;
 mod quickstart;
+mod setup;
 
 use std::sync::Arc;
 
 use crate::config::{Catalog, Config, ConfigError, ConfigErrors, Kind, Loaded, Routing, Sources};
-use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::pipeline::graph::{Graph, PipelineSpec, ServiceSpec, Tables};
 use crate::pipeline::routing::Mode;
 use crate::pipeline::spec::BuildContext;
@@ -17,6 +18,7 @@ use crate::{exporters, processors, receivers};
 
 pub use daemon::{RunError, run};
 pub use quickstart::CONFIG as QUICKSTART;
+pub use setup::RunOptions;
 
 /// Everything that is built in.
 pub static CATALOG: Catalog = Catalog {
@@ -32,15 +34,6 @@ pub const TABLES: Tables<'static> = Tables {
     exporters: exporters::ALL,
 };
 
-/// What `run` was asked for.
-#[derive(Clone, Debug, Default)]
-pub struct RunOptions {
-    /// The configuration; without texts the built-in quickstart.
-    pub sources: Sources,
-    /// Count what would be sent, and send nothing.
-    pub dry_run: bool,
-}
-
 /// Reads, merges and fills in a configuration with the environment of the process.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     crate::config::load(sources, &|name| std::env::var(name).ok())
@@ -50,43 +43,13 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
 pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
     let config = loaded.resolve(&CATALOG, &checking())?;
     build(loaded, &config, TABLES, Arc::default())?;
-    pages(loaded, &config)?;
+    pages::of(loaded, &config)?;
     Ok(config)
 }
 
 /// What is allowed and may be meant otherwise.
 pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     [loaded.warnings.clone(), service_spec(config).warnings()].concat()
-}
-
-/// Where the gate tells about itself.
-struct Pages {
-    metrics: Option<Page>,
-    health: Option<Page>,
-}
-
-struct Page {
-    /// Key that names the endpoint.
-    key: &'static str,
-    endpoint: Endpoint,
-}
-
-fn pages(loaded: &Loaded, config: &Config) -> Result<Pages, ConfigErrors> {
-    let page = |address: &str, key: &'static str| match address.parse() {
-        Ok(endpoint) => Ok(Page { key, endpoint }),
-        Err(NotAnEndpoint) => {
-            let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-            Err(ConfigError::new(loaded.place_of(&path), key, NotAnEndpoint.to_string()))
-        }
-    };
-    let metrics = config.service.telemetry.metrics.endpoint();
-    let health = config.health_check.as_ref();
-    Ok(Pages {
-        metrics: metrics.map(|(address, key)| page(&address, key)).transpose()?,
-        health: health
-            .map(|health| page(&health.endpoint, "extensions.health_check.endpoint"))
-            .transpose()?,
-    })
 }
 
 /// Builds the graph of a checked configuration.

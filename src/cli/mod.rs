@@ -141,9 +141,9 @@ fn run(args: RunArgs) -> Result<(), Failure> {
     if !args.feature_gates.is_empty() {
         eprintln!("note: --feature-gates has no effect: profiles need no gate here");
     }
-    let sources = Sources::read(&args.config, &args.set).map_err(|error| Failure::Trouble(error.to_string()))?;
     let options = RunOptions {
-        sources,
+        files: args.config,
+        sets: args.set,
         dry_run: args.dry_run,
     };
     app::run(options).map_err(|error| match error {

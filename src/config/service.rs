@@ -20,6 +20,8 @@ pub struct Service {
     pub telemetry: Telemetry,
     /// Longest time between the signal to stop and the end, for everything together.
     pub drain_timeout: Span,
+    /// How often the configuration is looked at for changes, in files and in what they refer to; 0 reloads on SIGHUP only.
+    pub reload_interval: Span,
     /// Bytes that everything in flight may hold; senders are told to wait when it is used up.
     pub memory_budget: ByteSize,
     /// Threads that wait on the network; none for as many as there are cores.
@@ -34,6 +36,7 @@ impl Default for Service {
             routing: Routing::All,
             telemetry: Telemetry::default(),
             drain_timeout: Span::secs(20),
+            reload_interval: Span::secs(5),
             memory_budget: ByteSize::mib(256),
             worker_threads: None,
         }

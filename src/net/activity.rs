@@ -22,6 +22,14 @@ impl Activity {
         Busy(self.clone())
     }
 
+    /// Returns once a request is under way, or after `pause` without one.
+    pub(super) async fn begun_within(&self, pause: Duration) {
+        let changed = self.changed.notified();
+        if self.under_way.load(Ordering::Acquire) == 0 {
+            let _ = tokio::time::timeout(pause, changed).await;
+        }
+    }
+
     /// Returns once no request was under way for as long as `pause`.
     pub(super) async fn idle_for(&self, pause: Duration) {
         loop {

@@ -117,11 +117,21 @@ impl Endpoint {
     async fn bind_one(&self, address: SocketAddr) -> Result<TcpListener, BindError> {
         TcpListener::bind(address).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::Busy(self.clone()),
-            _ => BindError::Refused {
-                endpoint: self.clone(),
-                source,
-            },
+            _ => self.refused(source),
         })
+    }
+
+    /// The error for a socket that the system does not give.
+    pub(super) fn refused(&self, source: io::Error) -> BindError {
+        BindError::Refused {
+            endpoint: self.clone(),
+            source,
+        }
+    }
+
+    /// Whether the system chooses the port.
+    pub(super) fn is_any_port(&self) -> bool {
+        self.port == 0
     }
 
     async fn resolve(&self, host: &str) -> Result<SocketAddr, BindError> {

@@ -7,4 +7,5 @@ pub mod endpoint;
 pub mod grpc;
 pub mod reply;
 pub mod server;
+mod sockets;
 pub mod tls;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,11 +25,15 @@ use tower::ServiceExt;
 
 use super::activity::Activity;
 use super::endpoint::{BindError, Endpoint};
+use super::sockets::{self, Held};
 use super::tls::ServerTls;
 use crate::pipeline::Stop;
 
 /// How long a client may take from connecting to its first byte, and to shake hands.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long a stopping server waits for the request of a client that could not know: one that has just connected, or that
+/// keeps its connection. Else a reload would cost that request.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long a connection told to end may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Bytes of a request's head, and of the read buffer of an HTTP/1.1 connection.
@@ -78,13 +83,21 @@ pub struct ServerSettings {
 #[derive(Debug)]
 pub struct Listener {
     sockets: Vec<TcpListener>,
+    /// Keeps the port while a successor may want it.
+    held: Held,
 }
 
 impl Listener {
-    /// Takes the endpoint.
-    pub async fn bind(endpoint: &Endpoint) -> Result<Self, BindError> {
-        let sockets = endpoint.bind().await?;
-        Ok(Self { sockets })
+    /// Takes the endpoint. If `owner` has it already, as the receiver has that a reload replaces, both accept on it until the
+    /// old one stops.
+    pub async fn bind(owner: &str, endpoint: &Endpoint) -> Result<Self, BindError> {
+        let held = sockets::take(owner, endpoint).await?;
+        let mut sockets = Vec::with_capacity(held.len());
+        for socket in held.iter() {
+            let shared = socket.try_clone().and_then(TcpListener::from_std);
+            sockets.push(shared.map_err(|source| endpoint.refused(source))?);
+        }
+        Ok(Self { sockets, held })
     }
 
     /// The addresses bound, with the port that the system chose for port 0.
@@ -112,6 +125,9 @@ pub async fn serve(listener: Listener, router: Router, stop: Stop, settings: Ser
     for socket in listener.sockets {
         sockets.spawn(accept(server.clone(), socket));
     }
+    // from here on a port that no successor took over is closed: whoever comes is refused and not left waiting
+    stop.asked().await;
+    drop(listener.held);
     while sockets.join_next().await.is_some() {}
 }
 
@@ -178,8 +194,12 @@ impl Server {
         // small answers go out at once; without it they only go out later
         let _ = stream.set_nodelay(true);
         let greeting = timeout(GREETING.min(self.idle_timeout), self.shake_hands(stream));
+        let over = async {
+            self.stop.asked().await;
+            tokio::time::sleep(LINGER).await;
+        };
         let greeted = tokio::select! {
-            () = self.stop.asked() => return,
+            () = over => return,
             greeted = greeting => greeted,
         };
         match greeted {
@@ -205,11 +225,20 @@ impl Server {
     {
         let activity = Arc::new(Activity::default());
         let service = service_fn(|request: Request<Incoming>| {
-            let (router, busy) = (self.router.clone(), activity.begin());
+            let (router, busy, stop) = (self.router.clone(), activity.begin(), self.stop.clone());
             async move {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Peer(peer));
-                let response = router.oneshot(request).await;
+                let is_http1 = request.version() < Version::HTTP_2;
+                let mut response = router.oneshot(request).await;
+                if is_http1
+                    && stop.is_asked()
+                    && let Ok(response) = &mut response
+                {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 drop(busy);
                 response
             }
@@ -218,7 +247,10 @@ impl Server {
         let ended = tokio::select! {
             // errors are the client's doing: it went away or does not speak HTTP
             ended = connection.as_mut() => Some(ended),
-            () = self.stop.asked() => None,
+            () = async {
+                self.stop.asked().await;
+                activity.begun_within(LINGER).await;
+            } => None,
             () = activity.idle_for(self.idle_timeout) => None,
         };
         if ended.is_some() {

@@ -9,7 +9,7 @@ pub struct Budget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
 }
 
@@ -22,7 +22,7 @@ impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Shared {
-            limit,
+            limit: AtomicUsize::new(limit),
             used: AtomicUsize::new(0),
         }))
     }
@@ -42,11 +42,16 @@ impl Budget {
 
     /// Bytes that may be held.
     pub fn limit(&self) -> usize {
-        self.0.limit
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many bytes may be held; what is held already stays.
+    pub fn set_limit(&self, limit: usize) {
+        self.0.limit.store(limit, Ordering::Relaxed);
     }
 
     fn take(&self, bytes: usize) -> Result<(), OutOfBudget> {
-        let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.0.limit);
+        let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit());
         match self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room) {
             Ok(_) => Ok(()),
             Err(_) => Err(OutOfBudget),

@@ -54,18 +54,16 @@ impl Shared {
     /// Runs a task of the engine whose death ends the process in order.
     pub(super) fn task(
         self: &Arc<Self>,
-        component: String,
+        section: &'static str,
+        id: Arc<str>,
         work: impl Future<Output = Result<(), Panicked>> + Send + 'static,
     ) -> AbortHandle {
         let shared = self.clone();
         let watched = async move {
             if let Err(panicked) = work.await {
-                shared
-                    .metrics
-                    .panicked(&component.as_str().into(), &panicked.fingerprint);
+                shared.metrics.panicked(&id, &panicked.fingerprint);
                 let why = panicked.to_string();
-                tracing::error!(component, why, "a task of the engine died");
-                let failure = Failure { component, why };
+                let failure = Failure { section, id, why };
                 shared
                     .failed
                     .send_if_modified(|first| first.is_none() && first.replace(failure).is_none());

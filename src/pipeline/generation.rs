@@ -207,9 +207,8 @@ impl Reception {
                     panicked.to_string()
                 }
             };
-            tracing::error!(receiver = %watched.receiver, why, "receiver ended");
-            let component = format!("receiver {}", watched.receiver);
-            watched.tell(Status::Failed(Failure { component, why }));
+            let (section, id) = ("receivers", watched.receiver.clone());
+            watched.tell(Status::Failed(Failure { section, id, why }));
         });
         Self {
             raw: built.raw,
@@ -282,7 +281,7 @@ impl Line {
         let timer = flush_when_due(pipeline.clone(), shared.clone(), under_way.clone());
         let timer = guard_async(timer).map(|ended| ended.map(|never| match never {}));
         Self {
-            timer: shared.task(format!("pipeline {}", wiring.id), timer),
+            timer: shared.task("pipelines", wiring.id.clone(), timer),
             id: wiring.id,
             processors: wiring.processors,
             pipeline,
@@ -301,7 +300,7 @@ impl Delivery {
         let sink = Sink::new(exporter.id, exporter.built, exporter.unit, metrics, compute, readiness);
         let (done, running) = (CancellationToken::new(), sink.clone());
         let ended = done.clone().drop_guard();
-        shared.task(format!("exporter {}", sink.id()), async move {
+        shared.task("exporters", sink.id().clone(), async move {
             let _ended = ended;
             running.run().await
         });

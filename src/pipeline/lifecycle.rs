@@ -36,10 +36,12 @@ struct Retiring {
 
 /// A part that ended although nobody asked it to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{component}: {why}")]
+#[error("{section}.{id}: {why}")]
 pub struct Failure {
-    /// Its kind and id.
-    pub component: String,
+    /// Where its configuration stands: `receivers`, `exporters`, `pipelines`.
+    pub section: &'static str,
+    /// Its id.
+    pub id: Arc<str>,
     /// Its own words.
     pub why: String,
 }
@@ -110,8 +112,9 @@ impl Running {
         let next = Generation::start(graph, &self.now, &self.shared);
         let serving = timeout(START_TIMEOUT, next.serving()).await.unwrap_or_else(|_| {
             Err(Failure {
-                component: "receivers".to_owned(),
-                why: format!("not serving within {START_TIMEOUT:?}"),
+                section: "service",
+                id: "pipelines".into(),
+                why: format!("a receiver does not serve within {START_TIMEOUT:?}"),
             })
         });
         if let Err(failure) = serving {

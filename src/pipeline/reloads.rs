@@ -136,7 +136,7 @@ async fn a_receiver_that_does_not_come_up_changes_nothing() {
     let (mut next, _opened) = graph(vec![(vec![], vec!["a"])], output(&second), &bench.metrics, [1, 1, 1]);
     next.receivers[0].receiver = Box::new(Busy);
     let failure = bench.running.reload(next, DRAIN).await.unwrap_err();
-    assert_eq!(failure.to_string(), "receiver door: the port is taken");
+    assert_eq!(failure.to_string(), "receivers.door: the port is taken");
     assert!(bench.running.readiness().is_ready());
     let nothing = tokio::time::timeout(Duration::from_secs(1), bench.running.failed()).await;
     assert!(nothing.is_err(), "the process goes on");

@@ -23,7 +23,7 @@ pub(super) async fn run(services: Vec<Service>, out: &Outlet, stop: Stop) -> Res
     let mut bound = Vec::with_capacity(services.len());
     for service in services {
         let key = service.key;
-        let listener = Listener::bind(&service.endpoint).await;
+        let listener = Listener::bind(&format!("{} {key}", out.receiver()), &service.endpoint).await;
         let listener = listener.map_err(|error| ReceiverError(format!("{key}: {error}")))?;
         for address in listener.addresses() {
             let tls = service.server.tls.is_some();

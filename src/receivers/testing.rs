@@ -112,7 +112,7 @@ pub(super) fn context() -> BuildContext {
 
 /// Serves a service on a free port until the test ends.
 pub(super) async fn start(service: Service) -> SocketAddr {
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = Listener::bind("test", &"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.addresses()[0];
     tokio::spawn(serve(listener, service.router, Stop::new(), service.server));
     address

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::callsite::Identifier;
@@ -10,6 +10,7 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Length of the window that lines are counted in.
@@ -35,14 +36,27 @@ pub fn init(level: Level, encoding: Encoding) {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(colours)
         .with_writer(std::io::stderr);
+    let (least, handle) = reload::Layer::new(LevelFilter::from_level(level));
     let lines: Box<dyn Layer<_> + Send + Sync> = match encoding {
         Encoding::Console => lines.with_filter(RateLimit::default()).boxed(),
         Encoding::Json => lines.json().with_filter(RateLimit::default()).boxed(),
     };
-    let _ = tracing_subscriber::registry()
-        .with(lines.with_filter(LevelFilter::from_level(level)))
-        .try_init();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(least)).try_init();
+    let _ = LEVEL.set(Box::new(move |level| {
+        // it fails only when the logs have gone
+        let _ = handle.reload(LevelFilter::from_level(level));
+    }));
 }
+
+/// Changes the least severe level that is written.
+pub fn set_level(level: Level) {
+    if let Some(set) = LEVEL.get() {
+        set(level);
+    }
+}
+
+/// Reaches the filter that [`init`] made.
+static LEVEL: OnceLock<Box<dyn Fn(Level) + Send + Sync>> = OnceLock::new();
 
 /// Lets the first lines of each place in the code pass, then a few, as the Collector does. Its memory is bounded by the code itself.
 #[derive(Debug, Default)]

@@ -101,6 +101,7 @@ pub struct Metrics {
     delivery_age: Ages,
     memory_used: Number,
     memory_limit: Number,
+    reloads: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -155,6 +156,7 @@ impl Default for Metrics {
             delivery_age: Family::new_with_constructor(ages),
             memory_used: Number::default(),
             memory_limit: Number::default(),
+            reloads: Family::default(),
         };
         metrics.register();
         metrics
@@ -293,6 +295,11 @@ impl Metrics {
             "Memory that batches may hold",
             self.memory_limit.clone(),
         );
+        r.register(
+            "flamegate_config_reloads",
+            "Reloads of the configuration, by result",
+            self.reloads.clone(),
+        );
     }
 
     /// All of them as Prometheus (OpenMetrics) text.
@@ -361,6 +368,12 @@ impl Metrics {
     pub fn panicked(&self, component: &Arc<str>, fingerprint: &str) {
         let key = [("component", component.clone()), ("fingerprint", fingerprint.into())];
         self.panics.get_or_create(&key).inc();
+    }
+
+    /// A reload was asked for.
+    pub fn reloaded(&self, succeeded: bool) {
+        let result = if succeeded { "success" } else { "failure" };
+        self.reloads.get_or_create(&[("result", result)]).inc();
     }
 
     /// The memory that batches hold and may hold.

@@ -11,6 +11,7 @@ mod graph;
 mod grpc;
 mod house;
 mod quickstart;
+mod reload;
 mod routing;
 mod schema;
 mod secrets;

@@ -22,7 +22,7 @@ async fn start(router: Router, limits: ServerLimits) -> Running {
         limits,
         ..ServerSettings::default()
     };
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = Listener::bind("test", &"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.addresses()[0];
     let stop = Stop::new();
     let server = tokio::spawn(serve(listener, router, stop.clone(), settings));
@@ -58,7 +58,7 @@ async fn both_versions_of_http_are_spoken_on_one_port_and_the_peer_is_known() {
 }
 
 #[tokio::test]
-async fn requests_taken_on_are_answered_before_the_end_and_idle_connections_are_not_waited_for() {
+async fn requests_taken_on_are_answered_before_the_end_and_idle_connections_are_not_waited_for_long() {
     let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (seen, gate) = (begun.clone(), go_on.clone());
     let slow = async move || {
@@ -84,6 +84,52 @@ async fn requests_taken_on_are_answered_before_the_end_and_idle_connections_are_
         "{answer}"
     );
     timeout(Duration::from_secs(2), running.server).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_its_connection_gets_one_more_answer_after_stop() {
+    let running = start(hello(), ServerLimits::default()).await;
+    let mut kept = TcpStream::connect(running.address).await.unwrap();
+    let mut fresh = TcpStream::connect(running.address).await.unwrap();
+    kept.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    while kept.read_u8().await.unwrap() != b'o' {}
+    running.stop.ask();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for stream in [&mut kept, &mut fresh] {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.contains("connection: close") && answer.ends_with("hello"),
+            "{answer}"
+        );
+    }
+    timeout(Duration::from_secs(2), running.server).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_next_server_of_an_owner_takes_its_port_over() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let endpoint: Endpoint = free.to_string().parse().unwrap();
+    let old = Listener::bind("a", &endpoint).await.unwrap();
+    assert!(Listener::bind("b", &endpoint).await.is_err(), "another owner");
+    let (stop, next) = (Stop::new(), Listener::bind("a", &endpoint).await.unwrap());
+    let old = tokio::spawn(serve(old, hello(), stop.clone(), ServerSettings::default()));
+    stop.ask();
+    old.await.unwrap();
+    let request = tokio::spawn(talk(free, b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"));
+    let stop = Stop::new();
+    let next = tokio::spawn(serve(next, hello(), stop.clone(), ServerSettings::default()));
+    assert!(
+        request.await.unwrap().ends_with("hello"),
+        "it waited in the queue of the port"
+    );
+    stop.ask();
+    next.await.unwrap();
+    assert!(TcpStream::connect(free).await.is_err(), "nobody has it any more");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn serve_with(config: Value) -> SocketAddr {
         tls: Some(server_config(config).check().unwrap()),
         ..ServerSettings::default()
     };
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = Listener::bind("test", &"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.addresses()[0];
     let version = async |request: axum::extract::Request| format!("{:?}", request.version());
     let router = Router::new().route("/", post(version));

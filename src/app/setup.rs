@@ -1,0 +1,84 @@
+//! A configuration read, checked, and turned into what runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::pages::{self, Page};
+use super::{CATALOG, RunError, TABLES, build, checking, dry_run, load, quickstart, warnings};
+use crate::config::{Config, ConfigError, ConfigErrors, Loaded, Node, Sources};
+use crate::pipeline::graph::{Graph, Tables};
+use crate::telemetry::Metrics;
+
+/// What `run` was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Configuration files, merged in order; without any the built-in quickstart.
+    pub files: Vec<PathBuf>,
+    /// `--set` values.
+    pub sets: Vec<String>,
+    /// Count what would be sent, and send nothing.
+    pub dry_run: bool,
+}
+
+impl RunOptions {
+    /// Whether the built-in quickstart runs.
+    pub(super) fn is_quickstart(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    fn sources(&self) -> Result<Sources, RunError> {
+        match self.is_quickstart() {
+            true => quickstart::sources(&self.sets),
+            false => Sources::read(&self.files, &self.sets).map_err(RunError::Unreadable),
+        }
+    }
+
+    /// The configuration as it stands now, merged and filled in.
+    pub(super) fn look(&self) -> Result<Node, RunError> {
+        Ok(load(&self.sources()?)?.tree)
+    }
+}
+
+/// A checked configuration.
+pub(super) struct Setup {
+    pub(super) loaded: Loaded,
+    pub(super) config: Config,
+    pub(super) pages: Vec<Page>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Setup {
+    /// Reads and checks; nothing is bound.
+    pub(super) fn read(options: &RunOptions) -> Result<Self, RunError> {
+        let loaded = load(&options.sources()?)?;
+        let config = loaded.resolve(&CATALOG, &checking())?;
+        Ok(Self {
+            pages: pages::of(&loaded, &config)?,
+            warnings: warnings(&loaded, &config),
+            loaded,
+            config,
+        })
+    }
+
+    /// Builds what runs.
+    pub(super) fn graph(&self, metrics: &Arc<Metrics>, dry_run: bool) -> Result<Graph, ConfigErrors> {
+        let quiet;
+        let tables = match dry_run {
+            true => {
+                quiet = dry_run::exporters();
+                Tables {
+                    exporters: &quiet,
+                    ..TABLES
+                }
+            }
+            false => TABLES,
+        };
+        build(&self.loaded, &self.config, tables, metrics.clone())
+    }
+
+    /// An error at a key, with the place where that was written.
+    pub(super) fn error_at(&self, path: &[&str], why: impl Into<String>) -> ConfigError {
+        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+        ConfigError::new(self.loaded.place_of(&path), path.join("."), why)
+    }
+}
