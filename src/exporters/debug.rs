@@ -1,6 +1,9 @@
 //! `debug`: tells in the log what passes.
 
-use std::sync::Arc;
+mod text;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -12,36 +15,57 @@ use crate::pipeline::sink::{QueueConfig, SinkConfig};
 use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
-use crate::profile::Profiles;
+use crate::telemetry::logs::SAMPLED_BY_ITSELF;
+
+/// Length of the window that messages are counted in: the Collector's.
+const TICK: Duration = Duration::from_secs(1);
 
 const DOCS: &str = "\
-Writes a line to the log for every batch: resources, profiles and samples. `normal` adds the types of each profile with their
-totals. It shows what the pipeline gives it, so stand it behind `redaction`; it never writes labels or names of functions.
-The log's own rate limit holds for it.
+Writes a message to the log for every batch: resources, profiles and samples. `normal` adds the types of each profile with
+their totals; `detailed` adds everything: attributes, and of every sample its values, labels, link and stack, up to 1 MiB a
+batch. It shows what the pipeline gives it, names and labels too: stand it behind `redaction`.
+
+In each second the first `sampling_initial` messages are written, and then every `sampling_thereafter`th; 0 writes no more.
+The rate limit of the log does not hold for it.
 ";
 
 pub(super) const SPEC: ExporterSpec = ExporterSpec {
     about: About {
         name: "debug",
         aliases: &[],
-        summary: "writes a line to the log for every batch",
+        summary: "writes a message to the log for every batch",
         docs: DOCS,
         stability: Stability::Beta,
         signals: &["profiles"],
-        example: "debug:\n  verbosity: normal\n",
+        example: "debug:\n  verbosity: normal\n  sampling_initial: 5\n  sampling_thereafter: 200\n",
         schema: || schemars::schema_for!(Config),
     },
     unit: Unit::Batch,
     build,
 };
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// How much to tell.
     verbosity: Verbosity,
+    /// Messages of each second that are written whatever else there is.
+    sampling_initial: u64,
+    /// After those, one in so many; 0 for none.
+    sampling_thereafter: u64,
     /// What waits to be told.
     sending_queue: QueueConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            verbosity: Verbosity::default(),
+            sampling_initial: 2,
+            sampling_thereafter: 1,
+            sending_queue: QueueConfig::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,7 +76,7 @@ enum Verbosity {
     Basic,
     /// Types and totals too.
     Normal,
-    /// As `normal`.
+    /// Everything.
     Detailed,
 }
 
@@ -62,6 +86,11 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
         exporter: Arc::new(Debug {
             id: cx.id.clone(),
             verbosity: config.verbosity,
+            sampler: Mutex::new(Sampler::new(
+                config.sampling_initial,
+                config.sampling_thereafter,
+                Instant::now(),
+            )),
         }),
         sink: SinkConfig {
             queue: config.sending_queue,
@@ -73,66 +102,80 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
 struct Debug {
     id: Arc<str>,
     verbosity: Verbosity,
+    sampler: Mutex<Sampler>,
+}
+
+/// Which messages are written.
+struct Sampler {
+    initial: u64,
+    thereafter: u64,
+    since: Instant,
+    seen: u64,
+}
+
+impl Sampler {
+    fn new(initial: u64, thereafter: u64, since: Instant) -> Self {
+        Self {
+            initial,
+            thereafter,
+            since,
+            seen: 0,
+        }
+    }
+
+    fn admits(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= TICK {
+            (self.since, self.seen) = (now, 0);
+        }
+        self.seen += 1;
+        match self.seen.checked_sub(self.initial) {
+            None | Some(0) => true,
+            Some(over) => self.thereafter != 0 && over.is_multiple_of(self.thereafter),
+        }
+    }
 }
 
 #[async_trait]
 impl Exporter for Debug {
+    /// The text; empty for a message that is not to be written, which costs nothing then.
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
-        let Some(profiles) = part.as_profiles() else {
+        let is_wanted = tracing::enabled!(target: SAMPLED_BY_ITSELF, tracing::Level::INFO)
+            && self
+                .sampler
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .admits(Instant::now());
+        let Some(profiles) = part.as_profiles().filter(|_| is_wanted) else {
             return Ok(Encoded::default());
         };
         Ok(Encoded {
-            body: tell(profiles, self.verbosity).into(),
+            body: text::tell(profiles, self.verbosity).into(),
             plain_bytes: 0,
         })
     }
 
     async fn export(&self, _part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
-        let text = String::from_utf8_lossy(&encoded.body);
-        tracing::info!(exporter = %self.id, "{text}");
+        if !encoded.body.is_empty() {
+            let text = String::from_utf8_lossy(&encoded.body);
+            tracing::info!(target: SAMPLED_BY_ITSELF, exporter = %self.id, "{text}");
+        }
         Ok(Sent::default())
     }
-}
-
-fn tell(profiles: &Profiles, verbosity: Verbosity) -> String {
-    let mut text = format!(
-        "profiles: {} resources, {} profiles, {} samples",
-        profiles.resources().len(),
-        profiles.profile_count(),
-        profiles.sample_count()
-    );
-    if verbosity == Verbosity::Basic {
-        return text;
-    }
-    let dictionary = profiles.dictionary();
-    for (number, at) in profiles.iter().enumerate() {
-        let types = &at.profile.sample_types;
-        for (column, of) in types.iter().enumerate() {
-            let total = at.profile.samples.sum(column, types.len());
-            let (kind, unit) = (dictionary.str(of.kind), dictionary.str(of.unit));
-            text.push_str(&format!("; profile {number} {kind} {total} {unit}"));
-        }
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::{Limits, any};
 
     #[test]
-    fn totals_are_told_and_names_are_not() {
-        let Ok(read) = any::decode_any(crate::testing::data("go123-heap.pb.gz").into(), &Limits::default()) else {
-            panic!("a recording of our own")
-        };
-        let profiles = read.decoded.profiles;
-        assert_eq!(
-            tell(&profiles, Verbosity::Basic),
-            "profiles: 1 resources, 1 profiles, 142 samples"
-        );
-        let text = tell(&profiles, Verbosity::Normal);
-        assert!(text.contains("; profile 0 inuse_space 3523748 bytes"), "{text}");
-        assert!(!text.contains("main."), "{text}");
+    fn the_first_of_each_second_pass_then_one_in_so_many() {
+        let start = Instant::now();
+        for (initial, thereafter, expected) in [(2, 1, 10), (2, 4, 4), (0, 5, 2), (3, 0, 3), (0, 0, 0)] {
+            let mut sampler = Sampler::new(initial, thereafter, start);
+            let passed = (0..10).filter(|_| sampler.admits(start)).count();
+            assert_eq!(passed, expected, "{initial} {thereafter}");
+            let next = (0..10).filter(|_| sampler.admits(start + TICK)).count();
+            assert_eq!(next, expected, "{initial} {thereafter}");
+        }
     }
 }

@@ -116,11 +116,18 @@ pub(super) fn batch(bytes: &'static [u8]) -> Batch {
     Batch::profiles(decoded, received, Arc::new(Origin::local("test")), Permit::unlimited()).with_weight(3)
 }
 
+/// A recording of our own.
+pub(super) fn recording(name: &str) -> Profiles {
+    match any::decode_any(crate::testing::data(name).into(), &Limits::default()) {
+        Ok(read) => read.decoded.profiles,
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
 /// A recording of our own as it came in pprof, after `change`; with its bytes if `received`.
 pub(super) fn pprof_batch(change: impl FnOnce(&mut Profiles), received: bool) -> Batch {
-    let recording = pprof::decode(&gunzip(&crate::testing::data("go123-heap.pb.gz")), &Limits::default()).unwrap();
     // in the order in which we write it, so that the bytes may stand for the profile
-    let bytes = Bytes::from(any::encode(Format::Pprof, &recording.profiles).unwrap());
+    let bytes = Bytes::from(any::encode(Format::Pprof, &recording("go123-heap.pb.gz")).unwrap());
     let mut decoded = pprof::decode(&bytes, &Limits::default()).unwrap();
     change(&mut decoded.profiles);
     decoded.exact &= received;

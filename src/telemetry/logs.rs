@@ -20,6 +20,9 @@ const INITIAL: u64 = 10;
 /// After those, one in so many.
 const THEREAFTER: u64 = 100;
 
+/// The target of lines that were chosen by a sampling of their own.
+pub const SAMPLED_BY_ITSELF: &str = "flamegate::debug";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
@@ -84,6 +87,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for RateLimit {
     }
 
     fn event_enabled(&self, event: &tracing::Event<'_>, _: &Context<'_, S>) -> bool {
+        if event.metadata().target() == SAMPLED_BY_ITSELF {
+            return true;
+        }
         let now = Instant::now();
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         windows

@@ -7,6 +7,7 @@ mod cli;
 mod conformance;
 mod corpus;
 mod daemon;
+mod debug;
 mod graph;
 mod grpc;
 mod house;
