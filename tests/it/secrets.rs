@@ -112,7 +112,11 @@ async fn prop_no_error_shows_a_value_and_no_print_a_secret_one() {
     let all = planted_everywhere(text);
     for some in all.chunks(AT_A_TIME) {
         let loaded = loaded(some);
-        assert_eq!(lines_with(&errors(&loaded), PLANTED), Vec::<&str>::new());
+        let errors = errors(&loaded);
+        let mut told = lines_with(&errors, PLANTED);
+        // which file cannot be read has to be said, and is no secret
+        told.retain(|line| !line.contains("_file: ") || !line.contains("cannot be read"));
+        assert_eq!(told, Vec::<&str>::new());
         let shown = shown(&loaded);
         for (id, planted) in all.iter().enumerate().filter(|(_, planted)| is_secret(&planted.path)) {
             let (id, path) = (text(id), &planted.path);
