@@ -11,8 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use crate::config::{Component, Config};
 use crate::formats::any::decode_any;
 use crate::formats::{Limits, otlp};
-use crate::net::client::{Client, Headers, Protocol};
-use crate::net::tls::ClientTlsConfig;
+use crate::net::client::{Client, ClientSettings, Protocol};
 use crate::profile::{KeyValue, Value};
 use crate::telemetry::Metrics;
 
@@ -61,8 +60,7 @@ async fn push(config: &Config) -> Result<(), String> {
     let uri: Uri = url
         .parse()
         .map_err(|_| "the address is not one that a URL can hold".to_owned())?;
-    let client =
-        Client::new(Protocol::Http, &ClientTlsConfig::default(), &Headers::default()).map_err(|e| e.to_string())?;
+    let client = Client::new(Protocol::Http, &ClientSettings::default()).map_err(|e| e.to_string())?;
     let answer = client.post(&uri, headers, body).await.map_err(|e| e.to_string())?;
     match answer.status.is_success() {
         true => Ok(()),

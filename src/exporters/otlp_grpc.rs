@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::otlp::Partial;
-use super::settings::{self, CompressionParams};
+use super::settings::{self, CompressionParams, KeepAlive};
 use crate::formats::{Form, Format};
-use crate::net::client::{Client, Code, GrpcAnswer, Headers, Protocol, grpc_body};
+use crate::net::client::{Client, ClientSettings, Code, GrpcAnswer, Headers, Protocol, grpc_body};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -19,7 +19,7 @@ use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
 use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
-use crate::pipeline::units::{ByteSize, Span};
+use crate::pipeline::units::{ByteSize, Secret, Span};
 
 const METHOD: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
 /// gRPC's own snappy is a stream of frames, which few servers know; zstd does better on both counts.
@@ -68,8 +68,12 @@ struct Config {
     compression_params: CompressionParams,
     /// Request headers.
     headers: Headers,
-    /// Whom to trust.
+    /// Whom to trust, and the certificate to show.
     tls: ClientTlsConfig,
+    /// Proxy on the way, as `http://user:password@host:port`; without it that of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    proxy_url: Option<Secret>,
+    /// Pings that find out whether the backend is still there; none unless set.
+    keepalive: Option<KeepAlive>,
     /// Longest time for one attempt.
     timeout: Span,
     /// What happens after a failed attempt.
@@ -90,6 +94,8 @@ impl Default for Config {
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
             tls: ClientTlsConfig::default(),
+            proxy_url: None,
+            keepalive: None,
             timeout: Span::secs(5),
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),
@@ -101,10 +107,18 @@ impl Default for Config {
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
     let config: Config = parse(raw)?;
+    let method = method(&config.endpoint, config.tls.insecure)?;
+    let settings = ClientSettings {
+        tls: config.tls,
+        headers: config.headers,
+        proxy_url: config.proxy_url,
+        pings: config.keepalive.as_ref().and_then(KeepAlive::pings),
+        ..ClientSettings::default()
+    };
     let exporter = OtlpGrpc {
         id: cx.id.clone(),
-        client: Client::new(Protocol::Http2, &config.tls, &config.headers)?,
-        method: method(&config.endpoint, config.tls.insecure)?,
+        client: Client::new(Protocol::Http2, &settings)?,
+        method,
         form: Form {
             format: Format::Otlp,
             compression: settings::compression(&config.compression, &config.compression_params, COMPRESSIONS)?,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::otlp::Partial;
 use super::settings::{self, CompressionParams};
 use crate::formats::{Form, Format};
-use crate::net::client::{Answer, Client, Headers, Protocol, retry_after};
+use crate::net::client::{Answer, Client, ClientSettings, Headers, Protocol, retry_after};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -20,7 +20,7 @@ use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
 use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
-use crate::pipeline::units::{ByteSize, Span};
+use crate::pipeline::units::{ByteSize, Secret, Span};
 
 const PATH: &str = "/v1development/profiles";
 const COMPRESSIONS: &[&str] = &["none", "gzip", "zstd", "zlib", "deflate", "snappy", "lz4"];
@@ -70,8 +70,16 @@ struct Config {
     compression_params: CompressionParams,
     /// Request headers.
     headers: Headers,
-    /// Whom to trust.
+    /// Whom to trust, and the certificate to show.
     tls: ClientTlsConfig,
+    /// Proxy on the way, as `http://user:password@host:port`; without it that of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    proxy_url: Option<Secret>,
+    /// How long a connection without requests is kept.
+    idle_conn_timeout: Span,
+    /// Silence on HTTP/2 after which the backend is asked for life; 0 never.
+    http2_read_idle_timeout: Span,
+    /// How long it may take to answer that.
+    http2_ping_timeout: Span,
     /// Longest time for one attempt.
     timeout: Span,
     /// What happens after a failed attempt.
@@ -101,6 +109,10 @@ impl Default for Config {
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
             tls: ClientTlsConfig::default(),
+            proxy_url: None,
+            idle_conn_timeout: Span::secs(90),
+            http2_read_idle_timeout: Span::secs(0),
+            http2_ping_timeout: Span::secs(15),
             timeout: Span::secs(30),
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),
@@ -119,9 +131,16 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
         }
         whole => settings::http_url("profiles_endpoint", whole)?,
     };
+    let settings = ClientSettings {
+        tls: config.tls,
+        headers: config.headers,
+        proxy_url: config.proxy_url,
+        idle_timeout: config.idle_conn_timeout.0,
+        pings: settings::pings(config.http2_read_idle_timeout, config.http2_ping_timeout),
+    };
     let exporter = OtlpHttp {
         id: cx.id.clone(),
-        client: Client::new(Protocol::Http, &config.tls, &config.headers)?,
+        client: Client::new(Protocol::Http, &settings)?,
         url,
         form: Form {
             format: match config.encoding {

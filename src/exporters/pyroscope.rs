@@ -24,7 +24,7 @@ use super::settings::{self, CompressionParams};
 use crate::formats::compress::compress;
 use crate::formats::wire::Writer;
 use crate::formats::{Compression, pprof};
-use crate::net::client::{Client, Headers, Protocol};
+use crate::net::client::{Client, ClientSettings, Headers, Protocol};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -107,8 +107,16 @@ struct Config {
     compression_params: CompressionParams,
     /// Request headers.
     headers: Headers,
-    /// Whom to trust.
+    /// Whom to trust, and the certificate to show.
     tls: ClientTlsConfig,
+    /// Proxy on the way, as `http://user:password@host:port`; without it that of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    proxy_url: Option<Secret>,
+    /// How long a connection without requests is kept.
+    idle_conn_timeout: Span,
+    /// Silence on HTTP/2 after which the backend is asked for life; 0 never.
+    http2_read_idle_timeout: Span,
+    /// How long it may take to answer that.
+    http2_ping_timeout: Span,
     /// Longest time for one attempt.
     timeout: Span,
     /// What happens after a failed attempt.
@@ -143,6 +151,10 @@ impl Default for Config {
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
             tls: ClientTlsConfig::default(),
+            proxy_url: None,
+            idle_conn_timeout: Span::secs(90),
+            http2_read_idle_timeout: Span::secs(0),
+            http2_ping_timeout: Span::secs(15),
             timeout: Span::secs(10),
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),
@@ -160,10 +172,18 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<BuiltExporter, BuildError> 
         return Err(twice("basic_auth", "authorization"));
     }
     let base = settings::http_url("endpoint", &config.endpoint)?;
+    let tenant = Tenant::of(&config)?;
+    let settings = ClientSettings {
+        tls: config.tls,
+        headers: config.headers,
+        proxy_url: config.proxy_url,
+        idle_timeout: config.idle_conn_timeout.0,
+        pings: settings::pings(config.http2_read_idle_timeout, config.http2_ping_timeout),
+    };
     let exporter = Pyroscope {
-        client: Client::new(Protocol::Http, &config.tls, &config.headers)?,
+        client: Client::new(Protocol::Http, &settings)?,
         url: settings::join("endpoint", &base, PATH)?,
-        tenant: Tenant::of(&config)?,
+        tenant,
         authorization: config.basic_auth.as_ref().map(basic).transpose()?,
         compression: settings::compression("gzip", &config.compression_params, &["gzip"])?,
         max_age: config.max_age.0,

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::formats::compress::compress;
 use crate::formats::{Compression, EncodeError, Form, Format, pprof};
-use crate::net::client::{ClientConfigError, ClientError};
+use crate::net::client::{ClientConfigError, ClientError, Pings};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError};
 use crate::pipeline::spec::BuildError;
+use crate::pipeline::units::Span;
 
 /// `compression_params`: how hard to compress.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +20,48 @@ use crate::pipeline::spec::BuildError;
 pub(super) struct CompressionParams {
     /// gzip and deflate 0 to 9 (6), zstd 1 to 19 (1).
     pub level: Option<i32>,
+}
+
+/// `keepalive` of a gRPC client.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct KeepAlive {
+    /// Silence after which a ping is sent. Servers on grpc-go leave clients that ping more often than every 5 minutes.
+    pub time: Span,
+    /// How long the answer may take.
+    pub timeout: Span,
+    /// Whether to ping while no request is on its way.
+    pub permit_without_stream: bool,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self {
+            time: Span::secs(10),
+            timeout: Span::secs(10),
+            permit_without_stream: false,
+        }
+    }
+}
+
+impl KeepAlive {
+    /// The pings that it asks for.
+    pub(super) fn pings(&self) -> Option<Pings> {
+        let pings = pings(self.time, self.timeout)?;
+        Some(Pings {
+            while_idle: self.permit_without_stream,
+            ..pings
+        })
+    }
+}
+
+/// Pings of an HTTP client, as the Collector has them: also while no request is on its way.
+pub(super) fn pings(after: Span, timeout: Span) -> Option<Pings> {
+    (!after.0.is_zero()).then_some(Pings {
+        after: after.0,
+        timeout: timeout.0,
+        while_idle: true,
+    })
 }
 
 /// Reads `compression` and its level; `allowed` are the names that the backend's protocol knows.

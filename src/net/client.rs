@@ -6,14 +6,16 @@
 mod connect;
 mod grpc;
 mod headers;
+mod proxy;
 #[cfg(test)]
 mod tests;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{HeaderMap, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client as Pool;
@@ -23,14 +25,21 @@ pub use grpc::{Code, GrpcAnswer, grpc_body};
 pub use headers::Headers;
 
 use self::connect::Connector;
+use self::proxy::{Proxies, ProxyError};
 use super::tls::{self, ClientTlsConfig};
+use crate::pipeline::units::Secret;
 
 /// Most bytes of an answer that are read; what OTLP recommends.
 const ANSWER_BYTES: usize = 4 << 20;
 /// Connections kept open to one backend while nothing is sent.
 const IDLE_CONNECTIONS: usize = 16;
-/// How long they are kept: the Collector's `idle_conn_timeout`.
-const IDLE_FOR: Duration = Duration::from_secs(90);
+/// Bytes of an answer's headers, and again of its trailers.
+const HEAD_BYTES: u32 = 64 << 10;
+
+/// Longest time that a backend can ask for before it is tried again.
+const LONGEST_HINT: Duration = Duration::from_secs(3_600);
+/// Least time between two pings.
+const PING_PAUSE: Duration = Duration::from_secs(1);
 
 /// Which version of HTTP a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +60,50 @@ impl Protocol {
     }
 }
 
+/// How a client reaches its backend.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// Whom it trusts, and who it is.
+    pub tls: ClientTlsConfig,
+    /// What it sends with every request.
+    pub headers: Headers,
+    /// The proxy on the way; none for that of the environment.
+    pub proxy_url: Option<Secret>,
+    /// How long a connection without requests is kept.
+    pub idle_timeout: Duration,
+    /// Whether the other end of HTTP/2 is asked for life.
+    pub pings: Option<Pings>,
+}
+
+/// Pings of HTTP/2: a connection that answers none is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pings {
+    /// Silence after which one is sent.
+    pub after: Duration,
+    /// How long the answer may take.
+    pub timeout: Duration,
+    /// Whether they are sent while no request is on its way.
+    pub while_idle: bool,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self {
+            tls: ClientTlsConfig::default(),
+            headers: Headers::default(),
+            proxy_url: None,
+            idle_timeout: Duration::from_secs(90),
+            pings: None,
+        }
+    }
+}
+
 /// A client for one backend.
 #[derive(Clone)]
 pub struct Client {
     pool: Pool<Connector, Full<Bytes>>,
     headers: HeaderMap,
+    proxies: Arc<Proxies>,
 }
 
 /// What a server answered.
@@ -105,23 +153,34 @@ impl ClientConfigError {
 }
 
 impl Client {
-    /// A client that sends `headers` with every request. Connects to nothing yet.
-    pub fn new(protocol: Protocol, tls: &ClientTlsConfig, headers: &Headers) -> Result<Self, ClientConfigError> {
-        let tls = tls
+    /// Checks the settings. Connects to nothing yet.
+    pub fn new(protocol: Protocol, settings: &ClientSettings) -> Result<Self, ClientConfigError> {
+        let tls = settings
+            .tls
             .check(protocol.names())
             .map_err(|error| ClientConfigError::at(error.path("tls"), error.message))?;
-        let mut headers = headers.resolve()?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let proxies = Arc::new(Proxies::new(settings.proxy_url.as_ref(), protocol, variable)?);
+        let mut headers = settings.headers.resolve()?;
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!(
             "flamegate/",
             env!("CARGO_PKG_VERSION")
         )));
-        let pool = Pool::builder(TokioExecutor::new())
+        let mut pool = Pool::builder(TokioExecutor::new());
+        pool.timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_FOR)
+            .pool_idle_timeout(settings.idle_timeout)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .http2_only(protocol == Protocol::Http2)
-            .build(Connector::new(tls));
-        Ok(Self { pool, headers })
+            .http1_max_buf_size(HEAD_BYTES as usize)
+            .http2_max_header_list_size(HEAD_BYTES)
+            .http2_only(protocol == Protocol::Http2);
+        if let Some(pings) = settings.pings {
+            pool.http2_keep_alive_interval(pings.after.max(PING_PAUSE))
+                .http2_keep_alive_timeout(pings.timeout)
+                .http2_keep_alive_while_idle(pings.while_idle);
+        }
+        let pool = pool.build(Connector::new(tls, proxies.clone()));
+        Ok(Self { pool, headers, proxies })
     }
 
     /// Sends `body` and reads the answer. A configured header wins over one of the same name in `headers`.
@@ -132,6 +191,11 @@ impl Client {
         *request.headers_mut() = headers;
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
+        }
+        if let Some(proxy) = self.proxies.on_the_way(uri)
+            && let (false, Some(credentials)) = (proxy.tunnels, proxy.credentials())
+        {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
         }
         let answer = self.pool.request(request).await.map_err(|error| {
             let why = cause(&error);
@@ -159,6 +223,7 @@ impl Client {
 /// The innermost reason that is known to quote nothing: an I/O kind or a TLS fault.
 fn cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = None;
+    let mut by_proxy = false;
     let mut next = Some(error);
     while let Some(error) = next {
         let io = error.downcast_ref::<std::io::Error>();
@@ -166,6 +231,9 @@ fn cause(error: &(dyn Error + 'static)) -> String {
             innermost = Some(tls::explain(fault));
         } else if let Some(setting) = error.downcast_ref::<tls::TlsError>() {
             innermost = Some(setting.to_string());
+        } else if let Some(proxy) = error.downcast_ref::<ProxyError>() {
+            by_proxy = matches!(proxy, ProxyError::Connect(_));
+            innermost = Some(proxy.to_string());
         } else if let Some(refused) = tls::recognise(&error.to_string()) {
             innermost = Some(refused.to_owned());
         } else if let Some(io) = io {
@@ -177,15 +245,22 @@ fn cause(error: &(dyn Error + 'static)) -> String {
             None => error.source(),
         };
     }
-    innermost.unwrap_or_else(|| "the peer does not speak the expected protocol".to_owned())
+    match innermost {
+        Some(why) if by_proxy => format!("the proxy: {why}"),
+        Some(why) => why,
+        None => "the peer does not speak the expected protocol".to_owned(),
+    }
 }
 
-/// When the backend wants to be asked again: `retry-after`, in seconds or as a date.
+/// When the backend wants to be asked again: `retry-after`, in seconds or as a date, but an hour at most.
 pub fn retry_after(headers: &HeaderMap, now: std::time::SystemTime) -> Option<Duration> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let hint = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            date.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(hint.min(LONGEST_HINT))
 }

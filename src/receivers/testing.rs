@@ -8,9 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
 use super::listen::Service;
-use crate::net::client::{Answer, Client, Headers, Protocol};
+use crate::net::client::{Answer, Client, ClientSettings, Protocol};
 use crate::net::server::{Listener, serve};
-use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::outlet::{Intake, Job};
 use crate::pipeline::spec::BuildContext;
 use crate::pipeline::{Batch, Budget, Outlet, Receipt, Refusal, Stop};
@@ -125,7 +124,7 @@ pub(super) async fn post(
     headers: &[(&'static str, &str)],
     body: impl Into<Bytes>,
 ) -> Answer {
-    let client = Client::new(Protocol::Http, &ClientTlsConfig::default(), &Headers::default()).unwrap();
+    let client = Client::new(Protocol::Http, &ClientSettings::default()).unwrap();
     let uri = format!("http://{address}{path}").parse().unwrap();
     client.post(&uri, header_map(headers), body.into()).await.unwrap()
 }
@@ -137,7 +136,7 @@ pub(super) async fn call(
     headers: &[(&'static str, &str)],
     frame: impl Into<Bytes>,
 ) -> (u16, Answer) {
-    let client = Client::new(Protocol::Http2, &ClientTlsConfig::default(), &Headers::default()).unwrap();
+    let client = Client::new(Protocol::Http2, &ClientSettings::default()).unwrap();
     let uri = format!("http://{address}{path}").parse().unwrap();
     let mut headers = header_map(headers);
     headers.insert("content-type", "application/grpc".parse().unwrap());

@@ -1,10 +1,12 @@
 //! Two gates, one before the other, with a private authority between them.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::support::{Gate, config, files, free_port, http, run, wait_for};
+use crate::support::{Gate, config, data, files, flamegate, free_port, http, run, wait_for};
 
 /// Writes the authority `NAME-ca.pem`, and what it issued for localhost: `NAME.pem` and `NAME.key`.
 fn issue(folder: &Path, name: &str) {
@@ -12,7 +14,7 @@ fn issue(folder: &Path, name: &str) {
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = ca.self_signed(&ca_key).unwrap().pem();
-    let own = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let own = CertificateParams::new(vec!["localhost".to_owned(), "server.test".to_owned()]).unwrap();
     let certificate = own.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap().pem();
     for (file, text) in [
         (format!("{name}-ca.pem"), authority),
@@ -110,6 +112,54 @@ fn every_exporter_and_receiver_speaks_tls_with_certificates_on_both_sides() {
     wait_for("what to do", || {
         front.err().contains("name that in `tls.ca_file`").then_some(())
     });
+}
+
+/// Opens one tunnel to `port`, whatever is asked for; gives back the head of the request.
+fn tunnel(proxy: TcpListener, port: u16) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let (mut client, _) = proxy.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let mut backend = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (mut from, mut to) = (client.try_clone().unwrap(), backend.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        std::thread::spawn(move || std::io::copy(&mut backend, &mut client));
+        String::from_utf8(head).unwrap()
+    })
+}
+
+#[test]
+fn the_proxy_and_the_authorities_of_the_environment_count() {
+    let port = free_port();
+    let certificates = tempfile::tempdir().unwrap();
+    issue(certificates.path(), "server");
+    let at = certificates.path().display();
+    let (folder, path) = config(&format!(
+        "receivers: {{pyroscope: {{endpoint: \"localhost:{port}\", tls: {{cert_file: {at}/server.pem, key_file: {at}/server.key}}}}}}
+exporters: {{file: {{directory: ./profiles, format: collapsed}}}}
+service: {{pipelines: {{profiles: {{receivers: [pyroscope], exporters: [file]}}}}, telemetry: {{metrics: {{level: none}}}}}}
+"
+    ));
+    let _gate = Gate::start(folder.path(), &["run", "--config", &path]);
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://me:planted-password@{}", proxy.local_addr().unwrap());
+    let asked = tunnel(proxy, port);
+    // no such host exists: only the proxy can lead there
+    let sent = flamegate()
+        .args(["send", "--exporter", "otlp_http", "--to", "https://server.test:4040"])
+        .arg(data("go123-heap.pb.gz"))
+        .env("https_proxy", url)
+        .env("SSL_CERT_FILE", certificates.path().join("server-ca.pem"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&sent.stderr);
+    assert!(sent.status.success() && !told.contains("planted-password"), "{told}");
+    assert!(asked.join().unwrap().starts_with("CONNECT server.test:4040 "));
 }
 
 #[test]

@@ -1,52 +1,93 @@
-//! The way to a backend: TCP, then TLS with the newest certificates.
+//! The way to a backend: TCP, perhaps a proxy, then TLS with the newest certificates.
 
 use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
-use hyper_rustls::{
-    DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName,
-};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
-use tower::Service;
+use tokio_rustls::TlsConnector;
+use tower::{Service, ServiceExt};
 
-use crate::net::tls::ClientTls;
-
-/// What a connection is to the pool.
-pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+use super::proxy::{Proxies, Proxy, ProxyError};
+use crate::net::tls::{ClientTls, TlsError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What TCP leads to: the backend, or a proxy, which may speak TLS itself.
+type Hop = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// How long the other end of TCP may leave what was sent to it, or a probe, unconfirmed.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// Makes connections.
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: HttpConnector,
     tls: ClientTls,
+    proxies: Arc<Proxies>,
 }
 
 impl Connector {
-    pub(super) fn new(tls: ClientTls) -> Self {
+    pub(super) fn new(tls: ClientTls, proxies: Arc<Proxies>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        Self { tcp, tls }
+        tcp.set_keepalive(Some(SILENCE));
+        // a pooled connection whose other end is gone would else swallow requests for a quarter of an hour
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(SILENCE));
+        Self { tcp, tls, proxies }
     }
 
-    async fn connect(mut self, to: Uri) -> Result<Stream, BoxError> {
-        if to.scheme() != Some(&Scheme::HTTPS) {
-            return Ok(MaybeHttpsStream::Http(self.tcp.call(to).await?));
-        }
-        let name: Arc<dyn ResolveServerName + Send + Sync> = match self.tls.server_name() {
-            Some(name) => Arc::new(FixedServerNameResolver::new(name.clone())),
-            None => Arc::new(DefaultServerNameResolver::default()),
+    async fn connect(self, to: Uri) -> Result<Stream, BoxError> {
+        let (hop, is_asked) = match self.proxies.on_the_way(&to) {
+            None => (Hop::Http(self.tcp.clone().oneshot(to.clone()).await?), false),
+            Some(proxy) if proxy.tunnels => (self.tunnel(&proxy, &to).await?, false),
+            Some(proxy) => {
+                let hop = self.to_proxy().await?.oneshot(proxy.address()?.clone()).await;
+                (hop.map_err(ProxyError::Connect)?, true)
+            }
         };
-        let config = self.tls.current().await?;
-        HttpsConnector::new(self.tcp, config, true, name).call(to).await
+        let end = match to.scheme() == Some(&Scheme::HTTPS) {
+            true => self.secure(hop, &to).await?,
+            false => MaybeHttpsStream::Http(hop),
+        };
+        Ok(Stream { end, is_asked })
+    }
+
+    /// What connects to proxies, over TLS where that is how they are spoken to.
+    async fn to_proxy(&self) -> Result<HttpsConnector<HttpConnector>, TlsError> {
+        let mut config = ClientConfig::clone(&*self.tls.current().await?);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(HttpsConnector::from((self.tcp.clone(), config)))
+    }
+
+    async fn tunnel(&self, proxy: &Proxy, to: &Uri) -> Result<Hop, BoxError> {
+        let mut tunnel = Tunnel::new(proxy.address()?.clone(), self.to_proxy().await?);
+        if let Some(credentials) = proxy.credentials() {
+            tunnel = tunnel.with_auth(credentials.clone());
+        }
+        Ok(tunnel.oneshot(to.clone()).await.map_err(ProxyError::of_tunnel)?)
+    }
+
+    async fn secure(&self, hop: Hop, to: &Uri) -> Result<MaybeHttpsStream<Hop>, BoxError> {
+        let name = match self.tls.server_name() {
+            Some(name) => name.clone(),
+            None => DefaultServerNameResolver::default().resolve(to)?,
+        };
+        let connector = TlsConnector::from(self.tls.current().await?);
+        Ok(connector.connect(name, TokioIo::new(hop)).await?.into())
     }
 }
 
@@ -56,11 +97,56 @@ impl Service<Uri> for Connector {
     type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // the connector of TCP always is
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
         Box::pin(self.clone().connect(to))
+    }
+}
+
+/// A connection that HTTP is spoken on.
+pub(super) struct Stream {
+    end: MaybeHttpsStream<Hop>,
+    /// Whether it is a proxy that takes the requests.
+    is_asked: bool,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        // a proxy is told the whole address of what it is asked for
+        self.end.connected().proxy(self.is_asked)
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.end).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.end).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.end).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.end.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.end).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.end).poll_shutdown(cx)
     }
 }

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{StatusCode, Uri};
 
-use super::{Answer, Client, ClientError};
+use super::{Answer, Client, ClientError, LONGEST_HINT};
 use crate::formats::wire::{Field, Reader, WireError};
 
 /// Status of a gRPC call, by its number.
@@ -117,7 +117,9 @@ fn read_answer(answer: Answer) -> GrpcAnswer {
     GrpcAnswer {
         code,
         message: first_message(answer.body),
-        retry_after: details.and_then(|bytes| retry_info(&bytes).ok().flatten()),
+        retry_after: details
+            .and_then(|bytes| retry_info(&bytes).ok().flatten())
+            .map(|hint| hint.min(LONGEST_HINT)),
     }
 }
 

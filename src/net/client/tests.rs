@@ -7,7 +7,6 @@ use axum::extract::Request as Received;
 use axum::response::Response;
 
 use super::*;
-use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::units::Secret;
 
 /// A server that answers everything with `answer` and remembers the last request.
@@ -36,7 +35,11 @@ fn with_token() -> Headers {
 }
 
 fn client(protocol: Protocol) -> Client {
-    Client::new(protocol, &ClientTlsConfig::default(), &with_token()).unwrap()
+    let settings = ClientSettings {
+        headers: with_token(),
+        ..ClientSettings::default()
+    };
+    Client::new(protocol, &settings).unwrap()
 }
 
 async fn post(client: &Client, url: &str) -> Result<Answer, ClientError> {
@@ -65,6 +68,53 @@ async fn an_endless_answer_is_cut_off() {
 }
 
 #[tokio::test]
+async fn endless_headers_and_trailers_are_cut_off() {
+    let long = || {
+        "y".repeat(4 * HEAD_BYTES as usize)
+            .parse::<http::HeaderValue>()
+            .unwrap()
+    };
+    let (url, _) = serve(move || Response::builder().header("x", long()).body(Body::empty()).unwrap()).await;
+    for protocol in [Protocol::Http, Protocol::Http2] {
+        let answer = post(&client(protocol), &url).await;
+        assert!(matches!(answer, Err(ClientError::Broken(_))), "{protocol:?}");
+    }
+    let (url, _) = serve(move || {
+        let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("x"), long())]);
+        let body = Full::new(Bytes::from_static(b"fine"));
+        Response::new(Body::new(body.with_trailers(std::future::ready(Some(Ok(trailers))))))
+    })
+    .await;
+    let answer = post(&client(Protocol::Http2), &url).await;
+    assert!(matches!(answer, Err(ClientError::Broken(_))));
+}
+
+#[tokio::test]
+async fn a_backend_that_answers_no_ping_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // the settings of HTTP/2, and never a word again
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"\0\0\0\x04\0\0\0\0\0")
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+    });
+    let settings = ClientSettings {
+        pings: Some(Pings {
+            after: Duration::ZERO,
+            timeout: Duration::from_millis(100),
+            while_idle: false,
+        }),
+        ..ClientSettings::default()
+    };
+    let client = Client::new(Protocol::Http2, &settings).unwrap();
+    let gone = tokio::time::timeout(Duration::from_secs(10), post(&client, &url)).await;
+    assert!(matches!(gone, Ok(Err(ClientError::Broken(_)))), "{gone:?}");
+}
+
+#[tokio::test]
 async fn a_dead_backend_is_a_connect_error_without_secrets() {
     let error = post(&client(Protocol::Http), "http://127.0.0.1:1/?token=planted-token").await;
     let error = error.unwrap_err();
@@ -90,18 +140,24 @@ fn wrong_headers_are_named_without_their_values() {
     ] {
         let mut headers = Headers::default();
         headers.insert(name, Secret::new(value));
-        let error = Client::new(Protocol::Http, &ClientTlsConfig::default(), &headers)
-            .err()
-            .unwrap();
+        let settings = ClientSettings {
+            headers,
+            ..ClientSettings::default()
+        };
+        let error = Client::new(Protocol::Http, &settings).err().unwrap();
         assert_eq!(error.path, path);
-        assert!(!format!("{error:?} {headers:?}").contains("planted-token"));
+        assert!(!format!("{error:?} {settings:?}").contains("planted-token"));
     }
 }
 
 #[test]
 fn tls_that_cannot_be_used_is_named() {
     let tls = serde_json::from_value(serde_json::json!({ "ca_file": "/nonexistent/ca.pem" })).unwrap();
-    let error = Client::new(Protocol::Http, &tls, &Headers::default()).err().unwrap();
+    let settings = ClientSettings {
+        tls,
+        ..ClientSettings::default()
+    };
+    let error = Client::new(Protocol::Http, &settings).err().unwrap();
     assert_eq!(error.path, "tls.ca_file");
     assert!(error.message.contains("/nonexistent/ca.pem"), "{error}");
 }
@@ -123,6 +179,7 @@ fn retry_after_is_seconds_or_a_date() {
         hint(&httpdate::fmt_http_date(now - Duration::from_secs(9))),
         Some(Duration::ZERO)
     );
+    assert_eq!(hint("999999999999"), Some(Duration::from_secs(3_600)));
     assert_eq!(hint("soon"), None);
     assert_eq!(retry_after(&HeaderMap::new(), now), None);
 }

@@ -8,8 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::net::client::{Client, Headers, Protocol};
-use crate::net::tls::ClientTlsConfig;
+use crate::net::client::{Client, ClientSettings, Protocol};
 
 struct Running {
     address: SocketAddr,
@@ -50,7 +49,7 @@ async fn both_versions_of_http_are_spoken_on_one_port_and_the_peer_is_known() {
     };
     let running = start(Router::new().route("/", post(whoami)), ServerLimits::default()).await;
     for (protocol, version) in [(Protocol::Http, "HTTP/1.1"), (Protocol::Http2, "HTTP/2.0")] {
-        let client = Client::new(protocol, &ClientTlsConfig::default(), &Headers::default()).unwrap();
+        let client = Client::new(protocol, &ClientSettings::default()).unwrap();
         let uri = format!("http://{}/", running.address).parse().unwrap();
         let answer = client.post(&uri, HeaderMap::new(), Bytes::new()).await.unwrap();
         assert_eq!(answer.body, format!("{version} 127.0.0.1"));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::testing::{Authority, Folder};
 use super::*;
-use crate::net::client::{Client, ClientError, Headers, Protocol};
+use crate::net::client::{Client, ClientError, ClientSettings, Protocol};
 use crate::net::server::{Listener, ServerSettings, serve};
 use crate::pipeline::Stop;
 
@@ -38,7 +38,11 @@ async fn serve_with(config: Value) -> SocketAddr {
 }
 
 async fn ask_by(protocol: Protocol, address: SocketAddr, config: Value) -> Result<String, ClientError> {
-    let client = Client::new(protocol, &client_config(config), &Headers::default()).unwrap();
+    let settings = ClientSettings {
+        tls: client_config(config),
+        ..ClientSettings::default()
+    };
+    let client = Client::new(protocol, &settings).unwrap();
     let uri = format!("https://localhost:{}/", address.port()).parse().unwrap();
     let answer = client.post(&uri, HeaderMap::new(), Bytes::new()).await?;
     Ok(String::from_utf8(answer.body.to_vec()).unwrap())
