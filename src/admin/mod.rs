@@ -14,7 +14,8 @@ use crate::telemetry::Metrics;
 /// `/metrics` in the text format of Prometheus.
 pub fn metrics(metrics: Arc<Metrics>, budget: Budget) -> Router {
     let answer = move || {
-        metrics.memory(budget.used(), budget.limit());
+        let levels = budget.levels();
+        metrics.memory(budget.used(), levels.soft, levels.hard);
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         let answer = ([(header::CONTENT_TYPE, kind)], metrics.text());
         std::future::ready(answer)

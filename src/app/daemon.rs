@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::memory;
 use super::pages::{Served, Sources};
 use super::setup::{RunOptions, Setup};
 use crate::config::{Config, ConfigError, ConfigErrors, Encoding, Level, Node};
@@ -58,7 +59,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     let runtime = runtime.enable_all().build()?;
     let daemon = Daemon {
         sources: Sources {
-            budget: Budget::new(setup.config.service.memory_budget.as_usize()),
+            budget: budget(&setup.config),
             metrics,
         },
         served: Served::default(),
@@ -71,6 +72,13 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     // what still computes is counted as lost already
     runtime.shutdown_background();
     done
+}
+
+fn budget(config: &Config) -> Budget {
+    let levels = memory::levels(&config.service);
+    let budget = Budget::new(levels.hard);
+    budget.set_levels(levels);
+    budget
 }
 
 fn level(level: Level) -> tracing::Level {
@@ -219,7 +227,7 @@ impl Daemon {
     /// What is set in place, and what cannot be.
     fn apply(&self, before: &Config) {
         let (service, old) = (&self.setup.config.service, &before.service);
-        self.sources.budget.set_limit(service.memory_budget.as_usize());
+        self.sources.budget.set_levels(memory::levels(service));
         logs::set_level(level(service.telemetry.logs.level));
         let fixed = [
             (

@@ -3,6 +3,7 @@
 mod daemon;
 mod dry_run;
 mod greeting;
+mod memory;
 mod pages;
 mod quickstart;
 mod setup;

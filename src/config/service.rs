@@ -22,8 +22,10 @@ pub struct Service {
     pub drain_timeout: Span,
     /// How often the configuration is looked at for changes, in files and in what they refer to; 0 reloads on SIGHUP only.
     pub reload_interval: Span,
-    /// Bytes that everything in flight may hold; senders are told to wait when it is used up.
-    pub memory_budget: ByteSize,
+    /// Bytes that everything in flight may hold; unset for half of the memory limit of the container, or 256 MiB without one.
+    pub memory_budget: Option<ByteSize>,
+    /// From here on no new request is let in, until use has fallen to nine tenths of it; four fifths of the budget unless set.
+    pub memory_soft_limit: Option<ByteSize>,
     /// Threads that wait on the network; none for as many as there are cores.
     pub worker_threads: Option<usize>,
 }
@@ -37,7 +39,8 @@ impl Default for Service {
             telemetry: Telemetry::default(),
             drain_timeout: Span::secs(20),
             reload_interval: Span::secs(5),
-            memory_budget: ByteSize::mib(256),
+            memory_budget: None,
+            memory_soft_limit: None,
             worker_threads: None,
         }
     }

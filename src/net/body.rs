@@ -11,8 +11,6 @@ use crate::pipeline::{Budget, Permit, Refusal};
 
 /// Permits grow in steps of so many bytes: often enough to be true, seldom enough to be cheap.
 const STEP: usize = 256 << 10;
-/// When a sender that found no memory, or was too slow, should come back.
-const COME_BACK: Duration = Duration::from_secs(1);
 
 /// What a body may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub async fn read(headers: &HeaderMap, body: Body, budget: &Budget, limits: &Bod
     match tokio::time::timeout(limits.read_timeout, collect(body, budget, limits)).await {
         Ok(whole) => whole,
         // a slow network is no reason to lose a profile, so this is no 400
-        Err(_) => Err(unavailable("the body did not arrive within the read timeout")),
+        Err(_) => Err(Refusal::no_room("the body did not arrive within the read timeout")),
     }
 }
 
@@ -61,7 +59,7 @@ async fn collect(mut body: Body, budget: &Budget, limits: &BodyLimits) -> Result
         }
         let steps = read.next_multiple_of(STEP);
         if steps > permit.bytes() {
-            permit.set(steps).map_err(|_| no_memory())?;
+            permit.set(steps)?;
         }
         if first.is_empty() && all.is_empty() {
             first = data;
@@ -71,7 +69,7 @@ async fn collect(mut body: Body, budget: &Budget, limits: &BodyLimits) -> Result
         }
     }
     let bytes = if all.is_empty() { first } else { all.freeze() };
-    permit.set(bytes.len()).map_err(|_| no_memory())?;
+    permit.set(bytes.len())?;
     Ok(Whole { bytes, permit })
 }
 
@@ -86,15 +84,6 @@ fn too_large(limits: &BodyLimits) -> Refusal {
     ))
 }
 
-fn unavailable(why: &'static str) -> Refusal {
-    Refusal::Unavailable { why, after: COME_BACK }
-}
-
-/// The refusal for a request that the memory budget has no room for.
-pub fn no_memory() -> Refusal {
-    unavailable("no room in the memory budget")
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -102,6 +91,7 @@ mod tests {
     use futures_util::{StreamExt, stream};
 
     use super::*;
+    use crate::pipeline::OutOfBudget;
 
     const LIMITS: BodyLimits = BodyLimits {
         max_bytes: 1 << 20,
@@ -145,24 +135,39 @@ mod tests {
         assert_eq!(budget.used(), 0);
     }
 
+    /// The answer when others hold the memory.
+    fn full() -> Refusal {
+        OutOfBudget::Full.into()
+    }
+
     #[tokio::test]
     async fn no_memory_is_no_fault_of_the_sender() {
-        let budget = Budget::new(STEP);
-        assert_eq!(
-            read_with(chunks(&[STEP, 1]), &budget, None).await.unwrap_err(),
-            no_memory()
-        );
-        assert_eq!(budget.used(), 0);
+        let budget = Budget::new(2 * STEP);
+        let others = budget.permit();
+        others.grow(STEP).unwrap();
+        let refused = read_with(chunks(&[STEP, 1]), &budget, None).await;
+        assert_eq!(refused.unwrap_err(), full());
+        assert_eq!(budget.used(), STEP);
         // an announcement alone takes nothing
         assert!(read_with(chunks(&[1]), &budget, Some("1000000")).await.is_ok());
+        drop(others);
+        assert!(read_with(chunks(&[STEP, 1]), &budget, None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_never_fits_is_too_large() {
+        let refused = read_with(chunks(&[STEP, 1]), &Budget::new(STEP), None).await;
+        assert!(matches!(refused, Err(Refusal::TooLarge(_))), "{refused:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_memory_is_said_as_soon_as_it_shows() {
-        let budget = Budget::new(STEP);
+        let budget = Budget::new(2 * STEP);
+        let others = budget.permit();
+        others.grow(STEP).unwrap();
         let some = stream::iter([vec![7; STEP], vec![7]].map(Ok::<_, Infallible>));
         let body = Body::from_stream(some.chain(stream::pending()));
-        assert_eq!(read_with(body, &budget, None).await.unwrap_err(), no_memory());
+        assert_eq!(read_with(body, &budget, None).await.unwrap_err(), full());
     }
 
     #[tokio::test(start_paused = true)]

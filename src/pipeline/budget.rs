@@ -1,7 +1,14 @@
-//! The memory of the process, counted in bytes: every batch holds a permit that grows with it and frees what it held when its last clone drops.
+//! The memory of the process, counted in bytes: every batch holds a permit that grows with it and frees what it held when its
+//! last clone drops.
+//!
+//! There are two levels. From the soft one on the door is closed: new requests are refused before their bodies are read, until
+//! use has fallen well below it. Up to the hard one what is under way may still grow; beyond it that is refused as well.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// The door opens again when use has fallen to so many hundredths of the soft level: else it would flap.
+const REOPEN_PERCENT: usize = 90;
 
 /// The bytes that all batches together may hold.
 #[derive(Clone, Debug)]
@@ -9,21 +16,54 @@ pub struct Budget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    limit: AtomicUsize,
+    soft: AtomicUsize,
+    hard: AtomicUsize,
     used: AtomicUsize,
+    closed: AtomicBool,
 }
 
-/// The budget has no room: the sender should come back later.
+/// The levels of a budget, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Levels {
+    /// From here on no new request is let in.
+    pub soft: usize,
+    /// Up to here what is under way may grow.
+    pub hard: usize,
+}
+
+impl Levels {
+    /// A fifth is kept for what is under way, as the Collector's memory limiter does.
+    pub fn of(hard: usize) -> Self {
+        Self {
+            soft: hard - hard / 5,
+            hard,
+        }
+    }
+}
+
+/// The budget has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no room in the memory budget")]
-pub struct OutOfBudget;
+pub enum OutOfBudget {
+    /// Not now: others hold it.
+    #[error("no room in the memory budget")]
+    Full,
+    /// Never: this one alone wants more than all of it.
+    #[error("needs more memory than the {limit} bytes that this gate has for all requests; send less in one request")]
+    TooLarge {
+        /// Bytes of the whole budget.
+        limit: usize,
+    },
+}
 
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
+        let levels = Levels::of(limit);
         Self(Arc::new(Shared {
-            limit: AtomicUsize::new(limit),
+            soft: AtomicUsize::new(levels.soft),
+            hard: AtomicUsize::new(levels.hard),
             used: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
         }))
     }
 
@@ -40,21 +80,44 @@ impl Budget {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Bytes that may be held.
-    pub fn limit(&self) -> usize {
-        self.0.limit.load(Ordering::Relaxed)
+    /// The levels.
+    pub fn levels(&self) -> Levels {
+        Levels {
+            soft: self.0.soft.load(Ordering::Relaxed),
+            hard: self.0.hard.load(Ordering::Relaxed),
+        }
     }
 
-    /// Changes how many bytes may be held; what is held already stays.
-    pub fn set_limit(&self, limit: usize) {
-        self.0.limit.store(limit, Ordering::Relaxed);
+    /// Changes the levels; what is held already stays.
+    pub fn set_levels(&self, levels: Levels) {
+        self.0.soft.store(levels.soft.min(levels.hard), Ordering::Relaxed);
+        self.0.hard.store(levels.hard, Ordering::Relaxed);
+    }
+
+    /// Whether new requests are let in.
+    pub fn is_open(&self) -> bool {
+        let (used, soft) = (self.used(), self.levels().soft);
+        let closed = self.0.closed.load(Ordering::Relaxed);
+        let closes = if closed {
+            used > soft / 100 * REOPEN_PERCENT
+        } else {
+            used >= soft
+        };
+        if closes != closed && self.0.closed.swap(closes, Ordering::Relaxed) == closed {
+            match closes {
+                true => tracing::warn!(used, soft, "memory is short: new requests are refused"),
+                false => tracing::info!(used, soft, "there is memory again: new requests are let in"),
+            }
+        }
+        !closes
     }
 
     fn take(&self, bytes: usize) -> Result<(), OutOfBudget> {
-        let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit());
+        let hard = self.levels().hard;
+        let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= hard);
         match self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room) {
             Ok(_) => Ok(()),
-            Err(_) => Err(OutOfBudget),
+            Err(_) => Err(OutOfBudget::Full),
         }
     }
 
@@ -91,6 +154,10 @@ impl Permit {
 
     /// Holds `bytes` more.
     pub fn grow(&self, bytes: usize) -> Result<(), OutOfBudget> {
+        let limit = self.0.budget.levels().hard;
+        if self.bytes().saturating_add(bytes) > limit {
+            return Err(OutOfBudget::TooLarge { limit });
+        }
         self.0.budget.take(bytes)?;
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
@@ -121,5 +188,41 @@ impl Permit {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_door_closes_at_the_soft_level_and_opens_well_below() {
+        let budget = Budget::new(1000);
+        let permit = budget.permit();
+        permit.grow(799).unwrap();
+        assert!(budget.is_open());
+        permit.grow(1).unwrap();
+        assert!(!budget.is_open());
+        permit.set(730).unwrap();
+        assert!(!budget.is_open(), "still near the level");
+        permit.set(720).unwrap();
+        assert!(budget.is_open());
+        budget.set_levels(Levels::of(100));
+        assert!(!budget.is_open());
+    }
+
+    #[test]
+    fn what_is_under_way_grows_to_the_hard_level() {
+        let budget = Budget::new(1000);
+        let (one, other) = (budget.permit(), budget.permit());
+        one.grow(900).unwrap();
+        assert_eq!(other.grow(101), Err(OutOfBudget::Full));
+        assert_eq!(other.grow(1001), Err(OutOfBudget::TooLarge { limit: 1000 }));
+        assert_eq!(one.set(1001), Err(OutOfBudget::TooLarge { limit: 1000 }));
+        other.grow(100).unwrap();
+        other.hold(50);
+        assert_eq!(budget.used(), 1050, "what is there already is counted past the level");
+        drop((one, other));
+        assert_eq!(budget.used(), 0);
     }
 }

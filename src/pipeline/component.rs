@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::batch::Batch;
+use super::budget::OutOfBudget;
 use super::outlet::Outlet;
 use super::stop::Stop;
 use crate::formats::any::AnyError;
@@ -76,6 +77,25 @@ impl Refusal {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Throttled { .. } => "throttled",
             Self::Unavailable { .. } => "unavailable",
+        }
+    }
+}
+
+/// When a sender that found no room should come back.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+impl Refusal {
+    /// No room, for now.
+    pub const fn no_room(why: &'static str) -> Self {
+        Self::Unavailable { why, after: COME_BACK }
+    }
+}
+
+impl From<OutOfBudget> for Refusal {
+    fn from(error: OutOfBudget) -> Self {
+        match error {
+            OutOfBudget::Full => Self::no_room("no room in the memory budget"),
+            OutOfBudget::TooLarge { .. } => Self::TooLarge(error.to_string()),
         }
     }
 }

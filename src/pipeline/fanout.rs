@@ -1,7 +1,6 @@
 //! One receiver's way through the pipelines it feeds: decoded once, run through each chain, then handed to the sinks.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -20,9 +19,6 @@ use super::readiness::Readiness;
 use super::routing::{self, Mode, Route};
 use super::sink::Sink;
 use crate::telemetry::{Amount, Metrics};
-
-/// When a sender that found no room should come back.
-const COME_BACK: Duration = Duration::from_secs(1);
 
 /// One running pipeline.
 pub struct Pipeline {
@@ -106,7 +102,7 @@ impl Intake for Arc<Fanout> {
 
     async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
         let Some((wired, under_way)) = self.enter() else {
-            let refusal = unavailable("stopping");
+            let refusal = Refusal::no_room("stopping");
             self.refused(&refusal);
             return Err(refusal);
         };
@@ -121,7 +117,7 @@ impl Intake for Arc<Fanout> {
                 Err(panicked) => Err(fanout.after_panic(&panicked.fingerprint)),
             }
         });
-        work.await.unwrap_or_else(|_| Err(unavailable("stopping")))
+        work.await.unwrap_or_else(|_| Err(Refusal::no_room("stopping")))
     }
 
     fn refused(&self, refusal: &Refusal) {
@@ -198,7 +194,7 @@ impl Fanout {
             } else {
                 batch.permit().grow(held)
             };
-            trued.map_err(|_| unavailable("no room in the memory budget"))?;
+            trued?;
             if batch.as_profiles().is_none_or(|profiles| !profiles.is_empty()) {
                 batches.push(batch);
             }
@@ -360,12 +356,12 @@ pub fn hand_over<'a>(passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>
     for (sink, share) in shares {
         let room = sink.reserve(&share);
         if room.is_none() && sink.required() {
-            return Err(unavailable("the queue of a required exporter is full"));
+            return Err(Refusal::no_room("the queue of a required exporter is full"));
         }
         rooms.push((sink, share, room));
     }
     if !rooms.is_empty() && rooms.iter().all(|(_, _, room)| room.is_none()) {
-        return Err(unavailable("the queues of all exporters are full"));
+        return Err(Refusal::no_room("the queues of all exporters are full"));
     }
     for (sink, share, room) in rooms {
         sink.take(share, room);
@@ -382,8 +378,4 @@ pub fn hand_over_regardless(pipeline: &Pipeline, batches: Vec<Batch>) {
             sink.take(one, room);
         }
     }
-}
-
-fn unavailable(why: &'static str) -> Refusal {
-    Refusal::Unavailable { why, after: COME_BACK }
 }

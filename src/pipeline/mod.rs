@@ -27,7 +27,7 @@ mod scenarios;
 mod testing;
 
 pub use batch::{Batch, Origin, Payload, Received};
-pub use budget::{Budget, OutOfBudget, Permit};
+pub use budget::{Budget, Levels, OutOfBudget, Permit};
 pub use component::{
     Context, Encoded, ExportError, Exporter, Processor, Reason, Receipt, Receiver, ReceiverError, Refusal, Sent,
     Verdict,

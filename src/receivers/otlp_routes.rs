@@ -16,7 +16,6 @@ use crate::formats::any::decode_as;
 use crate::formats::compress::{ContentEncoding, Inflation};
 use crate::formats::otlp::{self, WireVersion};
 use crate::formats::{Format, Limits};
-use crate::net::body::no_memory;
 use crate::net::reply::GrpcCode;
 use crate::net::{grpc, reply};
 use crate::pipeline::outlet::Arrival;
@@ -170,7 +169,7 @@ struct Arriving {
 
 impl Arriving {
     fn decode(self, bytes: Bytes, permit: Permit) -> Result<Vec<Arrival>, Refusal> {
-        permit.set(bytes.len()).map_err(|_| no_memory())?;
+        permit.set(bytes.len())?;
         let decoded = match self.format {
             Format::Otlp => otlp::decode(&bytes, &self.limits, self.assumed)?,
             format => decode_as(format, &bytes, &self.limits)?,

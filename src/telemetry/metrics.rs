@@ -100,6 +100,7 @@ pub struct Metrics {
     retries: Family<One, Counter>,
     delivery_age: Ages,
     memory_used: Number,
+    memory_soft_limit: Number,
     memory_limit: Number,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
 }
@@ -155,6 +156,7 @@ impl Default for Metrics {
             retries: Family::default(),
             delivery_age: Family::new_with_constructor(ages),
             memory_used: Number::default(),
+            memory_soft_limit: Number::default(),
             memory_limit: Number::default(),
             reloads: Family::default(),
         };
@@ -291,6 +293,11 @@ impl Metrics {
             self.memory_used.clone(),
         );
         r.register(
+            "flamegate_memory_soft_limit_bytes",
+            "Memory from which on new requests are refused",
+            self.memory_soft_limit.clone(),
+        );
+        r.register(
             "flamegate_memory_limit_bytes",
             "Memory that batches may hold",
             self.memory_limit.clone(),
@@ -376,9 +383,10 @@ impl Metrics {
         self.reloads.get_or_create(&[("result", result)]).inc();
     }
 
-    /// The memory that batches hold and may hold.
-    pub fn memory(&self, used: usize, limit: usize) {
+    /// The memory that batches hold, and the levels of it.
+    pub fn memory(&self, used: usize, soft: usize, limit: usize) {
         self.memory_used.set(used as u64);
+        self.memory_soft_limit.set(soft as u64);
         self.memory_limit.set(limit as u64);
     }
 

@@ -150,6 +150,51 @@ service:
     let nobody = run(&["send", "/no/such/file", "--to", &targets[0]]);
     assert_eq!(nobody.code(), 2);
 }
+
+#[test]
+fn a_closed_door_says_when_to_come_back_and_reads_no_body() {
+    let (ingest, metrics) = (free_port(), free_port());
+    // a backend that never answers holds what was accepted
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let backend = silent.local_addr().unwrap().port();
+    let text = format!(
+        "receivers: {{pyroscope: {{endpoint: \"localhost:{ingest}\"}}}}
+exporters: {{otlp_http: {{endpoint: \"http://localhost:{backend}\", timeout: 60s}}}}
+service:
+  memory_budget: 4MiB
+  memory_soft_limit: 2KiB
+  drain_timeout: 10ms
+  pipelines: {{profiles: {{receivers: [pyroscope], exporters: [otlp_http]}}}}
+  telemetry: {{metrics: {{address: \"localhost:{metrics}\"}}}}
+"
+    );
+    let (folder, path) = config(&text);
+    let mut gate = Gate::start(folder.path(), &["--config", &path]);
+    let accepted = (0..100)
+        .take_while(|_| http("POST", ingest, INGEST, RECORDING).0 == 200)
+        .count();
+    assert!((1..100).contains(&accepted), "{accepted}");
+    // announced, and never sent
+    let head = format!("POST {INGEST} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", ingest)).unwrap();
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    let mut answer = [0; 512];
+    let read = std::io::Read::read(&mut stream, &mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).to_lowercase();
+    assert!(
+        answer.starts_with("http/1.1 503") && answer.contains("retry-after: 1"),
+        "{answer}"
+    );
+    assert!(
+        http("GET", metrics, "/metrics", b"")
+            .1
+            .contains("flamegate_memory_soft_limit_bytes 2048")
+    );
+    assert!(gate.err().contains("memory is short"), "{}", gate.err());
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0);
+}
+
 #[test]
 fn every_example_configuration_is_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");

@@ -13,7 +13,6 @@ use http::request::Parts;
 use crate::formats::any::decode_as;
 use crate::formats::compress::Inflation;
 use crate::formats::{Decoded, Format};
-use crate::net::body::no_memory;
 use crate::net::reply;
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Receipt, Received, Refusal};
@@ -55,7 +54,7 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
         let mut inflation = Inflation::new(&limits);
         let body = inflation.inflate_all(&encodings, whole.bytes)?;
         let bytes = inflation.unwrap_layers(body)?;
-        whole.permit.set(bytes.len()).map_err(|_| no_memory())?;
+        whole.permit.set(bytes.len())?;
         let mut decoded = decode_as(Format::Pprof, &bytes, &limits)?;
         said.write_to(&mut decoded);
         let format = Format::Pprof;

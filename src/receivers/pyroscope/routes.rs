@@ -17,7 +17,6 @@ use super::{parts, push};
 use crate::formats::compress::Inflation;
 use crate::formats::otlp::WireVersion;
 use crate::formats::{Decoded, Format, Limits};
-use crate::net::body::no_memory;
 use crate::net::{grpc, reply};
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Origin, Permit, Receipt, Received, Refusal};
@@ -86,7 +85,7 @@ fn content_type(parts: &Parts) -> Option<&str> {
 }
 
 fn hold(permit: &Permit, bytes: usize) -> Result<(), Refusal> {
-    permit.set(bytes).map_err(|_| no_memory())
+    Ok(permit.set(bytes)?)
 }
 
 /// How a push is written.
@@ -164,7 +163,7 @@ fn arrivals(
     for one in pushed {
         match one.decode(inflation, limits)? {
             Ok((decoded, plain)) => {
-                permit.grow(plain.len()).map_err(|_| no_memory())?;
+                permit.grow(plain.len())?;
                 arrivals.push(arrival(decoded, plain));
             }
             Err(why) => defective.rejected.add(why),

@@ -1,0 +1,111 @@
+//! How much memory batches may hold: as configured, else half of what the container has.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Service;
+use crate::pipeline::Levels;
+
+/// Where nothing is configured and nothing limits the process.
+const DEFAULT: usize = 256 << 20;
+/// Where control groups are mounted.
+const GROUPS: &str = "/sys/fs/cgroup";
+
+/// The levels of a configuration.
+pub(super) fn levels(service: &Service) -> Levels {
+    let hard = match service.memory_budget {
+        Some(budget) => budget.as_usize(),
+        None => container_limit().map_or(DEFAULT, |limit| limit / 2),
+    };
+    let usual = Levels::of(hard);
+    match service.memory_soft_limit {
+        Some(soft) => Levels {
+            soft: soft.as_usize().min(hard),
+            ..usual
+        },
+        None => usual,
+    }
+}
+
+/// The memory limit of the control group of this process; none if there is none.
+fn container_limit() -> Option<usize> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    smallest_limit(Path::new(GROUPS), &groups)
+}
+
+/// The smallest limit of the groups that `/proc/self/cgroup` names and of those above them. Inside a container the path may be
+/// that of the host, while only the group itself is mounted: then the root stands for it.
+fn smallest_limit(root: &Path, groups: &str) -> Option<usize> {
+    let mut limits = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let (mount, file) = match controllers {
+            "" => (root.to_owned(), "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => (root.join("memory"), "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        let inside = PathBuf::from(path.trim_start_matches('/'));
+        for group in inside.ancestors() {
+            limits.extend(read_limit(&mount.join(group).join(file)));
+        }
+    }
+    limits.into_iter().min()
+}
+
+/// A limit in bytes; `max`, and the number that the first version of control groups writes for it, are none.
+fn read_limit(file: &Path) -> Option<usize> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let bytes: usize = text.trim().parse().ok()?;
+    (bytes < usize::MAX / 4).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn the_smallest_limit_above_the_process_counts() {
+        let root = groups(&[("a/memory.max", "1000\n"), ("a/b/memory.max", "max\n")]);
+        assert_eq!(smallest_limit(root.path(), "0::/a/b\n"), Some(1000));
+        let root = groups(&[("memory.max", "500\n")]);
+        assert_eq!(smallest_limit(root.path(), "0::/kubepods/pod1\n"), Some(500));
+        assert_eq!(smallest_limit(root.path(), ""), None);
+        let root = groups(&[
+            ("memory/c/memory.limit_in_bytes", "700\n"),
+            ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
+        ]);
+        assert_eq!(
+            smallest_limit(root.path(), "5:cpu:/c\n4:hugetlb,memory:/c\n"),
+            Some(700)
+        );
+    }
+
+    #[test]
+    fn what_is_configured_wins() {
+        let mut service = Service {
+            memory_budget: Some(crate::pipeline::units::ByteSize::mib(10)),
+            ..Service::default()
+        };
+        assert_eq!(levels(&service), Levels::of(10 << 20));
+        service.memory_soft_limit = Some(crate::pipeline::units::ByteSize::mib(5));
+        assert_eq!(
+            levels(&service),
+            Levels {
+                soft: 5 << 20,
+                hard: 10 << 20
+            }
+        );
+    }
+}
