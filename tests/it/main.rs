@@ -12,6 +12,7 @@ mod graph;
 mod grpc;
 mod house;
 mod quickstart;
+mod redaction;
 mod reload;
 mod routing;
 mod schema;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::detectors::{is_hex_id, is_masked};
 use super::keys::{KeyRule, is_identity};
+use super::names::{self, Originals};
 use super::{MARKER, Policy};
 use crate::profile::{Attribute, Dictionary, KeyValue, Lists, Profiles, Role, StringId, Value};
 
@@ -104,6 +106,7 @@ impl<'p> Pass<'p> {
             }
         }
         let mut replaced: HashMap<(u8, StringId), StringId> = HashMap::new();
+        let mut keys = Originals::new();
         profiles.replace_strings(|d, role, id| {
             if is_value(role) {
                 return id;
@@ -114,10 +117,16 @@ impl<'p> Pass<'p> {
             for rule in &masked.rules {
                 self.report.add(rule, role.label());
             }
-            *replaced
+            let new = *replaced
                 .entry((class(role), id))
-                .or_insert_with(|| d.strings.push(&masked.text))
+                .or_insert_with(|| d.strings.push(&masked.text));
+            if matches!(role, Role::LabelKey | Role::ResourceKey) {
+                keys.insert(new, id);
+            }
+            new
         });
+        let (d, resources) = profiles.edit();
+        names::separate(d, resources, &keys);
         self.report
     }
 
@@ -193,12 +202,12 @@ impl<'p> Pass<'p> {
 
     /// The value after the policy, if it changes. `key` is the nearest key above it.
     fn value(&mut self, d: &Dictionary, key: &str, value: &Value, role: Role) -> Option<Draft> {
-        if self.is_allowed(d, value) {
+        if self.is_allowed(d, value) || (is_identity(key) && is_id(d, value)) {
             return None;
         }
         let sensitive = !is_identity(key) && self.policy.detectors.is_sensitive_key(key);
         if sensitive && !matches!(value, Value::Empty | Value::Bool(_) | Value::Array(_) | Value::Map(_)) {
-            let unset = matches!(value, Value::String(id) if !id.is_set() || d.str(*id).contains(MARKER));
+            let unset = matches!(value, Value::String(id) if !id.is_set() || is_masked(d.str(*id)));
             if !unset {
                 self.report.add("sensitive_key", role.label());
                 return Some(Draft::Text(format!("{MARKER}sensitive_key]")));
@@ -277,6 +286,15 @@ impl<'p> Pass<'p> {
                 }))
             })
             .clone()
+    }
+}
+
+/// A number that joins: no pattern may hit one by chance.
+fn is_id(d: &Dictionary, value: &Value) -> bool {
+    match value {
+        Value::String(id) => is_hex_id(d.str(*id)),
+        Value::Int(_) => true,
+        _ => false,
     }
 }
 

@@ -56,6 +56,12 @@ const WORDS: &[&str] = &[
     "cookie",
 ];
 
+/// What a mask looks like.
+const MASK: &str = r"\[REDACTED:[a-z_]+\]";
+
+/// Rules that belong to no family of structural secrets.
+const OTHER_RULES: &[&str] = &["assignment", "argument", "email", "sensitive_key"];
+
 const WORD: &str = r"(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private)[_.\-]?key|authorization|credential|session|cookie)";
 
 static SECRETS: &[Family] = &[
@@ -133,7 +139,7 @@ static SECRETS: &[Family] = &[
     everywhere(
         "bearer",
         &["bearer ", "basic "],
-        r"\b(?i:bearer|basic) +(?P<s>[A-Za-z0-9._~+/\-]{16,}=*)",
+        r"\b(?i:bearer|basic) +(?P<s>(?:\[REDACTED:[a-z_]+\])*[A-Za-z0-9._~+/\-]{16,}(?:\[REDACTED:[a-z_]+\]|[A-Za-z0-9._~+/\-])*=*)",
     ),
     everywhere(
         "url_query",
@@ -173,8 +179,10 @@ pub struct Detectors {
 impl Detectors {
     /// The detectors asked for.
     pub fn new(secrets: bool, emails: bool) -> Result<Self, String> {
+        // a mask inside of a value is part of it: what is glued to a mask may be the rest of the secret
+        let value = format!(r#"(?:{MASK}|[^\s"'&,;:=)}}\]])(?:{MASK}|[^\s"'&,;)}}\]])*"#);
         let assignment = format!(
-            r#"(?i){WORD}[0-9]*(?:[_.\-]?(?:id|value|key|header))?["']?\s*(?:=>|=|:)\s*(?:"(?P<q>[^"]+)"|'(?P<r>[^']+)'|(?P<s>(?:(?:bearer|basic|digest|token)\s+)?[^\s"'&,;:=)}}\]][^\s"'&,;)}}\]]*))"#
+            r#"(?i){WORD}[0-9]*(?:[_.\-]?(?:id|value|key|header))?["']?\s*(?:=>|=|:)\s*(?:"(?P<q>[^"]+)"|'(?P<r>[^']+)'|(?P<s>(?:(?:bearer|basic|digest|token)\s+)?{value}))"#
         );
         let argument = format!(r#"(?i)(?:^|\s)--?[\w.\-]*{WORD}\s+["']?(?P<s>[^\s"'\-][^\s"']*)"#);
         let mut families: Vec<(&'static str, Reach, &[&str], &str)> = Vec::new();
@@ -253,7 +261,7 @@ fn mask_one(rule: &Rule, text: &str, hit: &mut impl FnMut(&'static str)) -> Opti
             continue;
         };
         // what is masked already stays as it is: redacting twice changes nothing
-        if secret.as_str().contains(MARKER) || is_no_address(&captures) {
+        if is_masked(secret.as_str()) || is_no_address(&captures) {
             continue;
         }
         out.push_str(text.get(copied..secret.start())?);
@@ -270,6 +278,30 @@ fn mask_one(rule: &Rule, text: &str, hit: &mut impl FnMut(&'static str)) -> Opti
     Some(out)
 }
 
+/// Whether the text is masks of ours and nothing else, perhaps behind the scheme of a credential: whatever stands beside a mask,
+/// or inside of one that no rule of ours makes, may be a secret.
+pub fn is_masked(text: &str) -> bool {
+    let mut rest = match text.split_once(' ') {
+        Some((scheme, rest))
+            if ["bearer", "basic", "digest", "token"].contains(&scheme.to_ascii_lowercase().as_str()) =>
+        {
+            rest.trim_start()
+        }
+        _ => text,
+    };
+    if rest.is_empty() {
+        return false;
+    }
+    while let Some((rule, after)) = rest.strip_prefix(MARKER).and_then(|rest| rest.split_once(']')) {
+        let is_rule = OTHER_RULES.contains(&rule) || SECRETS.iter().any(|family| family.name == rule);
+        if !is_rule {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
+}
+
 /// `module@v1.2.3-rc.go` and `user@1000.service` have the shape of an address, and are none.
 fn is_no_address(captures: &Captures<'_>) -> bool {
     let Some(tld) = captures.name("tld") else {
@@ -283,7 +315,7 @@ fn is_no_address(captures: &Captures<'_>) -> bool {
 }
 
 /// Build ids, trace ids, addresses: hexadecimal through and through.
-fn is_hex_id(text: &str) -> bool {
+pub fn is_hex_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
@@ -334,6 +366,40 @@ mod tests {
             let masked = mask(text).unwrap();
             assert!(!masked.contains("EXAMPLE"), "{masked}");
             assert_eq!(mask(&masked), None, "not idempotent: {masked}");
+        }
+    }
+
+    #[test]
+    fn what_is_glued_to_a_mask_does_not_pass() {
+        for text in [
+            "password=[REDACTED:assignment]EXAMPLE",
+            "password=EXAMPLE[REDACTED:github]EXAMPLE",
+            "password=[REDACTED:github][REDACTED:jwt]EXAMPLE",
+            "password=[REDACTED:EXAMPLE]",
+            "password=[REDACTED:example_of_no_rule]",
+            "password=\"[REDACTED:assignment] EXAMPLE\"",
+            "secret: '[REDACTED:assignment]EXAMPLE'",
+            "token=Bearer [REDACTED:bearer]EXAMPLE",
+            "run --password [REDACTED:argument]EXAMPLE",
+            "Bearer [REDACTED:bearer]EXAMPLEEXAMPLEEXAMPLE",
+            "Bearer EXAMPLEEXAMPLEEXAMPLE[REDACTED:jwt]EXAMPLE",
+            "GET /x?token=[REDACTED:url_query]EXAMPLE&y=1",
+            "http://[REDACTED:url_userinfo]EXAMPLE@host/",
+            "http://user:[REDACTED:github]EXAMPLE@host/",
+            "-----BEGIN PRIVATE KEY-----[REDACTED:jwt]EXAMPLE-----END PRIVATE KEY-----",
+        ] {
+            let masked = mask(text).unwrap_or_else(|| panic!("passes: {text}"));
+            assert!(!masked.to_ascii_uppercase().contains("EXAMPLE"), "{text}: {masked}");
+            assert_eq!(mask(&masked), None, "not idempotent: {masked}");
+        }
+        for text in [
+            "password=[REDACTED:assignment]",
+            "password=[REDACTED:github][REDACTED:jwt], x",
+            "authorization: Bearer [REDACTED:bearer]",
+            "run --password [REDACTED:argument] --fast",
+            "http://[REDACTED:url_userinfo]@host/?token=[REDACTED:url_query]",
+        ] {
+            assert_eq!(mask(text), None, "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 mod apply;
 mod detectors;
 mod keys;
+mod names;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -48,9 +49,12 @@ Looks at every text of a profile: names and files of functions and binaries, lab
 resources and scopes (nested values and bytes too), comments, links, frame patterns, names of types. A hit of a detector is
 replaced by `[REDACTED:<rule>]`; the rest of the text stays. `original_payload` is always removed.
 
-Attributes are judged by key in the order of the Collector's redaction processor: ignored, not allowed (deleted), allowed
-value, blocked key (value becomes `****`), blocked values (matches become `****`), and then by the detectors. Identity and
-join keys (`service.name`, trace and span ids, frame types, build ids, `pprof.*`) survive an allow-list unless a pattern blocks them.
+Attributes are judged by key in the order of the Collector's redaction processor: ignored (passes as it is, the detectors
+too), not allowed (deleted), allowed value, blocked key (value becomes `****`), blocked values (matches become `****`), and then
+by the detectors. Identity and join keys (`service.name`, trace and span ids, frame types, build ids, `pprof.*`) survive an
+allow-list unless a pattern blocks them, and `blocked_values` spares those of them that are hexadecimal or whole numbers.
+
+Keys that masking makes equal stay apart: `[REDACTED:email]`, `[REDACTED:email]#2` and so on, in the order in which they stand.
 
 Not detected yet: card numbers, IBANs, social security numbers, telephone numbers, IP addresses, host names, names of
 persons and customers, and secrets that neither shape nor key reveals, such as a random word in a unit or a bare AWS secret key.
