@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::task::Poll;
 
@@ -12,10 +13,15 @@ use tokio::sync::Semaphore;
 /// Jobs over at most so many bytes run where they are: handing them over would cost more.
 const INLINE_BYTES: usize = 32 << 10;
 
+/// Jobs that may wait for each one that runs. Beyond it waiting only makes answers late: senders should come again instead.
+const WAITING_PER_JOB: usize = 32;
+
 /// Runs CPU work.
 #[derive(Clone, Debug)]
 pub struct Compute {
     permits: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    most_waiting: usize,
 }
 
 /// A panic that was caught.
@@ -35,9 +41,17 @@ impl Default for Compute {
 impl Compute {
     /// A pool of `jobs` jobs at once.
     pub fn new(jobs: usize) -> Self {
+        let jobs = jobs.clamp(1, 1024);
         Self {
-            permits: Arc::new(Semaphore::new(jobs.max(1))),
+            permits: Arc::new(Semaphore::new(jobs)),
+            waiting: Arc::default(),
+            most_waiting: jobs * WAITING_PER_JOB,
         }
+    }
+
+    /// Whether so many jobs wait already that new work should not be taken on.
+    pub fn is_behind(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= self.most_waiting
     }
 
     /// Runs a job over about `bytes` bytes. Runs on when the caller goes away.
@@ -49,8 +63,10 @@ impl Compute {
         if bytes <= INLINE_BYTES {
             return guard(job);
         }
+        let waiting = Waiting::one(&self.waiting);
         // the semaphore is never closed
         let permit = self.permits.clone().acquire_owned().await.ok();
+        drop(waiting);
         let job = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             guard(job)
@@ -62,6 +78,22 @@ impl Compute {
                 fingerprint: "runtime stopped".to_owned(),
             }),
         }
+    }
+}
+
+/// One job that waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn one(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -113,6 +145,30 @@ fn quiet_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn it_is_behind_while_too_many_wait() {
+        let compute = Compute::new(1);
+        let (go, stay) = std::sync::mpsc::channel::<()>();
+        let large = INLINE_BYTES + 1;
+        let first = tokio::spawn({
+            let compute = compute.clone();
+            async move { compute.run(large, move || stay.recv()).await }
+        });
+        let mut others = tokio::task::JoinSet::new();
+        for _ in 0..WAITING_PER_JOB {
+            assert!(!compute.is_behind());
+            let compute = compute.clone();
+            others.spawn(async move { compute.run(large, || ()).await });
+            tokio::task::yield_now().await;
+        }
+        assert!(compute.is_behind());
+        others.abort_all();
+        while others.join_next().await.is_some() {}
+        assert!(!compute.is_behind(), "who gives up waits no more");
+        drop(go);
+        assert!(first.await.unwrap().unwrap().is_err());
+    }
 
     #[tokio::test]
     async fn a_panic_costs_one_job_and_tells_only_its_place() {

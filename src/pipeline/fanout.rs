@@ -100,6 +100,16 @@ impl Intake for Arc<Fanout> {
         &self.shared.budget
     }
 
+    fn admit(&self) -> Result<(), Refusal> {
+        if !self.shared.budget.is_open() {
+            return Err(Refusal::no_room("memory is short"));
+        }
+        if self.shared.compute.is_behind() {
+            return Err(Refusal::no_room("more requests are waiting than can be worked on"));
+        }
+        Ok(())
+    }
+
     async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
         let Some((wired, under_way)) = self.enter() else {
             let refusal = Refusal::no_room("stopping");
@@ -172,7 +182,7 @@ impl Fanout {
     fn work(&self, job: Job, wired: &Wired) -> Result<Receipt, Refusal> {
         let arrivals = job().inspect_err(|refusal| self.count_refusal(refusal, 0))?;
         let amount = amount(&arrivals);
-        let answer = self.admit(arrivals, wired);
+        let answer = self.take_on(arrivals, wired);
         match &answer {
             Ok(_) => self.shared.metrics.accepted(&self.receiver, amount),
             Err(refusal) => self.count_refusal(refusal, amount.samples),
@@ -180,7 +190,7 @@ impl Fanout {
         answer
     }
 
-    fn admit(&self, arrivals: Vec<Arrival>, wired: &Wired) -> Result<Receipt, Refusal> {
+    fn take_on(&self, arrivals: Vec<Arrival>, wired: &Wired) -> Result<Receipt, Refusal> {
         let defects = Defects::of(&arrivals);
         let alone = arrivals.len() == 1;
         let mut batches = Vec::with_capacity(arrivals.len());

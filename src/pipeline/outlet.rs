@@ -20,6 +20,8 @@ pub trait Intake: Send + Sync {
     fn receiver(&self) -> &Arc<str>;
     /// The memory that bodies are read under.
     fn budget(&self) -> &Budget;
+    /// Whether a new request should be read at all.
+    fn admit(&self) -> Result<(), Refusal>;
     /// Runs on the compute pool: decoding, and the chains right behind it in the same job.
     async fn receive(&self, job: Job) -> Result<Receipt, Refusal>;
     /// Counts a request refused before there was anything to decode.
@@ -57,6 +59,11 @@ impl Outlet {
     /// The memory that bodies are read under.
     pub fn budget(&self) -> &Budget {
         self.inner.budget()
+    }
+
+    /// Whether a new request should be read at all: not while memory is short or work piles up. What is refused is counted.
+    pub fn admit(&self) -> Result<(), Refusal> {
+        self.inner.admit().inspect_err(|refusal| self.refused(refusal))
     }
 
     /// Decodes on the compute pool and runs the chains right behind it, then hands the batches to the sinks.

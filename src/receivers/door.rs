@@ -67,11 +67,9 @@ impl Door {
         result.map_err(|refusal| self.refused(refusal))
     }
 
-    /// Reads the body, unless memory is short. `around` are bytes of it that hold no payload.
+    /// Reads the body, unless the gate has enough to do. `around` are bytes of it that hold no payload.
     pub(super) async fn read(&self, headers: &HeaderMap, body: Body, around: usize) -> Result<Whole, Refusal> {
-        if !self.outlet.budget().is_open() {
-            return Err(self.refused(Refusal::no_room("memory is short")));
-        }
+        self.outlet.admit()?;
         let limits = BodyLimits {
             max_bytes: self.body.max_bytes.saturating_add(around),
             ..self.body

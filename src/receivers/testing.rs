@@ -42,6 +42,10 @@ impl Intake for Arc<Engine> {
         &self.budget
     }
 
+    fn admit(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
         let arrivals = job()?;
         if let Some(refusal) = &self.answer {
