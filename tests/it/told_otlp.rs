@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -22,6 +23,26 @@ pub struct Amount {
 
 /// Amounts by resource and sample type, then by the hash of what stack, attributes and link say.
 pub type Told = BTreeMap<(String, String), HashMap<u64, Amount>>;
+
+/// The sum of all values, by resource and sample type.
+pub fn sums(told: &Told) -> BTreeMap<(String, String), i128> {
+    let sum = |amounts: &HashMap<u64, Amount>| amounts.values().map(|amount| amount.sum).sum();
+    told.iter()
+        .map(|(head, amounts)| (head.clone(), sum(amounts)))
+        .collect()
+}
+
+/// The messages of a file that a Collector's file exporter writes: each behind its length.
+pub fn messages(file: &Path) -> Vec<Request> {
+    let bytes = std::fs::read(file).unwrap();
+    let (mut rest, mut messages) = (&bytes[..], Vec::new());
+    while let Some((length, tail)) = rest.split_first_chunk() {
+        let (message, tail) = tail.split_at(u32::from_be_bytes(*length) as usize);
+        messages.push(read(message));
+        rest = tail;
+    }
+    messages
+}
 
 pub fn read(bytes: &[u8]) -> Request {
     Request::decode(bytes).expect("the oracle reads it")

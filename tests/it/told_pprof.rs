@@ -114,6 +114,30 @@ pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// How many frames a sample has, and the names of its labels of text.
+pub struct Row {
+    pub frames: usize,
+    pub labels: Vec<String>,
+}
+
+pub fn samples(bytes: &[u8]) -> Vec<Row> {
+    let wire = Wire::decode(bytes).expect("prost reads it");
+    let text = |index: i64| String::from_utf8_lossy(&wire.string_table[index as usize]).into_owned();
+    let labels = |sample: &Sample| {
+        sample
+            .label
+            .iter()
+            .filter(|l| l.text != 0)
+            .map(|l| text(l.key))
+            .collect()
+    };
+    let row = |sample: &Sample| Row {
+        frames: sample.location_id.len(),
+        labels: labels(sample),
+    };
+    wire.sample.iter().map(row).collect()
+}
+
 pub fn tell(bytes: &[u8]) -> Told {
     let wire = Wire::decode(bytes).expect("prost reads it");
     let text = |index: i64| String::from_utf8_lossy(&wire.string_table[index as usize]);

@@ -9,7 +9,7 @@ const RECEIVED: &str = "pyroscope.name";
 const FAMILIES: [(&str, &[&str]); 5] = [
     ("wall", &["wall"]),
     ("off_cpu", &["off_cpu", "off-cpu"]),
-    ("process_cpu", &["cpu"]),
+    ("process_cpu", &["cpu", "itimer"]),
     ("memory", &["alloc", "inuse", "live", "space", "objects"]),
     ("goroutines", &["goroutine"]),
 ];
@@ -109,6 +109,7 @@ mod tests {
             (&["samples", "wall", "cpu"][..], "wall", "wall"),
             (&["samples", "cpu"], "cpu", "process_cpu"),
             (&["samples"], "cpu", "process_cpu"),
+            (&["itimer"], "itimer", "process_cpu"),
             (&["alloc_objects", "inuse_space"], "space", "memory"),
             (&["alloc_in_new_tlab_bytes"], "space", "memory"),
             (&["goroutine"], "goroutine", "goroutines"),

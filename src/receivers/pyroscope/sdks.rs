@@ -1,4 +1,5 @@
-//! What each SDK sends, in the shape in which it sends it, with real profiles inside.
+//! What each SDK sends, in the shape in which it sends it, with real profiles inside. Compared with what pyroscope-go 1.4.3,
+//! pyroscope-io 1.4.0 and @pyroscope/nodejs 0.6.4 put on the wire.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -80,16 +81,37 @@ async fn go_sends_parts_without_a_format_and_nanoseconds() {
 }
 
 #[tokio::test]
-async fn node_sends_parts_and_seconds() {
+async fn node_sends_seconds_in_parts_or_the_bare_pprof() {
     let (gate, engine) = gate().await;
-    let path = "/pyroscope/ingest?from=1700000000&until=1700000010&name=shop-js%7Benv%3Dprod%7D&sampleRate=100&spyName=nodespy";
-    let answer = post(gate, path, &MULTIPART, body(&[("profile", &data(NODE.0))])).await;
-    assert_eq!(answer.status, 200);
-    let batches = engine.take().batches;
-    assert_eq!(
-        (sums(&batches[0]).as_slice(), service(&batches[0]).as_str()),
-        (NODE.1, "shop-js")
-    );
+    let query =
+        "from=1700000000&until=1700000010&name=shop-js%7Botel.scope.version%3D0.6.4%2Cenv%3Dprod%7D&spyName=nodespy";
+    let bare = [("content-type", "application/octet-stream")];
+    for (path, headers, body) in [
+        // before 0.6, and since
+        (
+            format!("/ingest?sampleRate=100&{query}"),
+            MULTIPART,
+            body(&[("profile", &data(NODE.0))]),
+        ),
+        (
+            format!("/ingest?format=pprof&{query}&sampleRate=200"),
+            bare,
+            data(NODE.0),
+        ),
+        (format!("/pyroscope/ingest?format=pprof&{query}"), bare, data(NODE.0)),
+    ] {
+        assert_eq!(post(gate, &path, &headers, body).await.status, 200, "{path}");
+        let batches = engine.take().batches;
+        assert_eq!(
+            (sums(&batches[0]).as_slice(), service(&batches[0]).as_str()),
+            (NODE.1, "shop-js")
+        );
+        let labels = resource(batches[0].as_profiles().unwrap());
+        assert_eq!(
+            (labels["otel.scope.version"].as_str(), labels["env"].as_str()),
+            ("0.6.4", "prod")
+        );
+    }
 }
 
 #[tokio::test]
