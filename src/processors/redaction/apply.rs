@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::detectors::{is_hex_id, is_masked};
 use super::keys::{KeyRule, is_identity};
 use super::names::{self, Originals};
-use super::{MARKER, Policy};
+use super::summary::{Status, Summaries, Tally};
+use super::{MARKER, Policy, Summary};
 use crate::profile::{Attribute, Dictionary, KeyValue, Lists, Profiles, Role, StringId, Value};
 
 /// What was removed: how often each rule hit on each carrier. Never the text.
@@ -36,8 +37,32 @@ struct Masked {
 /// What becomes of an attribute.
 enum Outcome {
     Keep,
+    /// Kept, and the configuration says so.
+    Ignore,
+    Allow,
     Delete,
     Replace(Draft),
+}
+
+impl Outcome {
+    fn status(&self) -> Option<Status> {
+        match self {
+            Self::Keep => None,
+            Self::Ignore => Some(Status::Ignored),
+            Self::Allow => Some(Status::Allowed),
+            Self::Delete => Some(Status::Redacted),
+            Self::Replace(_) => Some(Status::Masked),
+        }
+    }
+
+    /// Whether the batch is another one afterwards; a summary says also what was left alone.
+    fn changes(&self, has_summary: bool) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::Ignore | Self::Allow => has_summary,
+            Self::Delete | Self::Replace(_) => true,
+        }
+    }
 }
 
 /// A value with texts that are not in the string table yet.
@@ -55,6 +80,7 @@ pub(super) struct Pass<'p> {
     /// Every string is looked at once for each class of roles, however often it is met.
     seen: HashMap<(u8, StringId), Option<Arc<Masked>>>,
     report: Report,
+    summaries: Option<Summaries>,
 }
 
 impl<'p> Pass<'p> {
@@ -63,6 +89,7 @@ impl<'p> Pass<'p> {
             policy,
             seen: HashMap::new(),
             report: Report::default(),
+            summaries: None,
         }
     }
 
@@ -76,7 +103,8 @@ impl<'p> Pass<'p> {
                 change = self.string(d, role, id).is_some();
             }
         });
-        let mut probe = |key, value: &Value, role| !matches!(self.attribute(d, key, value, role), Outcome::Keep);
+        let has_summary = self.policy.summary != Summary::Silent;
+        let mut probe = |key, value: &Value, role| self.attribute(d, key, value, role).changes(has_summary);
         change
             || d.attributes
                 .rows()
@@ -93,6 +121,7 @@ impl<'p> Pass<'p> {
     pub(super) fn apply(mut self, profiles: &mut Profiles) -> Report {
         self.report = Report::default();
         let (d, resources) = profiles.edit();
+        self.summaries = Summaries::new(self.policy.summary, d);
         self.attributes(d);
         for resource in resources {
             self.key_values(d, &mut resource.attributes);
@@ -127,15 +156,27 @@ impl<'p> Pass<'p> {
         });
         let (d, resources) = profiles.edit();
         names::separate(d, resources, &keys);
+        if let Some(summaries) = self.summaries {
+            summaries.write(d, resources);
+        }
         self.report
     }
 
     fn attributes(&mut self, d: &mut Dictionary) {
         let mut rows = d.attributes.rows().to_vec();
         let mut deleted = vec![false; rows.len()];
-        for (row, gone) in rows.iter_mut().zip(&mut deleted) {
-            match self.attribute(d, row.key, &row.value, Role::LabelValue) {
-                Outcome::Keep => {}
+        for (number, (row, gone)) in rows.iter_mut().zip(&mut deleted).enumerate() {
+            let outcome = self.attribute(d, row.key, &row.value, Role::LabelValue);
+            if self.summaries.is_some()
+                && let Some(status) = outcome.status()
+            {
+                let shown = self.shown(d, Role::LabelKey, row.key);
+                if let Some(summaries) = &mut self.summaries {
+                    summaries.row(number, status, d.str(row.key), &shown);
+                }
+            }
+            match outcome {
+                Outcome::Keep | Outcome::Ignore | Outcome::Allow => {}
                 Outcome::Delete => {
                     *row = Attribute::default();
                     *gone = true;
@@ -159,14 +200,34 @@ impl<'p> Pass<'p> {
     }
 
     fn key_values(&mut self, d: &mut Dictionary, attributes: &mut Vec<KeyValue>) {
-        attributes.retain_mut(|kv| match self.attribute(d, kv.key, &kv.value, Role::ResourceValue) {
-            Outcome::Keep => true,
-            Outcome::Delete => false,
-            Outcome::Replace(draft) => {
-                kv.value = store(d, draft);
-                true
+        let mut tally = Tally::default();
+        attributes.retain_mut(|kv| {
+            let outcome = self.attribute(d, kv.key, &kv.value, Role::ResourceValue);
+            if self.summaries.is_some()
+                && let Some(status) = outcome.status()
+            {
+                tally.add(status, d.str(kv.key), &self.shown(d, Role::ResourceKey, kv.key));
+            }
+            match outcome {
+                Outcome::Keep | Outcome::Ignore | Outcome::Allow => true,
+                Outcome::Delete => false,
+                Outcome::Replace(draft) => {
+                    kv.value = store(d, draft);
+                    true
+                }
             }
         });
+        if let Some(summaries) = &mut self.summaries {
+            summaries.map(tally);
+        }
+    }
+
+    /// A key as it will leave.
+    fn shown(&mut self, d: &Dictionary, role: Role, key: StringId) -> String {
+        match self.string(d, role, key) {
+            Some(masked) => masked.text.clone(),
+            None => d.str(key).to_owned(),
+        }
     }
 
     fn attribute(&mut self, d: &Dictionary, key: StringId, value: &Value, role: Role) -> Outcome {
@@ -175,13 +236,14 @@ impl<'p> Pass<'p> {
         }
         let key = d.str(key);
         match self.policy.keys.rule(key) {
-            KeyRule::Ignore => Outcome::Keep,
+            KeyRule::Ignore => Outcome::Ignore,
             KeyRule::Delete => {
                 self.report.add("allowed_keys", role.label());
                 Outcome::Delete
             }
-            KeyRule::Mask if !self.is_allowed(d, value) => self.mask_whole(d, value, role),
-            _ => self.value(d, key, value, role).map_or(Outcome::Keep, Outcome::Replace),
+            KeyRule::Mask | KeyRule::Scan if self.is_allowed(d, value) => Outcome::Allow,
+            KeyRule::Mask => self.mask_whole(d, value, role),
+            KeyRule::Scan => self.value(d, key, value, role).map_or(Outcome::Keep, Outcome::Replace),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use regex::Regex;
 
+use super::summary::is_summary;
+
 /// What a key alone decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRule {
@@ -30,7 +32,7 @@ impl Keys {
         if named(&self.ignored) {
             return KeyRule::Ignore;
         }
-        if !self.allow_all && !named(&self.allowed) && !is_identity(key) {
+        if !self.allow_all && !named(&self.allowed) && !is_identity(key) && !is_summary(key) {
             return KeyRule::Delete;
         }
         if self.is_blocked(key) {

@@ -5,6 +5,7 @@ mod detectors;
 mod keys;
 mod names;
 mod paths;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +57,9 @@ allow-list unless a pattern blocks them, and `blocked_values` spares those of th
 
 Keys that masking makes equal stay apart: `[REDACTED:email]`, `[REDACTED:email]#2` and so on, in the order in which they stand.
 
+`summary` is the Collector's: attributes `redaction.{redacted,masked,allowed}.{keys,count}` and `redaction.ignored.count`, on a
+resource for its own attributes, on a profile for those of its samples. Keys are named as they leave.
+
 Not detected yet: card numbers, IBANs, social security numbers, telephone numbers, IP addresses, host names, names of
 persons and customers, and secrets that neither shape nor key reveals, such as a random word in a unit or a bare AWS secret key.
 ";
@@ -70,16 +74,16 @@ pub enum Detector {
     Emails,
 }
 
-/// How much the audit says about a batch.
+/// What is said about it in attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Summary {
-    /// Everything but the text.
+    /// Counts, and the names of the keys.
     Debug,
     /// Counts.
-    #[default]
     Info,
     /// Nothing.
+    #[default]
     Silent,
 }
 
@@ -103,7 +107,8 @@ pub struct Config {
     pub blocked_values: Vec<String>,
     /// What becomes of paths.
     pub paths: PathMode,
-    /// How much is said about it.
+    /// What the attributes `redaction.*` of resources, scopes and profiles say: `silent` nothing, `info` counts of attributes,
+    /// `debug` their keys too.
     pub summary: Summary,
 }
 
@@ -118,7 +123,7 @@ impl Default for Config {
             allowed_values: Vec::new(),
             blocked_values: Vec::new(),
             paths: PathMode::Keep,
-            summary: Summary::Info,
+            summary: Summary::Silent,
         }
     }
 }
@@ -136,6 +141,7 @@ pub struct Policy {
     blocked_values: Vec<Regex>,
     detectors: Detectors,
     paths: Paths,
+    summary: Summary,
 }
 
 impl Policy {
@@ -157,6 +163,7 @@ impl Policy {
             )
             .map_err(internal)?,
             paths: Paths::new(config.paths).map_err(internal)?,
+            summary: config.summary,
         })
     }
 

@@ -172,6 +172,121 @@ fn keys_that_become_equal_keep_their_values_apart() {
     assert!(quickstart().redact(&mut profiles).is_empty(), "once is enough");
 }
 
+/// A resource and a sample with an attribute of each fate.
+fn fates() -> Profiles {
+    let mut d = Dictionary::default();
+    let pairs = [
+        ("note", "x"),
+        ("user", "y"),
+        ("password", "z"),
+        ("bob@x.com", "me@corp"),
+        ("mail", "a@x.com"),
+        ("plain", "p"),
+    ];
+    let pairs = pairs.map(|(key, value)| (d.strings.push(key), Value::String(d.strings.push(value))));
+    let rows = pairs.clone().map(|(key, value)| {
+        d.attributes.push(Attribute {
+            key,
+            value,
+            ..Attribute::default()
+        })
+    });
+    let mut samples = crate::profile::Samples::default();
+    // the last one has a set of its own, and nothing happens to that
+    for set in [
+        d.attribute_sets.push(&rows),
+        d.attribute_sets.push(&rows[2..]),
+        d.attribute_sets.push(&rows[5..]),
+    ] {
+        samples.attributes.push(set);
+        samples.stacks.push(Default::default());
+        samples.links.push(Default::default());
+    }
+    samples.observations = crate::profile::Observations::Totals(vec![1, 2, 3]);
+    let profile = Profile {
+        sample_types: vec![Default::default()],
+        samples: Arc::new(samples),
+        ..Profile::default()
+    };
+    let resource = ResourceProfiles {
+        attributes: pairs.map(|(key, value)| KeyValue { key, value }).to_vec(),
+        scopes: vec![ScopeProfiles {
+            profiles: vec![profile],
+            ..ScopeProfiles::default()
+        }],
+        ..ResourceProfiles::default()
+    };
+    Profiles::new(d, vec![resource])
+}
+
+/// What a summary says of the resource and of the profile.
+fn said(profiles: &Profiles) -> [std::collections::BTreeMap<String, String>; 2] {
+    let d = profiles.dictionary();
+    let tell = |(key, value): (crate::profile::StringId, &Value)| {
+        let value = match value {
+            Value::String(id) => d.str(*id).to_owned(),
+            Value::Int(number) => number.to_string(),
+            other => panic!("{other:?}"),
+        };
+        d.str(key).strip_prefix("redaction.").map(|key| (key.to_owned(), value))
+    };
+    let at = profiles.iter().next().unwrap();
+    let of_resource = at.resource.attributes.iter().map(|kv| (kv.key, &kv.value));
+    let of_profile = d.attributes_of(at.profile.attributes).map(|a| (a.key, &a.value));
+    [
+        of_resource.filter_map(tell).collect(),
+        of_profile.filter_map(tell).collect(),
+    ]
+}
+
+#[test]
+fn a_summary_says_what_became_of_attributes_and_no_more_than_asked() {
+    let rules = |summary: &str| {
+        policy(serde_json::json!({
+            "summary": summary, "ignored_keys": ["note"], "allowed_keys": ["password", "bob@x.com", "mail", "plain"],
+            "allowed_values": ["@corp$"]
+        }))
+    };
+    let mut silent = fates();
+    rules("silent").redact(&mut silent);
+    assert_eq!(said(&silent), [Default::default(), Default::default()]);
+    let counts = [
+        ("redacted.count", "1"),
+        ("masked.count", "2"),
+        ("allowed.count", "1"),
+        ("ignored.count", "1"),
+    ];
+    let names = [
+        ("redacted.keys", "user"),
+        ("masked.keys", "mail,password"),
+        ("allowed.keys", "[REDACTED:email]"),
+    ];
+    let map = |all: &[&[(&str, &str)]]| -> std::collections::BTreeMap<String, String> {
+        all.concat()
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    };
+    for (summary, expected) in [("info", map(&[&counts])), ("debug", map(&[&counts, &names]))] {
+        let mut profiles = fates();
+        rules(summary).redact(&mut profiles);
+        assert_eq!(said(&profiles), [expected.clone(), expected], "{summary}");
+        // a second gate finds nothing more to mask, and adds what it lets pass
+        rules(summary).redact(&mut profiles);
+        let [resource, profile] = said(&profiles);
+        assert_eq!(resource, profile);
+        assert_eq!(
+            (resource["masked.count"].as_str(), resource["ignored.count"].as_str()),
+            ("2", "2")
+        );
+        profiles.compact();
+        assert!(!all_text(&profiles).contains("bob@"));
+    }
+    let mut nothing = resource("plain", |_| Value::Bool(true));
+    assert!(rules("debug").redact(&mut nothing).is_empty());
+    assert_eq!(nothing.resources()[0].attributes.len(), 1, "nothing to say");
+}
+
 #[test]
 fn an_allow_list_keeps_identity() {
     let rules = policy(serde_json::json!({"allowed_keys": ["region"]}));
