@@ -104,7 +104,11 @@ impl Served {
                 }
             };
             let stop = Stop::new();
-            tokio::spawn(serve(listener, router, stop.clone(), ServerSettings::default()));
+            let settings = ServerSettings {
+                metrics: sources.metrics.server(&page.key.into()),
+                ..ServerSettings::default()
+            };
+            tokio::spawn(serve(listener, router, stop.clone(), settings));
             self.0.push((page, stop));
         }
         for (page, stop) in before {

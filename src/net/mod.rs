@@ -1,6 +1,5 @@
 //! Servers and clients: one accept loop, one HTTP client.
 
-mod activity;
 pub mod body;
 pub mod client;
 pub mod endpoint;

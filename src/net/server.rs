@@ -1,43 +1,34 @@
 //! The one accept loop behind every endpoint: HTTP/1.1 and HTTP/2 on the same port, plaintext or TLS, bounded, drained on stop.
 //!
-//! A connection ends when it has been idle too long, when its client goes away, or when the server stops and the requests
-//! that it had taken on are answered. Timeouts on bodies belong to [`body`](super::body).
+//! A connection ends when it has been idle too long, when another one needs its place, when its client goes away, or when the
+//! server stops and the requests that it had taken on are answered. Timeouts on bodies belong to [`body`](super::body).
+
+mod activity;
+mod connection;
+mod crowd;
+mod watched;
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Version};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
-use tower::ServiceExt;
 
-use super::activity::Activity;
+use self::crowd::{Crowd, Full, Place};
 use super::endpoint::{BindError, Endpoint};
 use super::sockets::{self, Held};
 use super::tls::ServerTls;
 use crate::pipeline::Stop;
+use crate::telemetry::ServerMetrics;
 
-/// How long a client may take from connecting to its first byte, and to shake hands.
-const GREETING: Duration = Duration::from_secs(10);
-/// How long a stopping server waits for the request of a client that could not know: one that has just connected, or that
-/// keeps its connection. Else a reload would cost that request.
-const LINGER: Duration = Duration::from_secs(1);
-/// How long a connection told to end may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// Bytes of a request's head, and of the read buffer of an HTTP/1.1 connection.
-const HEAD_BYTES: usize = 64 << 10;
+/// Least room for a head that the parser of HTTP/1 can work with.
+const LEAST_HEAD: usize = 8 << 10;
+/// Headers of a request, where nothing else is said; the parser keeps these on the stack.
+const HEADERS: usize = 100;
 /// Bytes that one HTTP/2 stream may send before it waits for us.
 const STREAM_WINDOW: u32 = 4 << 20;
 /// The same for all streams of a connection together.
@@ -52,20 +43,45 @@ pub struct Peer(pub SocketAddr);
 /// What one server takes on.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
-    /// Connections at once; further ones wait in the backlog.
+    /// Connections at once. For a further one the one idle for longest goes; where all are busy it waits.
     pub max_connections: usize,
+    /// The same for those of one address, or /64 of IPv6; where all are busy a further one is closed.
+    pub max_connections_per_peer: usize,
     /// Requests at once on one HTTP/2 connection.
     pub max_concurrent_streams: u32,
-    /// How long a connection may go without a request, and how long the head of one may take.
+    /// Requests of one HTTP/2 connection that its client has taken back before they were looked at.
+    pub max_pending_reset_streams: usize,
+    /// Bytes of a request's head.
+    pub max_header_bytes: usize,
+    /// Headers of an HTTP/1.1 request.
+    pub max_headers: usize,
+    /// How long a client may take from connecting to its first byte, for the handshake, and from the first byte of a request's
+    /// head to the last.
+    pub read_header_timeout: Duration,
+    /// How long a connection may go without a request.
     pub idle_timeout: Duration,
+    /// How long a connection may be used.
+    pub max_age: Option<Duration>,
+    /// How long the requests of one that is too old may go on; none for as long as they need.
+    pub max_age_grace: Option<Duration>,
+    /// Silence after which an HTTP/2 client is asked for life, and how long it may take to answer.
+    pub pings: Option<(Duration, Duration)>,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             max_connections: 1_024,
+            max_connections_per_peer: 256,
             max_concurrent_streams: 100,
+            max_pending_reset_streams: 20,
+            max_header_bytes: 64 << 10,
+            max_headers: HEADERS,
+            read_header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
+            max_age: None,
+            max_age_grace: None,
+            pings: None,
         }
     }
 }
@@ -77,6 +93,8 @@ pub struct ServerSettings {
     pub limits: ServerLimits,
     /// Certificates; none for plaintext.
     pub tls: Option<ServerTls>,
+    /// Where it counts.
+    pub metrics: ServerMetrics,
 }
 
 /// An endpoint that is bound: from here on connections queue up, and [`serve`] answers them.
@@ -115,15 +133,14 @@ pub async fn serve(listener: Listener, router: Router, stop: Stop, settings: Ser
     let server = Arc::new(Server {
         router,
         http: http(&limits),
-        tls: settings.tls,
         stop: stop.clone(),
-        idle_timeout: limits.idle_timeout,
-        room: Arc::new(Semaphore::new(limits.max_connections.max(1))),
+        crowd: Crowd::new(limits.max_connections, limits.max_connections_per_peer),
+        settings,
     });
     // dropped with its tasks if the caller gives up on the drain
     let mut sockets = JoinSet::new();
     for socket in listener.sockets {
-        sockets.spawn(accept(server.clone(), socket));
+        sockets.spawn(server.clone().accept(socket));
     }
     // from here on a port that no successor took over is closed: whoever comes is refused and not left waiting
     stop.asked().await;
@@ -132,134 +149,78 @@ pub async fn serve(listener: Listener, router: Router, stop: Stop, settings: Ser
 }
 
 fn http(limits: &ServerLimits) -> Builder<TokioExecutor> {
+    let head = limits.max_header_bytes.max(LEAST_HEAD);
     let mut http = Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        // it runs between requests too, so it cannot be shorter than the pause of a client that keeps its connection
-        .header_read_timeout(limits.idle_timeout)
-        .max_buf_size(HEAD_BYTES);
+        // it would run between requests too: the activity of the connection tells the two apart
+        .header_read_timeout(None)
+        .max_buf_size(head);
+    if limits.max_headers != HEADERS {
+        http.http1().max_headers(limits.max_headers);
+    }
     http.http2()
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_header_list_size(HEAD_BYTES as u32);
+        .max_pending_accept_reset_streams(limits.max_pending_reset_streams)
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX));
+    if let Some((silence, patience)) = limits.pings {
+        http.http2().keep_alive_interval(silence).keep_alive_timeout(patience);
+    }
     http
 }
 
 struct Server {
     router: Router,
     http: Builder<TokioExecutor>,
-    tls: Option<ServerTls>,
     stop: Stop,
-    idle_timeout: Duration,
-    room: Arc<Semaphore>,
-}
-
-async fn accept(server: Arc<Server>, socket: TcpListener) {
-    let mut connections = JoinSet::new();
-    loop {
-        let next = async {
-            // the semaphore is never closed
-            let room = server.room.clone().acquire_owned().await.ok();
-            (room, socket.accept().await)
-        };
-        tokio::select! {
-            () = server.stop.asked() => break,
-            Some(_) = connections.join_next() => {}
-            (room, accepted) = next => match accepted {
-                Ok((stream, peer)) => {
-                    connections.spawn(server.clone().greet(stream, peer, room));
-                }
-                Err(error) => {
-                    tracing::warn!(kind = %error.kind(), "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-    drop(socket);
-    while connections.join_next().await.is_some() {}
-}
-
-/// A connection on which HTTP can begin.
-enum Greeted {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    crowd: Arc<Crowd>,
+    settings: ServerSettings,
 }
 
 impl Server {
-    /// From a bare connection to one that speaks HTTP.
-    async fn greet(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _room: Option<OwnedSemaphorePermit>) {
-        // small answers go out at once; without it they only go out later
-        let _ = stream.set_nodelay(true);
-        let greeting = timeout(GREETING.min(self.idle_timeout), self.shake_hands(stream));
-        let over = async {
-            self.stop.asked().await;
-            tokio::time::sleep(LINGER).await;
-        };
-        let greeted = tokio::select! {
-            () = over => return,
-            greeted = greeting => greeted,
-        };
-        match greeted {
-            Ok(Ok(Greeted::Plain(stream))) => self.converse(TokioIo::new(stream), peer).await,
-            Ok(Ok(Greeted::Tls(stream))) => self.converse(TokioIo::new(*stream), peer).await,
-            // whoever knocks without the right certificate learns it from the alert
-            Ok(Err(error)) => tracing::debug!(%peer, kind = %error.kind(), "no handshake: {error}"),
-            Err(_) => tracing::debug!(%peer, "no handshake: it took too long"),
-        }
-    }
-
-    async fn shake_hands(&self, stream: TcpStream) -> std::io::Result<Greeted> {
-        stream.readable().await?;
-        match &self.tls {
-            None => Ok(Greeted::Plain(stream)),
-            Some(tls) => Ok(Greeted::Tls(Box::new(tls.accept(stream).await?))),
-        }
-    }
-
-    async fn converse<Io>(&self, io: Io, peer: SocketAddr)
-    where
-        Io: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-    {
-        let activity = Arc::new(Activity::default());
-        let service = service_fn(|request: Request<Incoming>| {
-            let (router, busy, stop) = (self.router.clone(), activity.begin(), self.stop.clone());
-            async move {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(Peer(peer));
-                let is_http1 = request.version() < Version::HTTP_2;
-                let mut response = router.oneshot(request).await;
-                if is_http1
-                    && stop.is_asked()
-                    && let Ok(response) = &mut response
-                {
-                    response
-                        .headers_mut()
-                        .insert(CONNECTION, HeaderValue::from_static("close"));
+    async fn accept(self: Arc<Self>, socket: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.asked() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(place) = self.place(peer).await {
+                        connections.spawn(self.clone().connected(stream, peer, place));
+                    }
                 }
-                drop(busy);
-                response
+                Err(error) => {
+                    tracing::warn!(kind = %error.kind(), "cannot accept a connection");
+                    self.crowd.shrink();
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
-        });
-        let mut connection = pin!(self.http.serve_connection(io, service));
-        let ended = tokio::select! {
-            // errors are the client's doing: it went away or does not speak HTTP
-            ended = connection.as_mut() => Some(ended),
-            () = async {
-                self.stop.asked().await;
-                activity.begun_within(LINGER).await;
-            } => None,
-            () = activity.idle_for(self.idle_timeout) => None,
-        };
-        if ended.is_some() {
-            return;
         }
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            _ = connection.as_mut() => {}
-            () = activity.idle_for(GOODBYE) => {}
+        drop(socket);
+        while connections.join_next().await.is_some() {}
+    }
+
+    /// A place for a connection; none if its peer has too many, or the server stops.
+    async fn place(&self, peer: SocketAddr) -> Option<Place> {
+        loop {
+            match self.crowd.admit(peer) {
+                Ok(place) => return Some(place),
+                Err(Full::OfPeer) => {
+                    self.settings.metrics.cut("peer_limit");
+                    return None;
+                }
+                Err(Full::OfAll) => {}
+            }
+            tokio::select! {
+                () = self.stop.asked() => return None,
+                () = self.crowd.changed() => {}
+            }
         }
     }
 }

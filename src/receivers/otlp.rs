@@ -79,7 +79,7 @@ struct Otlp {
     assumed: WireVersion,
 }
 
-fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
     let config: Config = parse(raw)?;
     let Protocols { grpc, http } = config.protocols;
     if grpc.is_none() && http.is_none() {
@@ -89,9 +89,9 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildErr
         ));
     }
     Ok(Box::new(Otlp {
-        grpc: grpc.map(|grpc| grpc.check("protocols.grpc")).transpose()?,
+        grpc: grpc.map(|grpc| grpc.check("protocols.grpc", cx)).transpose()?,
         http: http
-            .map(|http| http.check("protocols.http", "localhost:4318"))
+            .map(|http| http.check("protocols.http", "localhost:4318", cx))
             .transpose()?,
         assumed: match config.assume_wire_version {
             AssumedVersion::V1_9 => WireVersion::V1_9,

@@ -66,7 +66,7 @@ struct Pprof {
     itself: Option<SelfProfiler>,
 }
 
-fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
     let config: Config = parse(raw)?;
     for (key, value) in [("remote", &config.remote), ("file", &config.file)] {
         if value.is_some() {
@@ -80,7 +80,7 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildErr
     Ok(Box::new(Pprof {
         server: config
             .server
-            .map(|server| server.check("server", "localhost:8080"))
+            .map(|server| server.check("server", "localhost:8080", cx))
             .transpose()?,
         itself: config.itself.map(SelfProfiler::new).transpose()?,
     }))

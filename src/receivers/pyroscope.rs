@@ -61,10 +61,10 @@ struct Pyroscope {
     server: Server,
 }
 
-fn build(raw: RawConfig, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
     let config: Config = parse(raw)?;
     Ok(Box::new(Pyroscope {
-        server: config.check("", "localhost:4040")?,
+        server: config.check("", "localhost:4040", cx)?,
     }))
 }
 

@@ -12,7 +12,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::server::{ServerLimits, ServerSettings};
 use crate::net::tls::{ServerTls, ServerTlsConfig};
 use crate::pipeline::Outlet;
-use crate::pipeline::spec::BuildError;
+use crate::pipeline::spec::{BuildContext, BuildError};
 use crate::pipeline::units::{ByteSize, Span};
 
 /// Time that a body may take; the head has its own.
@@ -29,14 +29,24 @@ pub(super) struct HttpServerConfig {
     pub tls: Option<ServerTlsConfig>,
     /// Largest body, as sent and as decompressed.
     pub max_request_body_size: ByteSize,
-    /// Requests at once on one HTTP/2 connection.
-    pub max_concurrent_streams: u32,
-    /// Connections at once; further ones wait.
-    pub max_connections: usize,
+    /// Longest time for the handshake, and for the head of a request to arrive.
+    pub read_header_timeout: Span,
     /// Longest time for one body to arrive.
     pub read_timeout: Span,
-    /// How long a connection may go without a request, and the head of one may take.
+    /// How long a connection may go without a request.
     pub idle_timeout: Span,
+    /// Connections at once. For a further one the one idle for longest is closed; where all are busy it waits.
+    pub max_connections: usize,
+    /// Connections at once from one address (of IPv6, one /64). Where all are busy a further one is closed.
+    pub max_connections_per_peer: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub max_concurrent_streams: u32,
+    /// Requests of one HTTP/2 connection that were taken back before they were looked at; with more it is closed.
+    pub max_pending_reset_streams: usize,
+    /// Headers of one HTTP/1.1 request.
+    pub max_headers: usize,
+    /// Bytes of all headers of one request, 8 KiB to 1 MiB.
+    pub max_header_size: ByteSize,
 }
 
 /// A server of gRPC.
@@ -49,14 +59,79 @@ pub(super) struct GrpcServerConfig {
     pub tls: Option<ServerTlsConfig>,
     /// Largest message in MiB, as sent and as decompressed.
     pub max_recv_msg_size_mib: u64,
-    /// Requests at once on one connection.
-    pub max_concurrent_streams: u32,
-    /// Connections at once; further ones wait.
-    pub max_connections: usize,
+    /// How long connections are kept.
+    pub keepalive: KeepAlive,
+    /// Longest time for the handshake.
+    pub read_header_timeout: Span,
     /// Longest time for one message to arrive.
     pub read_timeout: Span,
+    /// Connections at once. For a further one the one idle for longest is closed; where all are busy it waits.
+    pub max_connections: usize,
+    /// Connections at once from one address (of IPv6, one /64). Where all are busy a further one is closed.
+    pub max_connections_per_peer: usize,
+    /// Requests at once on one connection.
+    pub max_concurrent_streams: u32,
+    /// Requests of one connection that were taken back before they were looked at; with more it is closed.
+    pub max_pending_reset_streams: usize,
+    /// Bytes of all headers of one request, 8 KiB to 1 MiB.
+    pub max_header_size: ByteSize,
+}
+
+/// `keepalive` of a gRPC server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct KeepAlive {
+    /// When connections end.
+    pub server_parameters: ServerParameters,
+    /// Accepted for the Collector's sake: pings of clients are always answered, and never held against them.
+    pub enforcement_policy: EnforcementPolicy,
+}
+
+/// `keepalive.server_parameters`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ServerParameters {
     /// How long a connection may go without a request.
-    pub idle_timeout: Span,
+    pub max_connection_idle: Span,
+    /// How long a connection may be used, so that clients spread anew; 0 for ever.
+    pub max_connection_age: Span,
+    /// How long the requests of one that is too old may go on; 0 for as long as they need.
+    pub max_connection_age_grace: Span,
+    /// Silence after which a client is asked for life; 0 never.
+    pub time: Span,
+    /// How long it may take to answer that.
+    pub timeout: Span,
+}
+
+/// `keepalive.enforcement_policy`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct EnforcementPolicy {
+    /// Has no effect.
+    pub min_time: Span,
+    /// Has no effect.
+    pub permit_without_stream: bool,
+}
+
+impl Default for ServerParameters {
+    fn default() -> Self {
+        Self {
+            max_connection_idle: Span(ServerLimits::default().idle_timeout),
+            max_connection_age: Span::secs(0),
+            max_connection_age_grace: Span::secs(0),
+            time: Span::secs(7_200),
+            timeout: Span::secs(20),
+        }
+    }
+}
+
+impl Default for EnforcementPolicy {
+    fn default() -> Self {
+        Self {
+            min_time: Span::secs(300),
+            permit_without_stream: true,
+        }
+    }
 }
 
 impl Default for HttpServerConfig {
@@ -66,10 +141,15 @@ impl Default for HttpServerConfig {
             endpoint: None,
             tls: None,
             max_request_body_size: ByteSize::mib(64),
-            max_concurrent_streams: limits.max_concurrent_streams,
-            max_connections: limits.max_connections,
+            read_header_timeout: Span(limits.read_header_timeout),
             read_timeout: Span(READ_TIMEOUT),
             idle_timeout: Span(limits.idle_timeout),
+            max_connections: limits.max_connections,
+            max_connections_per_peer: limits.max_connections_per_peer,
+            max_concurrent_streams: limits.max_concurrent_streams,
+            max_pending_reset_streams: limits.max_pending_reset_streams,
+            max_headers: limits.max_headers,
+            max_header_size: ByteSize(limits.max_header_bytes as u64),
         }
     }
 }
@@ -81,10 +161,14 @@ impl Default for GrpcServerConfig {
             endpoint: "localhost:4317".to_owned(),
             tls: None,
             max_recv_msg_size_mib: 64,
-            max_concurrent_streams: limits.max_concurrent_streams,
-            max_connections: limits.max_connections,
+            keepalive: KeepAlive::default(),
+            read_header_timeout: Span(limits.read_header_timeout),
             read_timeout: Span(READ_TIMEOUT),
-            idle_timeout: Span(limits.idle_timeout),
+            max_connections: limits.max_connections,
+            max_connections_per_peer: limits.max_connections_per_peer,
+            max_concurrent_streams: limits.max_concurrent_streams,
+            max_pending_reset_streams: limits.max_pending_reset_streams,
+            max_header_size: ByteSize(limits.max_header_bytes as u64),
         }
     }
 }
@@ -101,18 +185,26 @@ pub(super) struct Server {
 
 impl HttpServerConfig {
     /// Checks what stands at `path`, dotted; empty for the whole receiver.
-    pub fn check(self, path: &str, usual: &str) -> Result<Server, BuildError> {
+    pub fn check(self, path: &str, usual: &str, cx: &BuildContext) -> Result<Server, BuildError> {
+        let limits = ServerLimits {
+            max_connections: self.max_connections,
+            max_connections_per_peer: self.max_connections_per_peer,
+            max_concurrent_streams: self.max_concurrent_streams,
+            max_pending_reset_streams: self.max_pending_reset_streams,
+            max_header_bytes: header_bytes(path, self.max_header_size)?,
+            max_headers: self.max_headers,
+            read_header_timeout: self.read_header_timeout.0,
+            idle_timeout: self.idle_timeout.0,
+            ..ServerLimits::default()
+        };
         let key = below(path, "endpoint");
         Ok(Server {
             endpoint: endpoint(&key, self.endpoint.as_deref().unwrap_or(usual))?,
             key,
             settings: ServerSettings {
-                limits: ServerLimits {
-                    max_connections: self.max_connections,
-                    max_concurrent_streams: self.max_concurrent_streams,
-                    idle_timeout: self.idle_timeout.0,
-                },
+                limits,
                 tls: tls(path, self.tls.as_ref())?,
+                metrics: cx.metrics.server(&cx.id),
             },
             max_bytes: self.max_request_body_size.as_usize(),
             read_timeout: self.read_timeout.0,
@@ -122,7 +214,21 @@ impl HttpServerConfig {
 
 impl GrpcServerConfig {
     /// Checks what stands at `path`, dotted.
-    pub fn check(self, path: &str) -> Result<Server, BuildError> {
+    pub fn check(self, path: &str, cx: &BuildContext) -> Result<Server, BuildError> {
+        let keepalive = self.keepalive.server_parameters;
+        let limits = ServerLimits {
+            max_connections: self.max_connections,
+            max_connections_per_peer: self.max_connections_per_peer,
+            max_concurrent_streams: self.max_concurrent_streams,
+            max_pending_reset_streams: self.max_pending_reset_streams,
+            max_header_bytes: header_bytes(path, self.max_header_size)?,
+            read_header_timeout: self.read_header_timeout.0,
+            idle_timeout: keepalive.max_connection_idle.0,
+            max_age: unless_zero(keepalive.max_connection_age),
+            max_age_grace: unless_zero(keepalive.max_connection_age_grace),
+            pings: unless_zero(keepalive.time).map(|silence| (silence, keepalive.timeout.0)),
+            ..ServerLimits::default()
+        };
         if !(1..=1_024).contains(&self.max_recv_msg_size_mib) {
             let key = below(path, "max_recv_msg_size_mib");
             return Err(BuildError::at(key, "not a usable size; write 1 to 1024"));
@@ -132,12 +238,9 @@ impl GrpcServerConfig {
             endpoint: endpoint(&key, &self.endpoint)?,
             key,
             settings: ServerSettings {
-                limits: ServerLimits {
-                    max_connections: self.max_connections,
-                    max_concurrent_streams: self.max_concurrent_streams,
-                    idle_timeout: self.idle_timeout.0,
-                },
+                limits,
                 tls: tls(path, self.tls.as_ref())?,
+                metrics: cx.metrics.server(&cx.id),
             },
             max_bytes: ByteSize::mib(self.max_recv_msg_size_mib).as_usize(),
             read_timeout: self.read_timeout.0,
@@ -163,6 +266,20 @@ fn below(path: &str, key: &str) -> String {
         "" => key.to_owned(),
         path => format!("{path}.{key}"),
     }
+}
+
+fn header_bytes(path: &str, size: ByteSize) -> Result<usize, BuildError> {
+    match size.0 {
+        0x2000..=0x10_0000 => Ok(size.as_usize()),
+        _ => Err(BuildError::at(
+            below(path, "max_header_size"),
+            "not a usable size; write 8KiB to 1MiB",
+        )),
+    }
+}
+
+fn unless_zero(span: Span) -> Option<Duration> {
+    (!span.0.is_zero()).then_some(span.0)
 }
 
 fn endpoint(key: &str, text: &str) -> Result<Endpoint, BuildError> {

@@ -102,6 +102,8 @@ pub struct Metrics {
     memory_used: Number,
     memory_soft_limit: Number,
     memory_limit: Number,
+    connections: Family<One, Number>,
+    connections_cut: Family<Two, Counter>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
@@ -158,6 +160,8 @@ impl Default for Metrics {
             memory_used: Number::default(),
             memory_soft_limit: Number::default(),
             memory_limit: Number::default(),
+            connections: Family::default(),
+            connections_cut: Family::default(),
             reloads: Family::default(),
         };
         metrics.register();
@@ -302,6 +306,12 @@ impl Metrics {
             "Memory that batches may hold",
             self.memory_limit.clone(),
         );
+        r.register("flamegate_connections", "Connections open", self.connections.clone());
+        r.register(
+            "flamegate_connections_cut",
+            "Connections that a limit ended, by reason",
+            self.connections_cut.clone(),
+        );
         r.register(
             "flamegate_config_reloads",
             "Reloads of the configuration, by result",
@@ -390,6 +400,15 @@ impl Metrics {
         self.memory_limit.set(limit as u64);
     }
 
+    /// The metrics of one server, looked up once. It is called as its receiver is.
+    pub fn server(&self, server: &Arc<str>) -> ServerMetrics {
+        ServerMetrics {
+            open: self.connections.get_or_create(&[("server", server.clone())]).clone(),
+            server: server.clone(),
+            cut: self.connections_cut.clone(),
+        }
+    }
+
     /// The metrics of one exporter, looked up once.
     pub fn exporter(&self, exporter: &Arc<str>) -> ExporterMetrics {
         let key: One = [("exporter", exporter.clone())];
@@ -408,6 +427,52 @@ impl Metrics {
             retries: self.retries.get_or_create(&key).clone(),
             age: self.delivery_age.get_or_create(&key).clone(),
         }
+    }
+}
+
+/// The metrics of one server.
+#[derive(Clone, Debug, Default)]
+pub struct ServerMetrics {
+    open: Number,
+    server: Arc<str>,
+    cut: Family<Two, Counter>,
+}
+
+impl ServerMetrics {
+    /// A connection is open until the answer is dropped.
+    pub fn opened(&self) -> Opened {
+        self.open.add(1);
+        Opened(self.open.clone())
+    }
+
+    /// Connections open.
+    pub fn open(&self) -> u64 {
+        self.open.get()
+    }
+
+    /// A limit ended a connection, or kept it out. The reasons are enumerated where they arise.
+    pub fn cut(&self, reason: &'static str) {
+        self.cut_by(reason).inc();
+    }
+
+    /// How many connections ended for a reason so far.
+    pub fn cut_count(&self, reason: &'static str) -> u64 {
+        self.cut_by(reason).get()
+    }
+
+    fn cut_by(&self, reason: &'static str) -> Counter {
+        let key = [("server", self.server.clone()), ("reason", reason.into())];
+        self.cut.get_or_create(&key).clone()
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Opened(Number);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.sub(1);
     }
 }
 

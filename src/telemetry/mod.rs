@@ -3,4 +3,4 @@
 pub mod logs;
 mod metrics;
 
-pub use metrics::{Amount, ExporterMetrics, Metrics, Number};
+pub use metrics::{Amount, ExporterMetrics, Metrics, Number, Opened, ServerMetrics};

@@ -1,31 +1,43 @@
 //! Real connections against the accept loop.
 
+mod attacks;
+
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::*;
 use crate::net::client::{Client, ClientSettings, Protocol};
 
 struct Running {
     address: SocketAddr,
+    metrics: ServerMetrics,
     stop: Stop,
     server: JoinHandle<()>,
 }
 
 async fn start(router: Router, limits: ServerLimits) -> Running {
+    let metrics = ServerMetrics::default();
     let settings = ServerSettings {
         limits,
+        metrics: metrics.clone(),
         ..ServerSettings::default()
     };
     let listener = Listener::bind("test", &"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.addresses()[0];
     let stop = Stop::new();
     let server = tokio::spawn(serve(listener, router, stop.clone(), settings));
-    Running { address, stop, server }
+    Running {
+        address,
+        metrics,
+        stop,
+        server,
+    }
 }
 
 fn hello() -> Router {
@@ -135,26 +147,40 @@ async fn the_next_server_of_an_owner_takes_its_port_over() {
 async fn clients_that_say_nothing_or_half_a_thing_are_left() {
     let limits = ServerLimits {
         idle_timeout: Duration::from_millis(100),
+        read_header_timeout: Duration::from_millis(50),
         ..ServerLimits::default()
     };
     let running = start(hello(), limits).await;
     let whole = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
-    for beginning in [
-        &b""[..],
-        b"GET / HTTP/1.1\r\nhost:",
-        b"PRI * HTTP/2.0\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        whole,
+    for (beginning, reason) in [
+        (&b""[..], "handshake"),
+        (b"GET / HTTP/1.1\r\nhost:", "header_timeout"),
+        (b"PRI * HTTP/2.0\r\n", "header_timeout"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "idle"),
+        (whole, "idle"),
     ] {
+        let before = running.metrics.cut_count(reason);
         talk(running.address, beginning).await;
+        let counted = async {
+            while running.metrics.cut_count(reason) == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(timeout(Duration::from_secs(1), counted).await.is_ok(), "{reason}");
     }
+    let closed = async {
+        while running.metrics.open() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(1), closed).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_flood_of_headers_is_refused() {
     let running = start(hello(), ServerLimits::default()).await;
     let many: String = (0..200).map(|i| format!("x-{i}: y\r\n")).collect();
-    let long = format!("x: {}\r\n", "y".repeat(HEAD_BYTES));
+    let long = format!("x: {}\r\n", "y".repeat(64 << 10));
     for headers in [many, long] {
         let answer = talk(running.address, format!("GET / HTTP/1.1\r\n{headers}\r\n").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{answer}");
@@ -163,19 +189,96 @@ async fn a_flood_of_headers_is_refused() {
     assert!(answer.ends_with("hello"), "{answer}");
 }
 
+/// A request whose answer does not come until the test says so.
+fn slow(go_on: &Arc<Notify>) -> Router {
+    let gate = go_on.clone();
+    let wait = async move || {
+        gate.notified().await;
+        "done"
+    };
+    hello().route("/slow", get(wait))
+}
+
+/// A connection from an address of its own of this machine, with the beginning of a conversation.
+async fn connect_from(host: u8, running: &Running, sent: &[u8]) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+    let mut stream = socket.connect(running.address).await.unwrap();
+    stream.write_all(sent).await.unwrap();
+    stream
+}
+
+const ONCE: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
+const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: h\r\n\r\n";
+
+/// Waits until the server has seen so many connections.
+async fn seen(running: &Running, connections: u64) {
+    let open = async {
+        while running.metrics.open() < connections {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), open).await.unwrap();
+}
+
 #[tokio::test]
-async fn connections_beyond_the_limit_wait() {
+async fn where_all_are_busy_further_connections_wait_and_idle_ones_make_room() {
     let limits = ServerLimits {
         max_connections: 1,
         ..ServerLimits::default()
     };
-    let running = start(hello(), limits).await;
-    let mut first = TcpStream::connect(running.address).await.unwrap();
-    first.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
-    first.read_u8().await.unwrap();
-    let request = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
-    let mut second = tokio::spawn(async move { talk(running.address, request).await });
-    assert!(timeout(Duration::from_millis(100), &mut second).await.is_err());
-    drop(first);
+    let go_on = Arc::new(Notify::new());
+    let running = start(slow(&go_on), limits).await;
+    let mut first = connect_from(1, &running, SLOW).await;
+    seen(&running, 1).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let address = running.address;
+    let mut second = tokio::spawn(async move { talk(address, ONCE).await });
+    assert!(timeout(Duration::from_millis(150), &mut second).await.is_err());
+    go_on.notify_one();
     assert!(second.await.unwrap().ends_with("hello"));
+    assert_eq!(running.metrics.cut_count("crowded"), 1);
+    let mut answer = String::new();
+    first.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("done"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_peer_with_too_many_busy_connections_is_refused_and_others_are_served() {
+    let limits = ServerLimits {
+        max_connections_per_peer: 2,
+        ..ServerLimits::default()
+    };
+    let go_on = Arc::new(Notify::new());
+    let running = start(slow(&go_on), limits).await;
+    let _busy = (
+        connect_from(2, &running, SLOW).await,
+        connect_from(2, &running, SLOW).await,
+    );
+    seen(&running, 2).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut third = connect_from(2, &running, b"").await;
+    assert!(matches!(third.read(&mut [0]).await, Ok(0) | Err(_)));
+    assert_eq!(running.metrics.cut_count("peer_limit"), 1);
+    assert!(talk(running.address, ONCE).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn old_connections_end_after_their_requests() {
+    let limits = ServerLimits {
+        max_age: Some(Duration::from_millis(50)),
+        ..ServerLimits::default()
+    };
+    let go_on = Arc::new(Notify::new());
+    let running = start(slow(&go_on), limits).await;
+    let mut busy = connect_from(1, &running, SLOW).await;
+    let mut idle = connect_from(1, &running, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    let mut said = Vec::new();
+    let goodbye = timeout(Duration::from_secs(8), idle.read_to_end(&mut said)).await;
+    assert!(goodbye.unwrap().is_ok() && said.len() > 9);
+    go_on.notify_one();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("done"), "{answer}");
+    assert_eq!(running.metrics.cut_count("age"), 2);
 }

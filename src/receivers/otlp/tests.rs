@@ -32,8 +32,8 @@ async fn gate_with(engine: &Arc<Engine>, mib: u64) -> (SocketAddr, SocketAddr) {
         ..HttpServerConfig::default()
     };
     let otlp = Otlp {
-        grpc: Some(grpc.check("protocols.grpc").unwrap()),
-        http: Some(http.check("protocols.http", "localhost:4318").unwrap()),
+        grpc: Some(grpc.check("protocols.grpc", &context()).unwrap()),
+        http: Some(http.check("protocols.http", "localhost:4318", &context()).unwrap()),
         assumed: WireVersion::default(),
     };
     let mut services = otlp.services(&engine.outlet()).into_iter();
@@ -83,6 +83,44 @@ async fn a_busy_port_is_named_with_its_key() {
         .to_string();
     let wanted = format!("protocols.http.endpoint: {endpoint} is in use");
     assert!(error.starts_with(&wanted), "{error}");
+}
+
+#[tokio::test]
+async fn a_trickled_body_is_given_up_and_others_are_served() {
+    let engine = Engine::new();
+    let http = HttpServerConfig {
+        read_timeout: crate::pipeline::units::Span::millis(300),
+        ..HttpServerConfig::default()
+    };
+    let http = http.check("protocols.http", "localhost:4318", &context()).unwrap();
+    let assumed = WireVersion::default();
+    let address = start(http.service(&engine.outlet(), |door| otlp_routes::http(door, assumed))).await;
+    let (mut reader, mut writer) = tokio::net::TcpStream::connect(address).await.unwrap().into_split();
+    let head = format!(
+        "POST {HTTP_PATH} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    let trickle = tokio::spawn(async move {
+        let mut next = head.into_bytes();
+        while tokio::io::AsyncWriteExt::write_all(&mut writer, &next).await.is_ok() {
+            next = b"1\r\n \r\n".to_vec();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let answer = post(address, HTTP_PATH, &[("content-type", "application/json")], "{}").await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    let mut said = Vec::new();
+    let ended = tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut said);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(10), ended).await.is_ok(),
+        "neither answered nor left"
+    );
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.starts_with("HTTP/1.1 503") && said.contains("retry-after: 1"),
+        "{said}"
+    );
+    trickle.abort();
+    assert_eq!((engine.take().refused.len(), engine.held()), (1, 0));
 }
 
 #[tokio::test]

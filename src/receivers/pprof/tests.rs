@@ -26,7 +26,9 @@ fn blocks_are_on_when_their_keys_are_present() {
 }
 
 async fn gate(engine: &std::sync::Arc<Engine>) -> std::net::SocketAddr {
-    let server = HttpServerConfig::default().check("server", "localhost:8080").unwrap();
+    let server = HttpServerConfig::default()
+        .check("server", "localhost:8080", &context())
+        .unwrap();
     start(server.service(&engine.outlet(), routes::router)).await
 }
 

@@ -18,7 +18,7 @@ const TEXT: &str = "/ingest?name=shop.cart.cpu%7Benv%3Dprod%7D&format=folded";
 
 async fn gate_with(config: serde_json::Value, engine: &Arc<Engine>) -> SocketAddr {
     let config: Config = parse(config).unwrap();
-    let server = config.check("", "localhost:4040").unwrap();
+    let server = config.check("", "localhost:4040", &context()).unwrap();
     start(Pyroscope { server }.service(&engine.outlet())).await
 }
 
