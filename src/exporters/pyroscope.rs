@@ -62,7 +62,7 @@ What a server would refuse, or take and lose, is put right:
 | a sample without frames, a frame without name and address | the frame `[unknown]` |
 | labels of samples that begin with `__`, or have no name | left out |
 | labels over 2,048 bytes; over 28 text labels on a sample, or 98 in all | cut; left out |
-| over `max_profile_size` or 16,000 samples | in parts |
+| over `max_profile_size` or 16,000 samples | in parts, a millisecond apart, because servers before 2.0 keep one profile of a series and time |
 | older than `max_age`, further ahead than `max_future` | dropped and counted |
 
 The tenant is `tenant_id`, or the header `X-Scope-OrgID`, or that of the sender, unless it is `default`. Profiles of a sender
@@ -229,7 +229,7 @@ struct Pyroscope {
 impl Exporter for Pyroscope {
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         let profiles = part.as_profiles().ok_or_else(|| cannot("holds profiles, not spans"))?;
-        let profiles = fit::fitted(profiles, part.origin().arrived);
+        let profiles = fit::fitted(part, profiles);
         let options = pprof::EncodeOptions {
             resource: pprof::ResourceText::None,
             fill_period: true,

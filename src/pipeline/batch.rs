@@ -17,6 +17,7 @@ pub struct Batch {
     received: Option<Received>,
     origin: Arc<Origin>,
     weight: u64,
+    piece: u32,
     permit: Permit,
     encodings: Arc<Encodings>,
 }
@@ -80,6 +81,7 @@ impl Batch {
             received: truth.then_some(received),
             payload: Payload::Profiles(profiles),
             origin,
+            piece: 0,
             permit,
             encodings: Arc::default(),
         }
@@ -92,6 +94,7 @@ impl Batch {
             received: None,
             origin,
             weight,
+            piece: 0,
             permit,
             encodings: Arc::default(),
         }
@@ -153,6 +156,17 @@ impl Batch {
     /// The same batch standing for another number of received profiles.
     pub fn with_weight(self, weight: u64) -> Self {
         Self { weight, ..self }
+    }
+
+    /// Which piece of a whole it is, 0 for the whole itself: no two pieces that a whole was cut into have the same number.
+    /// For backends that take two profiles of one series and one time for one.
+    pub fn piece(&self) -> u32 {
+        self.piece
+    }
+
+    /// The same batch as another piece.
+    pub(super) fn with_piece(self, piece: u32) -> Self {
+        Self { piece, ..self }
     }
 
     /// Bytes it occupies: columns, and the received bytes while they are kept.

@@ -107,7 +107,7 @@ fn four_backends_hold_the_same_totals() {
 exporters:
   otlp_grpc: {{endpoint: \"http://localhost:{}\"}}
   otlp_http: {{endpoint: \"http://localhost:{}\"}}
-  pyroscope: {{endpoint: \"http://localhost:{}\", max_age: 0s}}
+  pyroscope: {{endpoint: \"http://localhost:{}\", max_age: 0s, max_profile_size: 64KiB}}
   file: {{directory: ./profiles, format: pprof}}
 service:
   pipelines: {{profiles: {{receivers: [pyroscope], exporters: [otlp_grpc, otlp_http, pyroscope, file]}}}}
@@ -137,6 +137,7 @@ service:
         assert_eq!(at_otlp(&folder.path().join("out.otlp")), expected, "{}", gate.err());
     }
     assert_eq!(at_pyroscope(&server), expected);
+    assert!(server.seen().len() > count, "nothing was cut");
     assert_eq!(at_directory(&folder.path().join("profiles")), expected);
     let names: BTreeMap<_, _> = server
         .seen()

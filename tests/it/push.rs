@@ -47,6 +47,8 @@ struct Sample {
 pub struct Pushed {
     pub labels: BTreeMap<String, String>,
     pub profile: Told,
+    /// When it was taken.
+    pub millis: i64,
 }
 
 /// The server; it ends with the test's process.
@@ -63,9 +65,10 @@ impl Server {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let memory = seen.clone();
         let push = move |body: Bytes| async move {
-            match take(&body) {
+            let mut seen = memory.lock().unwrap();
+            match take(&body, &seen) {
                 Ok(pushed) => {
-                    memory.lock().unwrap().extend(pushed);
+                    seen.extend(pushed);
                     (StatusCode::OK, String::new())
                 }
                 Err(why) => {
@@ -91,7 +94,7 @@ impl Server {
     }
 }
 
-fn take(body: &[u8]) -> Result<Vec<Pushed>, String> {
+fn take(body: &[u8], seen: &[Pushed]) -> Result<Vec<Pushed>, String> {
     let request = Request::decode(body).map_err(|error| error.to_string())?;
     let mut pushed = Vec::new();
     for series in request.series {
@@ -113,16 +116,23 @@ fn take(body: &[u8]) -> Result<Vec<Pushed>, String> {
             let plain = told_pprof::gunzip(&sample.raw_profile);
             let profile = told_pprof::tell(&plain);
             check(&labels, &plain, &profile)?;
-            pushed.push(Pushed {
+            let one = Pushed {
                 labels: labels.clone(),
                 profile,
-            });
+                millis: told_pprof::time(&plain) / 1_000_000,
+            };
+            let is_same = |other: &Pushed| other.millis == one.millis && other.labels == one.labels;
+            if seen.iter().chain(&pushed).any(is_same) {
+                return Err("a series and time twice".to_owned());
+            }
+            pushed.push(one);
         }
     }
     Ok(pushed)
 }
 
-/// What a real server refuses by default; and samples without a stack, which it loses without a word.
+/// What a real server refuses by default; and samples without a stack, which it loses without a word, as one before 2.0
+/// loses a profile of the same series and time.
 fn check(labels: &BTreeMap<String, String>, plain: &[u8], profile: &Told) -> Result<(), String> {
     if profile
         .types

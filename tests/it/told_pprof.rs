@@ -18,6 +18,8 @@ struct Wire {
     function: Vec<Function>,
     #[prost(bytes = "vec", repeated, tag = "6")]
     string_table: Vec<Vec<u8>>,
+    #[prost(int64, tag = "9")]
+    time_nanos: i64,
     #[prost(int64, repeated, tag = "13")]
     comment: Vec<i64>,
 }
@@ -136,6 +138,11 @@ pub fn samples(bytes: &[u8]) -> Vec<Row> {
         labels: labels(sample),
     };
     wire.sample.iter().map(row).collect()
+}
+
+/// When it was taken, in nanoseconds.
+pub fn time(bytes: &[u8]) -> i64 {
+    Wire::decode(bytes).expect("prost reads it").time_nanos
 }
 
 pub fn tell(bytes: &[u8]) -> Told {

@@ -1,15 +1,21 @@
 //! What a server would refuse, or take and silently lose, put right before it is sent.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use super::{frames, sample_labels};
+use crate::pipeline::batch::Batch;
 use crate::profile::{Dictionary, Profile, Profiles, StringId};
 
-/// The profiles with names of types, a time, frames and labels that the server keeps. Copies only what it changes.
-pub(super) fn fitted(profiles: &Profiles, arrived: SystemTime) -> Profiles {
+/// A server that stores by series and millisecond (before 2.0) takes pieces of one profile for the same one, sent again, and
+/// keeps the first.
+const APART: u64 = 1_000_000;
+
+/// The profiles of a part with names of types, a time, frames and labels that the server keeps. Copies only what it changes.
+pub(super) fn fitted(part: &Batch, profiles: &Profiles) -> Profiles {
     let mut fitted = profiles.clone();
-    if profiles.iter().any(|at| !is_plain(profiles.dictionary(), at.profile)) {
-        let arrived = arrived.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let is_whole = part.piece() == 0;
+    if !is_whole || profiles.iter().any(|at| !is_plain(profiles.dictionary(), at.profile)) {
+        let arrived = part.origin().arrived.duration_since(UNIX_EPOCH).unwrap_or_default();
         let arrived = u64::try_from(arrived.as_nanos()).unwrap_or(u64::MAX);
         let (dictionary, resources) = fitted.edit();
         let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
@@ -18,6 +24,8 @@ pub(super) fn fitted(profiles: &Profiles, arrived: SystemTime) -> Profiles {
             if profile.time_unix_nano == 0 {
                 profile.time_unix_nano = arrived;
             }
+            let later = u64::from(part.piece()).saturating_mul(APART);
+            profile.time_unix_nano = profile.time_unix_nano.saturating_add(later);
         }
     }
     frames::fill(&mut fitted);

@@ -42,10 +42,13 @@ pub fn cut_to_samples(batch: Batch, most: usize) -> Vec<Batch> {
     done
 }
 
-/// Two parts; none if it cannot be cut any more.
+/// Two parts; none if it cannot be cut any more. They are numbered as the leaves of a tree: below `n` are `2n + 1` and `2n + 2`.
 pub fn halve(batch: &Batch) -> Option<Vec<Batch>> {
     let (left, right) = batch.as_profiles()?.halve()?;
-    Some(share(batch, vec![left, right]))
+    let first = batch.piece().saturating_mul(2).saturating_add(1);
+    let halves = share(batch, vec![left, right]).into_iter();
+    let pieces = [first, first.saturating_add(1)];
+    Some(halves.zip(pieces).map(|(half, piece)| half.with_piece(piece)).collect())
 }
 
 /// Shares the weight by the number of profiles; the parts add up to the whole.
@@ -67,4 +70,28 @@ fn share(whole: &Batch, parts: Vec<Profiles>) -> Vec<Batch> {
         shared.push(batch);
     }
     shared
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::formats::{Limits, any};
+    use crate::pipeline::{Origin, Permit};
+
+    #[test]
+    fn pieces_of_a_whole_can_be_told_apart() {
+        let Ok(read) = any::decode_any(crate::testing::data("go123-heap.pb.gz").into(), &Limits::default()) else {
+            panic!("a recording of our own")
+        };
+        let profiles = read.decoded.profiles;
+        let whole = Batch::made(profiles, 1, Arc::new(Origin::local("test")), Permit::unlimited());
+        assert_eq!(whole.piece(), 0);
+        let pieces = cut_to_samples(whole, 5);
+        let numbers: BTreeSet<u32> = pieces.iter().map(Batch::piece).collect();
+        assert!(pieces.len() > 28 && numbers.len() == pieces.len(), "{numbers:?}");
+        assert!(!numbers.contains(&0));
+    }
 }
