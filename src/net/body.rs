@@ -37,9 +37,13 @@ pub async fn read(headers: &HeaderMap, body: Body, budget: &Budget, limits: &Bod
     }
     match tokio::time::timeout(limits.read_timeout, collect(body, budget, limits)).await {
         Ok(whole) => whole,
-        // a slow network is no reason to lose a profile, so this is no 400
-        Err(_) => Err(Refusal::no_room("the body did not arrive within the read timeout")),
+        Err(_) => Err(too_slow()),
     }
+}
+
+/// The refusal for a body that takes too long. A slow network is no reason to lose a profile, so this is no 400.
+pub fn too_slow() -> Refusal {
+    Refusal::no_room("the body did not arrive within the read timeout")
 }
 
 async fn collect(mut body: Body, budget: &Budget, limits: &BodyLimits) -> Result<Whole, Refusal> {

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client;
 pub mod endpoint;
+pub mod files;
 pub mod grpc;
 pub mod reply;
 pub mod server;

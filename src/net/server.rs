@@ -33,8 +33,6 @@ const HEADERS: usize = 100;
 const STREAM_WINDOW: u32 = 4 << 20;
 /// The same for all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Rest after a failed accept: the usual reason is too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The address of the sender, as an extension of every request.
 #[derive(Clone, Copy, Debug)]
@@ -197,8 +195,9 @@ impl Server {
                 }
                 Err(error) => {
                     tracing::warn!(kind = %error.kind(), "cannot accept a connection");
+                    // the usual reason is too many open files: whoever leaves gives one back
                     self.crowd.shrink();
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    self.crowd.changed().await;
                 }
             }
         }

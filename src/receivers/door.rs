@@ -14,6 +14,7 @@ use crate::formats::compress::ContentEncoding;
 use crate::net::body::{self, BodyLimits, Whole};
 use crate::net::server::Peer;
 use crate::pipeline::{Origin, Outlet, Refusal};
+use crate::telemetry::ServerMetrics;
 
 /// The tenant of whoever does not say.
 const TENANT: &str = "default";
@@ -26,15 +27,17 @@ const TENANT_BYTES: usize = 150;
 #[derive(Clone)]
 pub(super) struct Door {
     outlet: Outlet,
+    metrics: ServerMetrics,
     body: BodyLimits,
     limits: Limits,
 }
 
 impl Door {
     /// A door for requests of `max_bytes`, as sent and as decompressed.
-    pub(super) fn new(outlet: Outlet, max_bytes: usize, read_timeout: Duration) -> Self {
+    pub(super) fn new(outlet: Outlet, metrics: ServerMetrics, max_bytes: usize, read_timeout: Duration) -> Self {
         Self {
             outlet,
+            metrics,
             body: BodyLimits {
                 max_bytes,
                 read_timeout,
@@ -74,7 +77,11 @@ impl Door {
             max_bytes: self.body.max_bytes.saturating_add(around),
             ..self.body
         };
-        self.checked(body::read(headers, body, self.outlet.budget(), &limits).await)
+        let read = body::read(headers, body, self.outlet.budget(), &limits).await;
+        if read.as_ref().is_err_and(|refusal| *refusal == body::too_slow()) {
+            self.metrics.cut("body_timeout");
+        }
+        self.checked(read)
     }
 
     /// Where a request came from.

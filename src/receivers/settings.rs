@@ -251,7 +251,12 @@ impl GrpcServerConfig {
 impl Server {
     /// The service that serves `routes` behind a door to `out`.
     pub fn service(self, out: &Outlet, routes: impl FnOnce(Door) -> Router) -> Service {
-        let door = Door::new(out.clone(), self.max_bytes, self.read_timeout);
+        let door = Door::new(
+            out.clone(),
+            self.settings.metrics.clone(),
+            self.max_bytes,
+            self.read_timeout,
+        );
         Service {
             key: self.key,
             endpoint: self.endpoint,

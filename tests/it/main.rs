@@ -5,6 +5,7 @@
 
 mod cli;
 mod conformance;
+mod connections;
 mod corpus;
 mod daemon;
 mod debug;

@@ -120,10 +120,13 @@ impl Gate {
     }
 
     fn spawn_with(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::of(flamegate().args(args).envs(env.iter().copied()), folder)
+    }
+
+    /// Starts a command that becomes the binary.
+    pub fn of(command: &mut Command, folder: &Path) -> Self {
         let file = |name: &str| File::create(folder.join(name)).unwrap();
-        let child = flamegate()
-            .args(args)
-            .envs(env.iter().copied())
+        let child = command
             .current_dir(folder)
             .stdout(file("out"))
             .stderr(file("err"))

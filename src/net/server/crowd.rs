@@ -17,6 +17,9 @@ use super::activity::{Activity, Worth};
 /// How often to look for a connection that has become idle, where all were busy.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Connections that go at once where files run out: the rest of the process needs some too.
+const SHRINK_BY: usize = 16;
+
 /// The connections of one server.
 pub(super) struct Crowd {
     most: usize,
@@ -95,12 +98,17 @@ impl Crowd {
         })
     }
 
-    /// Lets the connection go that is worth least, as the process has no more files.
+    /// Lets some connections go, those that are worth least, as the process has no more files.
     pub(super) fn shrink(&self) {
-        self.members().make_room(|_| true);
+        let mut members = self.members();
+        for _ in 0..SHRINK_BY {
+            if !members.make_room(|_| true) {
+                return;
+            }
+        }
     }
 
-    /// Returns when there may be room again.
+    /// Returns when somebody has left, or it is time to look again.
     pub(super) async fn changed(&self) {
         let _ = timeout(LOOK_AGAIN, self.left.notified()).await;
     }
@@ -151,7 +159,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.crowd.members().remove(self.number);
-        self.crowd.left.notify_waiters();
+        self.crowd.left.notify_one();
     }
 }
 

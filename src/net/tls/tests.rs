@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::testing::{Authority, Folder};
 use super::*;
 use crate::net::client::{Client, ClientError, ClientSettings, Protocol};
-use crate::net::server::{Listener, ServerSettings, serve};
+use crate::net::server::{Listener, ServerLimits, ServerSettings, serve};
 use crate::pipeline::Stop;
 
 fn server_config(config: Value) -> ServerTlsConfig {
@@ -25,7 +25,12 @@ fn client_config(config: Value) -> ClientTlsConfig {
 
 /// A server that answers with the version of HTTP that it was asked in.
 async fn serve_with(config: Value) -> SocketAddr {
+    let limits = ServerLimits {
+        read_header_timeout: Duration::from_millis(500),
+        ..ServerLimits::default()
+    };
     let settings = ServerSettings {
+        limits,
         tls: Some(server_config(config).check().unwrap()),
         ..ServerSettings::default()
     };
@@ -206,6 +211,11 @@ async fn whoever_does_not_shake_hands_is_left_and_holds_up_nobody() {
         silent.push(stream);
     }
     assert!(ask(address, json!({ "ca_pem": authority.pem() })).await.is_ok());
+    for mut stream in silent {
+        let mut said = Vec::new();
+        let left = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut said);
+        assert!(tokio::time::timeout(Duration::from_secs(5), left).await.is_ok());
+    }
 }
 
 #[test]

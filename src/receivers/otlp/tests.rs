@@ -92,7 +92,8 @@ async fn a_trickled_body_is_given_up_and_others_are_served() {
         read_timeout: crate::pipeline::units::Span::millis(300),
         ..HttpServerConfig::default()
     };
-    let http = http.check("protocols.http", "localhost:4318", &context()).unwrap();
+    let cx = context();
+    let http = http.check("protocols.http", "localhost:4318", &cx).unwrap();
     let assumed = WireVersion::default();
     let address = start(http.service(&engine.outlet(), |door| otlp_routes::http(door, assumed))).await;
     let (mut reader, mut writer) = tokio::net::TcpStream::connect(address).await.unwrap().into_split();
@@ -120,6 +121,7 @@ async fn a_trickled_body_is_given_up_and_others_are_served() {
         "{said}"
     );
     trickle.abort();
+    assert_eq!(cx.metrics.server(&cx.id).cut_count("body_timeout"), 1);
     assert_eq!((engine.take().refused.len(), engine.held()), (1, 0));
 }
 
