@@ -8,6 +8,7 @@ mod name;
 mod sample_labels;
 mod tenant;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::labels::LabelNames;
 use self::tenant::{TENANT, Tenant};
 use super::settings::{self, CompressionParams};
 use crate::formats::compress::compress;
@@ -33,7 +35,7 @@ use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
 use crate::pipeline::units::{ByteSize, Secret, Span};
-use crate::profile::{ProfileRef, Profiles};
+use crate::profile::ProfileRef;
 
 const PATH: &str = "/push.v1.PusherService/Push";
 /// Samples of one profile that a server takes by default.
@@ -62,8 +64,11 @@ What a server would refuse, or take and lose, is put right:
 | a sample without frames, a frame without name and address | the frame `[unknown]` |
 | labels of samples that begin with `__`, or have no name | left out |
 | labels over 2,048 bytes; over 28 text labels on a sample, or 98 in all | cut; left out |
+| names of labels that servers before 2.0 refuse, or have twice once sanitized | with `label_names: legacy`, `_` for all but letters and digits |
 | over `max_profile_size` or 16,000 samples | in parts, a millisecond apart, because servers before 2.0 keep one profile of a series and time |
 | older than `max_age`, further ahead than `max_future` | dropped and counted |
+
+A sample with a negative value, such as the base of a difference, is left out by the server, and says so to nobody.
 
 The tenant is `tenant_id`, or the header `X-Scope-OrgID`, or that of the sender, unless it is `default`. Profiles of a sender
 whose tenant no server takes are dropped and counted.
@@ -131,6 +136,8 @@ struct Config {
     max_age: Span,
     /// How far ahead of now a profile may lie; 0 for any.
     max_future: Span,
+    /// `unchanged`, or `legacy` for servers before 2.0 and those that sanitize names: `_` for all but letters and digits.
+    label_names: LabelNames,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -162,6 +169,7 @@ impl Default for Config {
             max_profile_size: ByteSize::mib(4),
             max_age: Span::secs(3600),
             max_future: Span::secs(600),
+            label_names: LabelNames::default(),
         }
     }
 }
@@ -188,6 +196,7 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<BuiltExporter, BuildError> 
         compression: settings::compression("gzip", &config.compression_params, &["gzip"])?,
         max_age: config.max_age.0,
         max_future: config.max_future.0,
+        label_names: config.label_names,
     };
     Ok(BuiltExporter {
         exporter: Arc::new(exporter),
@@ -223,13 +232,14 @@ struct Pyroscope {
     compression: Compression,
     max_age: Duration,
     max_future: Duration,
+    label_names: LabelNames,
 }
 
 #[async_trait]
 impl Exporter for Pyroscope {
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         let profiles = part.as_profiles().ok_or_else(|| cannot("holds profiles, not spans"))?;
-        let profiles = fit::fitted(part, profiles);
+        let profiles = fit::fitted(part, profiles, self.label_names);
         let options = pprof::EncodeOptions {
             resource: pprof::ResourceText::None,
             fill_period: true,
@@ -240,7 +250,8 @@ impl Exporter for Pyroscope {
             let plain = pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, &options)
                 .map_err(|error| cannot(error.to_string()))?;
             plain_bytes += plain.len();
-            write_series(&mut request, &profiles, at, &compress(&plain, self.compression));
+            let labels = labels::labels(profiles.dictionary(), at, self.label_names);
+            write_series(&mut request, &labels, &compress(&plain, self.compression));
         }
         match plain_bytes {
             0 => Err(cannot("no profile to send")),
@@ -292,9 +303,9 @@ fn cannot(why: impl Into<String>) -> ExportError {
 }
 
 /// One `RawProfileSeries { labels, samples: [{ raw_profile }] }` of a `PushRequest`.
-fn write_series(request: &mut Writer, profiles: &Profiles, at: ProfileRef<'_>, packed: &[u8]) {
+fn write_series(request: &mut Writer, labels: &BTreeMap<String, String>, packed: &[u8]) {
     request.message(1, |series| {
-        for (name, value) in labels::labels(profiles.dictionary(), at) {
+        for (name, value) in labels {
             series.message(1, |label| {
                 label.bytes(1, name.as_bytes());
                 label.bytes(2, value.as_bytes());

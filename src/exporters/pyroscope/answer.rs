@@ -48,7 +48,10 @@ const SENTENCES: [(&str, Meaning); 11] = [
         "exceeds the sample labels limit",
         Meaning::Says("too many labels on a sample"),
     ),
-    ("has duplicate label name", Meaning::Says("a label twice")),
+    (
+        "has duplicate label name",
+        Meaning::Says("a label twice; before 2.0 the server wants `label_names: legacy`"),
+    ),
     (
         "has label name too long",
         Meaning::Says("the name of a label is too long"),
@@ -57,7 +60,10 @@ const SENTENCES: [(&str, Meaning); 11] = [
         "has label value too long",
         Meaning::Says("the value of a label is too long"),
     ),
-    ("with error", Meaning::Says("a label that the server does not take")),
+    (
+        "with error",
+        Meaning::Says("a label that the server does not take; one before 2.0 wants `label_names: legacy`"),
+    ),
     ("label names; limit", Meaning::Says("too many labels")),
     ("sample type contains -", Meaning::Says("a `-` in the name of a type")),
 ];

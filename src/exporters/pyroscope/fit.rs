@@ -2,6 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use super::labels::LabelNames;
 use super::{frames, sample_labels};
 use crate::pipeline::batch::Batch;
 use crate::profile::{Dictionary, Profile, Profiles, StringId};
@@ -11,7 +12,7 @@ use crate::profile::{Dictionary, Profile, Profiles, StringId};
 const APART: u64 = 1_000_000;
 
 /// The profiles of a part with names of types, a time, frames and labels that the server keeps. Copies only what it changes.
-pub(super) fn fitted(part: &Batch, profiles: &Profiles) -> Profiles {
+pub(super) fn fitted(part: &Batch, profiles: &Profiles, names: LabelNames) -> Profiles {
     let mut fitted = profiles.clone();
     let is_whole = part.piece() == 0;
     if !is_whole || profiles.iter().any(|at| !is_plain(profiles.dictionary(), at.profile)) {
@@ -29,7 +30,7 @@ pub(super) fn fitted(part: &Batch, profiles: &Profiles) -> Profiles {
         }
     }
     frames::fill(&mut fitted);
-    sample_labels::trim(&mut fitted);
+    sample_labels::trim(&mut fitted, names);
     fitted
 }
 

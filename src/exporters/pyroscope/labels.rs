@@ -1,6 +1,10 @@
 //! The labels of a series: what a resource says about itself, in the names and within the limits of Pyroscope.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::name::name;
 use super::sample_labels;
@@ -19,8 +23,34 @@ pub(super) const PER_SAMPLE: &[&str] = &["trace_id", "span_id", "profile_id", "t
 /// What goes first when there are too many: the lower, the more it is worth.
 const PRIORITY: &[&str] = &["service", "deployment", "k8s", "host", "container", "cloud", "process"];
 
+/// How labels are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LabelNames {
+    /// As in the profile: servers since 2.0.
+    #[default]
+    Unchanged,
+    /// With letters, digits and `_` alone, and `_` for everything else: servers before 2.0, and those that sanitize names.
+    Legacy,
+}
+
+impl LabelNames {
+    /// What a label of this name is sent as.
+    pub(super) fn sent(self, name: &str) -> Cow<'_, str> {
+        let is_taken = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if self == Self::Unchanged || name.chars().all(is_taken) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Cow::Borrowed(name);
+        }
+        let mut sent = name.replace(|c| !is_taken(c), "_");
+        if sent.starts_with(|c: char| c.is_ascii_digit()) {
+            sent.insert(0, '_');
+        }
+        Cow::Owned(sent)
+    }
+}
+
 /// The labels of the series that `at` becomes a sample of, sorted by name.
-pub(super) fn labels(dictionary: &Dictionary, at: ProfileRef<'_>) -> BTreeMap<String, String> {
+pub(super) fn labels(dictionary: &Dictionary, at: ProfileRef<'_>, names: LabelNames) -> BTreeMap<String, String> {
     let own = |key: &str| match dictionary.attribute(at.profile.attributes, key) {
         Some(Value::String(id)) if id.is_set() => Some(dictionary.str(*id).to_owned()),
         _ => None,
@@ -38,21 +68,22 @@ pub(super) fn labels(dictionary: &Dictionary, at: ProfileRef<'_>) -> BTreeMap<St
             put(&mut labels, label, &value);
         }
     }
-    let mut others: Vec<(usize, &str, String)> = at
+    let mut others: Vec<(usize, Cow<'_, str>, String)> = at
         .resource
         .attributes
         .iter()
         .filter_map(|kv| Some((dictionary.str(kv.key), text(dictionary, &kv.value)?)))
-        .filter(|(key, _)| *key != "service.name" && !key.starts_with("__") && !PER_SAMPLE.contains(key))
-        .map(|(key, value)| (rank(key), key, value))
+        .filter(|(key, _)| *key != "service.name" && !PER_SAMPLE.contains(key))
+        .map(|(key, value)| (rank(key), names.sent(key), value))
+        .filter(|(_, name, _)| !name.starts_with("__"))
         .collect();
     others.sort_by_key(|(rank, ..)| *rank);
-    for (_, key, value) in others {
+    for (_, name, value) in others {
         if labels.len() >= room {
             break;
         }
-        if !labels.contains_key(key) {
-            put(&mut labels, key, &value);
+        if !labels.contains_key(name.as_ref()) {
+            put(&mut labels, &name, &value);
         }
     }
     labels

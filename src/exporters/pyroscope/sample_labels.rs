@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::labels::{LONGEST_NAME, LONGEST_VALUE, MOST_LABELS, PER_SAMPLE};
+use super::labels::{LONGEST_NAME, LONGEST_VALUE, LabelNames, MOST_LABELS, PER_SAMPLE};
 use crate::profile::{Attribute, AttributeId, AttributeSetId, Dictionary, Profile, Profiles, Value};
 
 /// Labels of one sample that a server takes by default, less two for the ids of a link.
@@ -14,15 +14,18 @@ const MOST_NAMES: usize = MOST_LABELS - 2;
 
 /// Cuts what is too long, and leaves out what is over the limits or not for others to set: ids stay first, then text.
 /// Copies only if there is something to cut.
-pub(super) fn trim(profiles: &mut Profiles) {
+pub(super) fn trim(profiles: &mut Profiles, called: LabelNames) {
     let dictionary = profiles.dictionary();
-    let sets = sets(profiles);
-    let unfit: Vec<AttributeSetId> = sets.into_iter().filter(|set| !is_fit(dictionary, *set)).collect();
+    let mut unfit = sets(dictionary, profiles.iter().map(|at| at.profile));
+    unfit.retain(|set| !is_fit(dictionary, *set, called));
     if unfit.is_empty() {
         return;
     }
     let (dictionary, resources) = profiles.edit();
-    let trimmed: HashMap<_, _> = unfit.into_iter().map(|set| (set, trimmed(dictionary, set))).collect();
+    let trimmed: HashMap<_, _> = unfit
+        .into_iter()
+        .map(|set| (set, trimmed(dictionary, set, called)))
+        .collect();
     let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
     for profile in scopes.flat_map(|scope| &mut scope.profiles) {
         for set in &mut Arc::make_mut(&mut profile.samples).attributes {
@@ -31,25 +34,41 @@ pub(super) fn trim(profiles: &mut Profiles) {
     }
 }
 
-/// The most names of text labels that a sample of the profile has.
+/// The most names of text labels that a sample of the profile has, once its labels are trimmed.
 pub(super) fn widest(dictionary: &Dictionary, profile: &Profile) -> usize {
-    let sets: BTreeSet<_> = profile.samples.attributes.iter().copied().collect();
+    let sets = sets(dictionary, [profile]);
     sets.into_iter()
-        .map(|set| names(dictionary, set).len())
+        .map(|set| names(dictionary, set))
         .max()
         .unwrap_or_default()
 }
 
-fn sets(profiles: &Profiles) -> BTreeSet<AttributeSetId> {
-    let samples = profiles.iter().flat_map(|at| &at.profile.samples.attributes);
-    samples.copied().collect()
+/// The sets of the samples, each once.
+fn sets<'a>(dictionary: &Dictionary, profiles: impl IntoIterator<Item = &'a Profile>) -> Vec<AttributeSetId> {
+    let mut seen = vec![false; dictionary.attribute_sets.len()];
+    let mut sets = Vec::new();
+    for set in profiles.into_iter().flat_map(|profile| &profile.samples.attributes) {
+        if let Some(seen) = seen.get_mut(set.index())
+            && !std::mem::replace(seen, true)
+        {
+            sets.push(*set);
+        }
+    }
+    sets
 }
 
-/// The names of the labels of a set that become labels of the series.
-fn names(dictionary: &Dictionary, set: AttributeSetId) -> BTreeSet<&str> {
-    let text = dictionary.attributes_of(set).filter(|label| is_text(&label.value));
-    let names = text.map(|label| dictionary.str(label.key));
-    names.filter(|name| !PER_SAMPLE.contains(name)).collect()
+/// How many names the labels of a set have that become labels of the series. For sets within the limit: it compares all.
+fn names(dictionary: &Dictionary, set: AttributeSetId) -> usize {
+    let name = |label: &Attribute| (is_text(&label.value)).then_some(label.key);
+    let text = || {
+        dictionary
+            .attributes_of(set)
+            .filter_map(name)
+            .map(|key| dictionary.str(key))
+    };
+    let is_first = |(at, name): &(usize, &str)| !text().take(*at).any(|earlier| earlier == *name);
+    let firsts = text().enumerate().filter(is_first);
+    firsts.filter(|(_, name)| !PER_SAMPLE.contains(name)).count()
 }
 
 /// Whether pprof says it as text; numbers mean nothing to the server.
@@ -61,13 +80,14 @@ fn is_text(value: &Value) -> bool {
     }
 }
 
-fn is_fit(dictionary: &Dictionary, set: AttributeSetId) -> bool {
+fn is_fit(dictionary: &Dictionary, set: AttributeSetId, called: LabelNames) -> bool {
     let count: usize = dictionary.attributes_of(set).map(|label| labels(&label.value)).sum();
     count <= MOST
-        && names(dictionary, set).len() <= MOST_NAMES
-        && dictionary
-            .attributes_of(set)
-            .all(|label| is_allowed(dictionary.str(label.key)) && text_bytes(dictionary, &label.value) <= LONGEST_VALUE)
+        && names(dictionary, set) <= MOST_NAMES
+        && dictionary.attributes_of(set).all(|label| {
+            let name = dictionary.str(label.key);
+            is_allowed(name) && called.sent(name) == name && text_bytes(dictionary, &label.value) <= LONGEST_VALUE
+        })
 }
 
 /// How many labels pprof makes of a value.
@@ -107,8 +127,9 @@ fn text_bytes(dictionary: &Dictionary, value: &Value) -> usize {
 }
 
 /// The set within all limits.
-fn trimmed(dictionary: &mut Dictionary, set: AttributeSetId) -> AttributeSetId {
-    let mut ids = dictionary.attribute_sets[set].to_vec();
+fn trimmed(dictionary: &mut Dictionary, set: AttributeSetId, called: LabelNames) -> AttributeSetId {
+    let ids = dictionary.attribute_sets[set].to_vec();
+    let mut ids: Vec<AttributeId> = ids.into_iter().map(|id| renamed(dictionary, id, called)).collect();
     ids.retain(|id| is_allowed(dictionary.str(dictionary.attributes[*id].key)));
     ids.sort_by_key(|id| rank(dictionary, &dictionary.attributes[*id]));
     let mut names = BTreeSet::new();
@@ -138,6 +159,17 @@ fn rank(dictionary: &Dictionary, label: &Attribute) -> usize {
         true => 1,
         false => 2,
     }
+}
+
+/// The label under the name that it is sent as.
+fn renamed(dictionary: &mut Dictionary, id: AttributeId, called: LabelNames) -> AttributeId {
+    let label = dictionary.attributes[id].clone();
+    let name = called.sent(dictionary.str(label.key)).into_owned();
+    if name == dictionary.str(label.key) {
+        return id;
+    }
+    let key = dictionary.strings.push(&name);
+    dictionary.attributes.push(Attribute { key, ..label })
 }
 
 /// The label with a value that is short enough; none where there is no cutting it.

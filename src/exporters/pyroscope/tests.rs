@@ -7,7 +7,7 @@ use crate::exporters::testing::{self, Reply};
 use crate::formats::wire::{Field, Reader};
 use crate::formats::{Limits, any};
 use crate::pipeline::{Origin, Permit};
-use crate::profile::{Attribute, Id, KeyValue, Line, Location, Profile, Value};
+use crate::profile::{Attribute, Id, KeyValue, Line, Location, Profile, Profiles, Value};
 
 /// A real recording with the given resource attributes, taken just now.
 fn batch(attributes: &[(&str, &str)]) -> Batch {
@@ -361,4 +361,38 @@ fn what_is_configured_twice_is_refused() {
         build(tenant, &testing::context("pyroscope")).err().unwrap().path,
         "tenant_id"
     );
+}
+
+#[test]
+fn names_of_labels_are_those_that_an_older_server_takes() {
+    let attributes = [
+        ("k8s.pod.name", "pod"),
+        ("k8s_pod_name", "twice"),
+        ("app.kubernetes.io/name", "shop"),
+        ("9lives-ü", "cat"),
+        ("..sampled..", "true"),
+    ];
+    let batch = changed(batch(&attributes), |d, profile| {
+        let mut text = |text: &str| Value::String(d.strings.push(text));
+        let labels = [
+            ("span id".to_owned(), text("7")),
+            ("plain".to_owned(), text("v")),
+            ("..sampled..".to_owned(), text("true")),
+        ];
+        label(d, profile, labels);
+    });
+    let unchanged = local().encode(&batch).unwrap().body;
+    assert!(attributes.iter().all(|(key, _)| read(&unchanged).0.contains_key(*key)));
+    assert!(keys(&sent(&unchanged)).contains("span id"));
+    let config = serde_json::json!({ "endpoint": "http://localhost", "label_names": "legacy" });
+    let legacy = exporter(config).encode(&batch).unwrap().body;
+    let labels = read(&legacy).0;
+    let expected = [
+        ("app_kubernetes_io_name", "shop"),
+        ("k8s_pod_name", "pod"),
+        ("_9lives__", "cat"),
+    ];
+    assert!(expected.iter().all(|(key, value)| labels[*key] == *value), "{labels:?}");
+    assert_eq!(labels.len(), 2 + expected.len(), "{labels:?}");
+    assert_eq!(keys(&sent(&legacy)), ["plain", "span_id"].map(str::to_owned).into());
 }
