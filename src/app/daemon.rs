@@ -76,7 +76,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
 }
 
 fn budget(config: &Config) -> Budget {
-    let levels = memory::levels(&config.service);
+    let levels = memory::levels(config);
     let budget = Budget::new(levels.hard);
     budget.set_levels(levels);
     budget
@@ -228,7 +228,7 @@ impl Daemon {
     /// What is set in place, and what cannot be.
     fn apply(&self, before: &Config) {
         let (service, old) = (&self.setup.config.service, &before.service);
-        self.sources.budget.set_levels(memory::levels(service));
+        self.sources.budget.set_levels(memory::levels(&self.setup.config));
         logs::set_level(level(service.telemetry.logs.level));
         let fixed = [
             (

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Service;
+use crate::config::{Config, ConfigError, ConfigErrors, Loaded, Service};
 use crate::pipeline::Levels;
+use crate::processors::memory_limiter;
 
 /// Where nothing is configured and nothing limits the process.
 const DEFAULT: usize = 256 << 20;
@@ -11,7 +12,55 @@ const DEFAULT: usize = 256 << 20;
 const GROUPS: &str = "/sys/fs/cgroup";
 
 /// The levels of a configuration.
-pub(super) fn levels(service: &Service) -> Levels {
+pub(super) fn levels(config: &Config) -> Levels {
+    let memory = || container_limit().or_else(machine_memory).unwrap_or(DEFAULT);
+    let limited = limiters(config).map(|(_, limiter)| limiter.levels(memory()));
+    match limited.min_by_key(|levels| levels.hard) {
+        Some(levels) => levels,
+        None => of_service(&config.service),
+    }
+}
+
+/// Whether the budget is set in one place only.
+pub(super) fn check(loaded: &Loaded, config: &Config) -> Result<(), ConfigErrors> {
+    let service = &config.service;
+    let keys = [
+        ("memory_budget", service.memory_budget.is_some()),
+        ("memory_soft_limit", service.memory_soft_limit.is_some()),
+    ];
+    let set = keys.iter().find(|(_, set)| *set);
+    if let (Some((key, _)), Some((id, _))) = (set, limiters(config).next()) {
+        let path = ["service".to_owned(), (*key).to_owned()];
+        let message =
+            format!("the processor {id} sets the memory budget too; drop this key, or `{id}` from the pipelines");
+        return Err(ConfigError::new(loaded.place_of(&path), path.join("."), message).into());
+    }
+    Ok(())
+}
+
+/// The memory limiters that stand in pipelines.
+fn limiters(config: &Config) -> impl Iterator<Item = (&str, memory_limiter::Config)> {
+    let stands = |id: &String| {
+        config
+            .pipelines
+            .iter()
+            .any(|(_, pipeline)| pipeline.processors.contains(id))
+    };
+    let limiters = config.processors.iter();
+    limiters
+        .filter(move |one| one.type_name == memory_limiter::SPEC.about.name && stands(&one.id))
+        .filter_map(|one| Some((one.id.as_str(), memory_limiter::Config::read(one.raw.clone()).ok()?)))
+}
+
+/// The memory of the machine.
+fn machine_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: usize = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    kibibytes.checked_mul(1 << 10)
+}
+
+fn of_service(service: &Service) -> Levels {
     let hard = match service.memory_budget {
         Some(budget) => budget.as_usize(),
         None => container_limit().map_or(DEFAULT, |limit| limit / 2),
@@ -98,10 +147,10 @@ mod tests {
             memory_budget: Some(crate::pipeline::units::ByteSize::mib(10)),
             ..Service::default()
         };
-        assert_eq!(levels(&service), Levels::of(10 << 20));
+        assert_eq!(of_service(&service), Levels::of(10 << 20));
         service.memory_soft_limit = Some(crate::pipeline::units::ByteSize::mib(5));
         assert_eq!(
-            levels(&service),
+            of_service(&service),
             Levels {
                 soft: 5 << 20,
                 hard: 10 << 20

@@ -42,15 +42,32 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
 
 /// Checks a configuration as a whole; nothing is bound or connected.
 pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
-    let config = loaded.resolve(&CATALOG, &checking())?;
+    let config = resolve(loaded)?;
     build(loaded, &config, TABLES, Arc::default())?;
     pages::of(loaded, &config)?;
     Ok(config)
 }
 
+/// Every component and every key, and what of them must hold together.
+fn resolve(loaded: &Loaded) -> Result<Config, ConfigErrors> {
+    let config = loaded.resolve(&CATALOG, &checking())?;
+    memory::check(loaded, &config)?;
+    Ok(config)
+}
+
 /// What is allowed and may be meant otherwise.
 pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
-    [loaded.warnings.clone(), service_spec(config).warnings()].concat()
+    let batches = config.processors.iter();
+    let batches = batches.filter(|one| one.type_name == processors::batch::SPEC.about.name);
+    let batches = batches.map(|one| {
+        let place = loaded.place_of(&["processors".to_owned(), one.id.clone()]);
+        format!("{place}: processors.{}: {}", one.id, processors::batch::NOTE)
+    });
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(config.warnings.iter().cloned());
+    warnings.extend(batches);
+    warnings.extend(service_spec(config).warnings());
+    warnings
 }
 
 /// Builds the graph of a checked configuration.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pages::{self, Page};
-use super::{CATALOG, RunError, TABLES, build, checking, dry_run, load, quickstart, warnings};
+use super::{RunError, TABLES, build, dry_run, load, quickstart, resolve, warnings};
 use crate::config::{Config, ConfigError, ConfigErrors, Loaded, Node, Sources};
 use crate::pipeline::graph::{Graph, Tables};
 use crate::telemetry::Metrics;
@@ -51,7 +51,7 @@ impl Setup {
     /// Reads and checks; nothing is bound.
     pub(super) fn read(options: &RunOptions) -> Result<Self, RunError> {
         let loaded = load(&options.sources()?)?;
-        let config = loaded.resolve(&CATALOG, &checking())?;
+        let config = resolve(&loaded)?;
         Ok(Self {
             pages: pages::of(&loaded, &config)?,
             warnings: warnings(&loaded, &config),

@@ -33,18 +33,10 @@ static RECEIVERS: &[(&str, &str)] = &[
 
 static PROCESSORS: &[(&str, &str)] = &[
     (
-        "batch",
-        "every exporter merges on its own: set `sending_queue.batch` at the exporter",
-    ),
-    (
         "queuebatch",
         "every exporter has its queue: set `sending_queue` and `sending_queue.batch` at the exporter",
     ),
     ("groupbytrace", "leave it out: samples keep their trace links"),
-    (
-        "memory_limiter",
-        "memory is always bounded: set `service.memory_budget`",
-    ),
     (
         "transform",
         "use `resource` to edit resource attributes, `redaction` to rewrite text, `filter` to drop",
@@ -88,7 +80,7 @@ static EXTENSIONS: &[(&str, &str)] = &[
     ("pprof", "use the receiver `pprof` with `self`"),
     (
         "memory_limiter",
-        "memory is always bounded: set `service.memory_budget`",
+        "use the processor `memory_limiter`, or set `service.memory_budget`",
     ),
     (
         "file_storage",

@@ -9,6 +9,7 @@
 
 mod catalog;
 mod error;
+mod foreign;
 mod hints;
 mod interpolate;
 mod layers;

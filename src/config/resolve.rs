@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, Kind};
 use super::error::{ConfigError, ConfigErrors, did_you_mean, plain_message, unknown_field};
-use super::hints;
 use super::service::{HealthCheck, Pipeline, Service};
 use super::tree::{Node, Place, Step, Tree, dotted};
+use super::{foreign, hints};
 use crate::pipeline::spec::{BuildContext, BuildError, RawConfig, parse};
 
 /// A checked configuration.
@@ -24,6 +24,8 @@ pub struct Config {
     pub pipelines: Vec<(String, Pipeline)>,
     /// The service.
     pub service: Service,
+    /// What was written and has no effect.
+    pub warnings: Vec<String>,
 }
 
 /// One configured component.
@@ -52,10 +54,12 @@ const SECTIONS: [&str; 5] = ["receivers", "processors", "exporters", "extensions
 
 /// Checks everything; `cx` is what components are built with, for checking only.
 pub fn resolve(tree: &Node, catalog: &Catalog, cx: &BuildContext) -> Result<Config, ConfigErrors> {
+    let (tree, settled) = foreign::settle(tree);
+    let tree = &tree;
     let mut run = Run {
         catalog,
         cx,
-        errors: Vec::new(),
+        errors: settled.errors,
     };
     if !matches!(tree.tree, Tree::Map(_) | Tree::Null) {
         run.fail(&tree.place, &[], format!("expected a map, found {}", tree.kind()));
@@ -86,6 +90,7 @@ pub fn resolve(tree: &Node, catalog: &Catalog, cx: &BuildContext) -> Result<Conf
         health_check,
         pipelines,
         service,
+        warnings: settled.warnings,
     })
 }
 

@@ -179,8 +179,8 @@ fn errors_name_file_line_column_path_and_what_is_allowed() {
             "f.yaml:2:3: processors.redacton: unknown processor; did you mean \"redaction\"?; allowed: redaction",
         ),
         (
-            "processors:\n  batch: {}\n",
-            "f.yaml:2:3: processors.batch: there is no processor \"batch\" here: every exporter merges",
+            "processors:\n  transform: {}\n",
+            "f.yaml:2:3: processors.transform: there is no processor \"transform\" here: use `resource` to edit",
         ),
         (
             "extensions:\n  zpages: {}\n",

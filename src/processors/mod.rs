@@ -1,10 +1,18 @@
 //! The processors: components that change, split or drop batches. [`ALL`] is the table that everything else loops over.
 
+pub mod batch;
 pub mod filter;
+pub mod memory_limiter;
 pub mod redaction;
 pub mod resource;
 
 use crate::pipeline::spec::ProcessorSpec;
 
 /// Every processor, sorted by name.
-pub static ALL: &[ProcessorSpec] = &[filter::SPEC, redaction::SPEC, resource::SPEC];
+pub static ALL: &[ProcessorSpec] = &[
+    batch::SPEC,
+    filter::SPEC,
+    memory_limiter::SPEC,
+    redaction::SPEC,
+    resource::SPEC,
+];

@@ -71,8 +71,10 @@ pub struct QueueConfig {
     pub enabled: bool,
     /// Requests on their way at once.
     pub num_consumers: usize,
-    /// Requests that may wait.
+    /// Requests that may wait; bytes with `sizer: bytes`, in place of `queue_bytes`.
     pub queue_size: usize,
+    /// What `queue_size` counts: `requests` or `bytes`.
+    pub sizer: Sizer,
     /// Bytes that may wait.
     pub queue_bytes: ByteSize,
     /// Merges what waits into larger requests.
@@ -85,11 +87,37 @@ impl Default for QueueConfig {
             enabled: true,
             num_consumers: 10,
             queue_size: 1000,
+            sizer: Sizer::Requests,
             queue_bytes: ByteSize::mib(32),
             batch: None,
         }
     }
 }
+
+/// What the size of a queue counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sizer {
+    /// Requests.
+    #[default]
+    Requests,
+    /// Bytes.
+    Bytes,
+}
+
+impl QueueConfig {
+    /// Requests and bytes that may wait.
+    pub fn room(&self) -> (usize, usize) {
+        match self.sizer {
+            _ if !self.enabled => (1, self.queue_bytes.as_usize()),
+            Sizer::Requests => (self.queue_size, self.queue_bytes.as_usize()),
+            Sizer::Bytes => (UNCOUNTED, self.queue_size),
+        }
+    }
+}
+
+/// Requests in a queue that counts bytes: more than it ever holds.
+const UNCOUNTED: usize = 1 << 20;
 
 /// `sending_queue.batch`: merging of small batches of one tenant before they are sent.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -15,6 +15,8 @@ use crate::telemetry::ExporterMetrics;
 /// The queue of one sink.
 pub struct Queue {
     config: QueueConfig,
+    /// Requests and bytes that may wait.
+    room: (usize, usize),
     metrics: ExporterMetrics,
     state: Mutex<State>,
     changed: Notify,
@@ -48,13 +50,11 @@ pub struct Room {
 impl Queue {
     /// An empty queue.
     pub fn new(config: QueueConfig, metrics: ExporterMetrics) -> Self {
-        let capacity = if config.enabled { config.queue_size } else { 1 };
-        metrics.queue_capacity.set(capacity as u64);
+        let room = config.room();
+        metrics.queue_capacity.set(room.0 as u64);
         Self {
-            config: QueueConfig {
-                queue_size: capacity,
-                ..config
-            },
+            config,
+            room,
             metrics,
             state: Mutex::default(),
             changed: Notify::new(),
@@ -76,8 +76,8 @@ impl Queue {
     pub fn reserve(self: &Arc<Self>, requests: usize, bytes: usize) -> Option<Room> {
         let mut state = self.state();
         let idle_needed = !self.config.enabled && (state.under_way > 0 || state.requests > 0);
-        let fits = state.requests.saturating_add(requests) <= self.config.queue_size
-            && state.bytes.saturating_add(bytes) <= self.config.queue_bytes.as_usize();
+        let fits =
+            state.requests.saturating_add(requests) <= self.room.0 && state.bytes.saturating_add(bytes) <= self.room.1;
         if state.closed || idle_needed || (!fits && state.requests > 0) {
             return None;
         }
