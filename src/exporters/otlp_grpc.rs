@@ -12,6 +12,7 @@ use super::otlp::Partial;
 use super::settings::{self, CompressionParams, KeepAlive};
 use crate::formats::{Form, Format};
 use crate::net::client::{Client, ClientSettings, Code, GrpcAnswer, Headers, Protocol, grpc_body};
+use crate::net::collector::{GRPC_CLIENT, pass_over};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -105,7 +106,8 @@ impl Default for Config {
     }
 }
 
-fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
+fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
+    pass_over(&mut raw, "", GRPC_CLIENT)?;
     let config: Config = parse(raw)?;
     let method = method(&config.endpoint, config.tls.insecure)?;
     let settings = ClientSettings {

@@ -13,6 +13,7 @@ use super::otlp::Partial;
 use super::settings::{self, CompressionParams};
 use crate::formats::{Form, Format};
 use crate::net::client::{Answer, Client, ClientSettings, Headers, Protocol, retry_after};
+use crate::net::collector::{HTTP_CLIENT, pass_over};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -122,7 +123,8 @@ impl Default for Config {
     }
 }
 
-fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
+fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
+    pass_over(&mut raw, "", HTTP_CLIENT)?;
     let config: Config = parse(raw)?;
     let url = match config.profiles_endpoint.as_str() {
         "" => {

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod client;
+pub mod collector;
 pub mod endpoint;
 pub mod files;
 pub mod grpc;

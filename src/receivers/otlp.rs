@@ -9,6 +9,7 @@ use super::listen::{self, Service};
 use super::otlp_routes;
 use super::settings::{GrpcServerConfig, HttpServerConfig, Server, present};
 use crate::formats::otlp::WireVersion;
+use crate::net::collector::{GRPC_SERVER, HTTP_SERVER, pass_over};
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
 use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
 
@@ -79,7 +80,9 @@ struct Otlp {
     assumed: WireVersion,
 }
 
-fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+    pass_over(&mut raw, "protocols.grpc", GRPC_SERVER)?;
+    pass_over(&mut raw, "protocols.http", HTTP_SERVER)?;
     let config: Config = parse(raw)?;
     let Protocols { grpc, http } = config.protocols;
     if grpc.is_none() && http.is_none() {

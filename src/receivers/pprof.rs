@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use self::itself::{SelfConfig, SelfProfiler};
 use super::listen;
 use super::settings::{HttpServerConfig, Server, present};
+use crate::net::collector::{HTTP_SERVER, pass_over};
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
 use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
 
@@ -66,7 +67,8 @@ struct Pprof {
     itself: Option<SelfProfiler>,
 }
 
-fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+    pass_over(&mut raw, "server", HTTP_SERVER)?;
     let config: Config = parse(raw)?;
     for (key, value) in [("remote", &config.remote), ("file", &config.file)] {
         if value.is_some() {

@@ -226,7 +226,11 @@ fn changed_files_are_noticed_with_what_they_refer_to() {
         .replace("format: collapsed", "format: \"${file:format}\"");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gate.yaml");
-    let format = |name: &str| std::fs::write(folder.path().join("format"), name).unwrap();
+    // written aside, so that nobody finds it empty
+    let format = |name: &str| {
+        std::fs::write(folder.path().join(".format"), name).unwrap();
+        std::fs::rename(folder.path().join(".format"), folder.path().join("format")).unwrap();
+    };
     format("collapsed");
     std::fs::write(&path, &text).unwrap();
     let _gate = Gate::start(folder.path(), &["--config", "gate.yaml"]);
