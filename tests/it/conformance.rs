@@ -161,9 +161,9 @@ async fn processors_survive_what_nobody_should_send() {
     let hostile = hostile();
     for row in processors::ALL {
         for config in configs(Kind::Processor, &row.about) {
+            let processor = (row.build)(config.clone(), &context(&row.about)).unwrap();
             for (name, profiles) in &hostile {
                 let what = format!("{} {config} on {name}", row.about.name);
-                let processor = (row.build)(config.clone(), &context(&row.about)).unwrap();
                 let batch = batch(profiles.clone());
                 let weight = batch.weight();
                 let (mut after, gone) = match processor.process(batch, &Context { now }) {
