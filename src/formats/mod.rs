@@ -6,6 +6,7 @@ pub mod compress;
 mod error;
 mod frames;
 pub mod limits;
+pub mod multipart;
 pub mod otlp;
 pub mod pprof;
 pub mod sniff;

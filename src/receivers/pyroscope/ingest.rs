@@ -66,7 +66,7 @@ impl Ingest {
     ) -> Result<(Decoded, Format, Bytes), Refusal> {
         // some clients say `format=pprof` and send parts all the same; pprof cannot begin like a boundary
         let parts = match boundary {
-            Some(boundary) if body.starts_with(b"--") => Some(parts::split(body.clone(), boundary)?),
+            Some(boundary) if body.starts_with(b"--") => Some(parts::split(&body, boundary)?),
             _ => None,
         };
         let is_bare = parts.is_none();

@@ -1,13 +1,10 @@
 //! Multipart bodies of `/ingest`: the profile in one part, in another one what its types are called.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-
 use bytes::Bytes;
-use futures_util::{FutureExt, stream};
-use multer::Multipart;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
+use crate::formats::multipart::{self, MultipartError};
 use crate::pipeline::Refusal;
 
 /// Parts of one body; clients send two.
@@ -31,35 +28,13 @@ impl Parts {
     }
 }
 
-/// The boundary that a media type announces.
-pub(super) fn boundary(content_type: &str) -> Option<String> {
-    multer::parse_boundary(content_type).ok()
-}
-
 /// Takes the parts out of a whole body.
-pub(super) fn split(body: Bytes, boundary: &str) -> Result<Parts, Refusal> {
-    // everything is in memory, so nothing in there ever waits
-    let parts = collect(body, boundary).now_or_never();
-    parts.unwrap_or_else(|| Err(invalid("the last part has no end")))
-}
-
-async fn collect(body: Bytes, boundary: &str) -> Result<Parts, Refusal> {
-    let chunks = stream::iter([Ok::<_, Infallible>(body)]);
-    let mut multipart = Multipart::new(chunks, boundary);
+pub(super) fn split(body: &Bytes, boundary: &str) -> Result<Parts, Refusal> {
     let (mut profile, mut name) = (None, None);
-    for _ in 0..MAX_PARTS {
-        // its errors may quote what was sent
-        let Ok(field) = multipart.next_field().await else {
-            return Err(invalid("it does not follow its boundary"));
-        };
-        let Some(field) = field else { break };
-        let part = field.name().unwrap_or_default().to_owned();
-        let Ok(bytes) = field.bytes().await else {
-            return Err(invalid("a part has no end"));
-        };
-        match part.as_str() {
-            "profile" => profile = Some(bytes),
-            "sample_type_config" => name = type_name(&bytes),
+    for part in multipart::split(body, boundary, MAX_PARTS)? {
+        match part.name.as_str() {
+            "profile" => profile = Some(part.content),
+            "sample_type_config" => name = type_name(&part.content),
             "prev_profile" => {
                 return Err(invalid(
                     "prev_profile comes from clients that are no longer supported; update the client",
@@ -77,6 +52,15 @@ async fn collect(body: Bytes, boundary: &str) -> Result<Parts, Refusal> {
 
 fn invalid(why: &str) -> Refusal {
     Refusal::Invalid(format!("multipart: {why}"))
+}
+
+impl From<MultipartError> for Refusal {
+    fn from(error: MultipartError) -> Self {
+        match error {
+            MultipartError::TooMany { .. } => Self::TooLarge(error.to_string()),
+            _ => Self::Invalid(error.to_string()),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -118,7 +102,7 @@ pub(super) mod tests {
     }
 
     fn refused(parts: &[(&str, &[u8])]) -> String {
-        split(body(parts).into(), "BOUND").unwrap_err().to_string()
+        split(&body(parts).into(), "BOUND").unwrap_err().to_string()
     }
 
     #[test]
@@ -129,7 +113,7 @@ pub(super) mod tests {
             ("profile", b"\r\n--BOUN\0"),
             ("sample_type_config", config),
         ];
-        let parts = split(body(&all).into(), "BOUND").unwrap();
+        let parts = split(&body(&all).into(), "BOUND").unwrap();
         assert_eq!((&parts.profile[..], parts.name), (&b"\r\n--BOUN\0"[..], Some("mutex")));
         assert_eq!(type_name(br#"{"samples":{"display-name":"cpu"}}"#), None);
         assert_eq!(type_name(b"nonsense"), None);
@@ -141,12 +125,12 @@ pub(super) mod tests {
         assert!(refused(&[("prev_profile", b"x"), ("profile", b"x")]).contains("update the client"));
         let whole = body(&[("profile", b"abc")]);
         for cut in [0, 5, 60, whole.len() - 20] {
-            let why = split(Bytes::copy_from_slice(&whole[..cut]), "BOUND")
+            let why = split(&Bytes::copy_from_slice(&whole[..cut]), "BOUND")
                 .unwrap_err()
                 .to_string();
             assert!(why.starts_with("multipart: "), "{why}");
         }
         let many = vec![("x", &b"y"[..]); 10_000];
-        assert!(refused(&many).contains("no part named profile"));
+        assert!(refused(&many).contains("more than 16 parts"));
     }
 }

@@ -13,8 +13,9 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use super::ingest::Ingest;
-use super::{parts, push};
+use super::push;
 use crate::formats::compress::Inflation;
+use crate::formats::multipart;
 use crate::formats::otlp::WireVersion;
 use crate::formats::{Decoded, Format, Limits};
 use crate::net::{grpc, reply};
@@ -61,7 +62,7 @@ async fn take_ingest(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, 
     let query = parts.uri.query().unwrap_or_default();
     let media_type = media_type(&parts.headers);
     let ingest = door.checked(Ingest::parse(query, &media_type, origin.arrived))?;
-    let boundary = content_type(parts).and_then(parts::boundary);
+    let boundary = content_type(parts).and_then(multipart::boundary);
     let whole = door.read(&parts.headers, body, 0).await?;
     let limits = door.limits();
     let decode = move || {
