@@ -78,8 +78,7 @@ pub fn read(path: &Path, from: Option<FormatName>) -> Result<Input, Failure> {
     let stored = read_bytes(path).map_err(|error| fail(error.kind().to_string()))?;
     let limits = Limits {
         decompressed_bytes: FILE_BYTES as usize,
-        elements: 64 << 20,
-        ..Limits::default()
+        ..Limits::OWN_FILE
     };
     let plain = Inflation::new(&limits)
         .unwrap_layers(stored)

@@ -148,7 +148,10 @@ mod tests {
         };
         let packed = compress(b"main;work 1\n", Compression::Gzip(6));
         assert_eq!(fault(&packed, Limits::default()), Ok(Format::Collapsed));
-        assert_eq!(fault(&packed, small), Err(Fault::TooLarge));
+        assert_eq!(
+            fault(&packed, small),
+            Err(Fault::TooLarge(crate::formats::Limit::Decompressed))
+        );
         assert_eq!(fault(b"FLR\0\0\x02", Limits::default()), Err(Fault::Unsupported));
         assert_eq!(fault(b"a 1\nb\n", Limits::default()), Err(Fault::Malformed));
     }

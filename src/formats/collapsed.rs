@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::frames::{self, UNKNOWN, build};
-use super::{DecodeError, Decoded, EncodeError, Format, Limits};
+use super::{DecodeError, Decoded, EncodeError, Format, Limit, Limits};
 use crate::profile::{Dictionary, Id, Interner, LocationId, Profile, ValueType};
 
 /// Reads `frame;frame;frame count` lines.
@@ -94,8 +94,11 @@ impl<'a> Decoder<'a> {
     fn sample(&mut self, stack: &[u8], count: i64, frames: &mut Vec<LocationId>) -> Result<(), DecodeError> {
         frames.clear();
         for frame in stack.split(|byte| *byte == b';') {
-            if frames.len() == self.limits.stack_depth || frame.len() > self.limits.string_bytes {
-                return Err(too_large("a stack too deep or a frame too long"));
+            if frames.len() == self.limits.stack_depth {
+                return Err(too_large(Limit::StackDepth, "a stack too deep"));
+            }
+            if frame.len() > self.limits.string_bytes {
+                return Err(too_large(Limit::String, "a frame too long"));
             }
             frames.push(self.frame(frame));
         }
@@ -108,7 +111,7 @@ impl<'a> Decoder<'a> {
             .len()
             .max(self.interner.dictionary().stacks.items().len());
         if rows > self.limits.elements {
-            return Err(too_large("too many stacks or frames"));
+            return Err(too_large(Limit::Elements, "too many stacks or frames"));
         }
         Ok(())
     }
@@ -124,8 +127,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-fn too_large(problem: &'static str) -> DecodeError {
-    DecodeError::too_large(Format::Collapsed, problem, "send less in one request")
+fn too_large(limit: Limit, problem: &'static str) -> DecodeError {
+    DecodeError::too_large(Format::Collapsed, limit, problem, "send less in one request")
 }
 
 /// Takes ` (file:line)` off the end of a frame, if that is what stands there.
@@ -325,10 +328,13 @@ mod tests {
         };
         let fault = |text: &[u8]| decode(text, &limits).map_err(|error| error.fault).map(|_| ());
         assert_eq!(fault(b"a;b;c 1"), Ok(()));
-        assert_eq!(fault(b"a;b;c;d 1"), Err(Fault::TooLarge));
-        assert_eq!(fault(b"abcdef 1"), Err(Fault::TooLarge));
-        assert_eq!(fault(b"a;b;c 1\nc;a 1\n"), Err(Fault::TooLarge));
-        assert_eq!(fault(b"a 1\na 1\na 1\na 1\na 1\n"), Err(Fault::TooLarge));
+        assert_eq!(fault(b"a;b;c;d 1"), Err(Fault::TooLarge(Limit::StackDepth)));
+        assert_eq!(fault(b"abcdef 1"), Err(Fault::TooLarge(Limit::String)));
+        assert_eq!(fault(b"a;b;c 1\nc;a 1\n"), Err(Fault::TooLarge(Limit::Elements)));
+        assert_eq!(
+            fault(b"a 1\na 1\na 1\na 1\na 1\n"),
+            Err(Fault::TooLarge(Limit::Elements))
+        );
     }
 
     #[test]

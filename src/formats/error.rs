@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Format;
+use super::limits::Limit;
 
 /// Bytes that cannot be read as the format they claim to be.
 ///
@@ -27,7 +28,7 @@ pub enum Fault {
     /// Wrong bytes: 400, do not resend.
     Malformed,
     /// More than the limits allow: 413, split.
-    TooLarge,
+    TooLarge(Limit),
     /// A format or version that is not read here: 400 or 415, convert.
     Unsupported,
 }
@@ -45,13 +46,13 @@ impl DecodeError {
     }
 
     /// More than a limit allows.
-    pub fn too_large(format: Format, problem: impl Into<String>, remedy: &'static str) -> Self {
+    pub fn too_large(format: Format, limit: Limit, problem: impl Into<String>, remedy: &'static str) -> Self {
         Self {
             format,
             offset: None,
             problem: problem.into(),
             remedy,
-            fault: Fault::TooLarge,
+            fault: Fault::TooLarge(limit),
         }
     }
 

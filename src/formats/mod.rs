@@ -8,6 +8,7 @@ mod frames;
 pub mod limits;
 pub mod multipart;
 pub mod otlp;
+pub mod overflow;
 pub mod pprof;
 pub mod sniff;
 pub mod speedscope;
@@ -15,7 +16,8 @@ pub mod wire;
 
 pub use compress::{CompressError, Compression};
 pub use error::{DecodeError, EncodeError, Fault};
-pub use limits::Limits;
+pub use limits::{Limit, Limits};
+pub use overflow::Overflows;
 pub use sniff::{UnknownFormat, sniff};
 
 use std::fmt;
@@ -67,6 +69,8 @@ pub struct Decoded {
     pub exact: bool,
     /// How often something was mended on the way in (invalid UTF-8, missing ids, negative times).
     pub repairs: u64,
+    /// Labels that were too long or too many.
+    pub overflows: Overflows,
 }
 
 /// Defective profiles of a request whose other profiles are fine.

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderMap};
 use http_body_util::BodyExt;
 
-use crate::pipeline::{Budget, Permit, Refusal};
+use crate::pipeline::{Budget, Limit, Permit, Refusal};
 
 /// Permits grow in steps of so many bytes: often enough to be true, seldom enough to be cheap.
 const STEP: usize = 256 << 10;
@@ -82,10 +82,11 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn too_large(limits: &BodyLimits) -> Refusal {
-    Refusal::TooLarge(format!(
+    let why = format!(
         "the body is larger than {} bytes; send less in one request",
         limits.max_bytes
-    ))
+    );
+    Refusal::too_large(Limit::Body, why)
 }
 
 #[cfg(test)]
@@ -132,9 +133,9 @@ mod tests {
         let budget = Budget::new(4 << 20);
         let never = Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>());
         let announced = read_with(never, &budget, Some("1048577")).await;
-        assert!(matches!(announced, Err(Refusal::TooLarge(_))), "{announced:?}");
+        assert!(matches!(announced, Err(Refusal::TooLarge { .. })), "{announced:?}");
         let shown = read_with(chunks(&[1 << 20, 1]), &budget, None).await;
-        assert!(matches!(shown, Err(Refusal::TooLarge(_))), "{shown:?}");
+        assert!(matches!(shown, Err(Refusal::TooLarge { .. })), "{shown:?}");
         assert!(read_with(chunks(&[1 << 20]), &budget, Some("1048576")).await.is_ok());
         assert_eq!(budget.used(), 0);
     }
@@ -161,7 +162,7 @@ mod tests {
     #[tokio::test]
     async fn what_never_fits_is_too_large() {
         let refused = read_with(chunks(&[STEP, 1]), &Budget::new(STEP), None).await;
-        assert!(matches!(refused, Err(Refusal::TooLarge(_))), "{refused:?}");
+        assert!(matches!(refused, Err(Refusal::TooLarge { .. })), "{refused:?}");
     }
 
     #[tokio::test(start_paused = true)]

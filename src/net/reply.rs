@@ -33,7 +33,7 @@ impl GrpcCode {
     pub const fn of(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Invalid(_) => Self::InvalidArgument,
-            Refusal::TooLarge(_) | Refusal::Throttled { .. } => Self::ResourceExhausted,
+            Refusal::TooLarge { .. } | Refusal::Throttled { .. } => Self::ResourceExhausted,
             Refusal::Unsupported(_) => Self::Unimplemented,
             Refusal::Unauthenticated(_) => Self::Unauthenticated,
             Refusal::Unavailable { .. } => Self::Unavailable,
@@ -56,7 +56,7 @@ impl GrpcCode {
 pub const fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
-        Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Refusal::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -159,6 +159,7 @@ fn text_value(text: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Limit;
 
     const SOON: Duration = Duration::from_millis(1_500);
 
@@ -170,7 +171,7 @@ mod tests {
         };
         [
             (Refusal::Invalid(text()), 400, "3", None),
-            (Refusal::TooLarge(text()), 413, "8", None),
+            (Refusal::too_large(Limit::Body, text()), 413, "8", None),
             (Refusal::Unsupported(text()), 415, "12", None),
             (Refusal::Unauthenticated(text()), 401, "16", None),
             (Refusal::Throttled { after: SOON }, 429, "8", Some("2")),

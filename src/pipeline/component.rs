@@ -11,7 +11,7 @@ use super::budget::OutOfBudget;
 use super::outlet::Outlet;
 use super::stop::Stop;
 use crate::formats::any::AnyError;
-use crate::formats::{CompressError, DecodeError, Fault, UnknownFormat};
+use crate::formats::{CompressError, DecodeError, Fault, Limit, UnknownFormat};
 
 /// Brings profiles in.
 #[async_trait]
@@ -43,8 +43,13 @@ pub enum Refusal {
     #[error("{0}")]
     Invalid(String),
     /// Too large, also after decompression: 413, split.
-    #[error("{0}")]
-    TooLarge(String),
+    #[error("{why}")]
+    TooLarge {
+        /// What it is larger than.
+        limit: Limit,
+        /// The same in words.
+        why: String,
+    },
     /// A media type or encoding that is not spoken: 415.
     #[error("{0}")]
     Unsupported(String),
@@ -72,7 +77,7 @@ impl Refusal {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid",
-            Self::TooLarge(_) => "too_large",
+            Self::TooLarge { .. } => "too_large",
             Self::Unsupported(_) => "unsupported",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Throttled { .. } => "throttled",
@@ -89,13 +94,18 @@ impl Refusal {
     pub const fn no_room(why: &'static str) -> Self {
         Self::Unavailable { why, after: COME_BACK }
     }
+
+    /// More than a limit allows.
+    pub fn too_large(limit: Limit, why: impl Into<String>) -> Self {
+        Self::TooLarge { limit, why: why.into() }
+    }
 }
 
 impl From<OutOfBudget> for Refusal {
     fn from(error: OutOfBudget) -> Self {
         match error {
             OutOfBudget::Full => Self::no_room("no room in the memory budget"),
-            OutOfBudget::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            OutOfBudget::TooLarge { .. } => Self::too_large(Limit::Memory, error.to_string()),
         }
     }
 }
@@ -104,7 +114,7 @@ impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
         match error.fault {
             Fault::Malformed | Fault::Unsupported => Self::Invalid(error.to_string()),
-            Fault::TooLarge => Self::TooLarge(error.to_string()),
+            Fault::TooLarge(limit) => Self::too_large(limit, error.to_string()),
         }
     }
 }
@@ -119,7 +129,7 @@ impl From<CompressError> for Refusal {
     fn from(error: CompressError) -> Self {
         match error.fault() {
             Fault::Malformed => Self::Invalid(error.to_string()),
-            Fault::TooLarge => Self::TooLarge(error.to_string()),
+            Fault::TooLarge(limit) => Self::too_large(limit, error.to_string()),
             Fault::Unsupported => Self::Unsupported(error.to_string()),
         }
     }

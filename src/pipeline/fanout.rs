@@ -196,6 +196,9 @@ impl Fanout {
         let mut batches = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
             self.shared.metrics.repaired(&self.receiver, arrival.decoded.repairs);
+            for (limit, times) in arrival.decoded.overflows.by_limit() {
+                self.shared.metrics.limited(&self.receiver, limit.label(), times);
+            }
             let batch = arrival.into_batch();
             let held = batch.held_bytes();
             // several arrivals of one request may share a permit, which then only grows
@@ -243,6 +246,9 @@ impl Fanout {
 
     fn count_refusal(&self, refusal: &Refusal, samples: u64) {
         self.shared.metrics.refused(&self.receiver, refusal.label(), samples);
+        if let Refusal::TooLarge { limit, .. } = refusal {
+            self.shared.metrics.limited(&self.receiver, limit.label(), 1);
+        }
     }
 }
 

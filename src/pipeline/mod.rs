@@ -37,3 +37,5 @@ pub use lifecycle::{Failure, Report, Running};
 pub use outlet::{Arrival, Outlet};
 pub use readiness::Readiness;
 pub use stop::Stop;
+
+pub use crate::formats::Limit;

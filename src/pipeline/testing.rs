@@ -217,8 +217,7 @@ fn arrival(good: usize, defective: u64, permit: Permit) -> Arrival {
         decoded: Decoded {
             profiles: profiles(good),
             rejected,
-            exact: false,
-            repairs: 0,
+            ..Decoded::default()
         },
         received: Received {
             format: Format::Otlp,

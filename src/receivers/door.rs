@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::body::Body;
 use http::HeaderMap;
@@ -33,19 +33,13 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// A door for requests of `max_bytes`, as sent and as decompressed.
-    pub(super) fn new(outlet: Outlet, metrics: ServerMetrics, max_bytes: usize, read_timeout: Duration) -> Self {
+    /// A door for requests whose bodies and contents are so large at most.
+    pub(super) fn new(outlet: Outlet, metrics: ServerMetrics, body: BodyLimits, limits: Limits) -> Self {
         Self {
             outlet,
             metrics,
-            body: BodyLimits {
-                max_bytes,
-                read_timeout,
-            },
-            limits: Limits {
-                decompressed_bytes: max_bytes,
-                ..Limits::default()
-            },
+            body,
+            limits,
         }
     }
 

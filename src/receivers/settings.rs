@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::door::Door;
+use super::limits::LimitsConfig;
 use super::listen::Service;
+use crate::formats::Limits;
+use crate::net::body::BodyLimits;
 use crate::net::endpoint::Endpoint;
 use crate::net::server::{ServerLimits, ServerSettings};
 use crate::net::tls::{ServerTls, ServerTlsConfig};
@@ -29,6 +32,8 @@ pub(super) struct HttpServerConfig {
     pub tls: Option<ServerTlsConfig>,
     /// Largest body, as sent and as decompressed.
     pub max_request_body_size: ByteSize,
+    /// How much one request may hold.
+    pub limits: LimitsConfig,
     /// Longest time for the handshake, and for the head of a request to arrive.
     pub read_header_timeout: Span,
     /// Longest time for one body to arrive.
@@ -59,6 +64,8 @@ pub(super) struct GrpcServerConfig {
     pub tls: Option<ServerTlsConfig>,
     /// Largest message in MiB, as sent and as decompressed.
     pub max_recv_msg_size_mib: u64,
+    /// How much one message may hold.
+    pub limits: LimitsConfig,
     /// How long connections are kept.
     pub keepalive: KeepAlive,
     /// Longest time for the handshake.
@@ -141,6 +148,7 @@ impl Default for HttpServerConfig {
             endpoint: None,
             tls: None,
             max_request_body_size: ByteSize::mib(64),
+            limits: LimitsConfig::default(),
             read_header_timeout: Span(limits.read_header_timeout),
             read_timeout: Span(READ_TIMEOUT),
             idle_timeout: Span(limits.idle_timeout),
@@ -161,6 +169,7 @@ impl Default for GrpcServerConfig {
             endpoint: "localhost:4317".to_owned(),
             tls: None,
             max_recv_msg_size_mib: 64,
+            limits: LimitsConfig::default(),
             keepalive: KeepAlive::default(),
             read_header_timeout: Span(limits.read_header_timeout),
             read_timeout: Span(READ_TIMEOUT),
@@ -179,8 +188,8 @@ pub(super) struct Server {
     key: String,
     endpoint: Endpoint,
     settings: ServerSettings,
-    max_bytes: usize,
-    read_timeout: Duration,
+    body: BodyLimits,
+    limits: Limits,
 }
 
 impl HttpServerConfig {
@@ -197,6 +206,10 @@ impl HttpServerConfig {
             idle_timeout: self.idle_timeout.0,
             ..ServerLimits::default()
         };
+        let body = BodyLimits {
+            max_bytes: self.max_request_body_size.as_usize(),
+            read_timeout: self.read_timeout.0,
+        };
         let key = below(path, "endpoint");
         Ok(Server {
             endpoint: endpoint(&key, self.endpoint.as_deref().unwrap_or(usual))?,
@@ -206,8 +219,8 @@ impl HttpServerConfig {
                 tls: tls(path, self.tls.as_ref())?,
                 metrics: cx.metrics.server(&cx.id),
             },
-            max_bytes: self.max_request_body_size.as_usize(),
-            read_timeout: self.read_timeout.0,
+            body,
+            limits: self.limits.check(&below(path, "limits"), body.max_bytes)?,
         })
     }
 }
@@ -233,6 +246,10 @@ impl GrpcServerConfig {
             let key = below(path, "max_recv_msg_size_mib");
             return Err(BuildError::at(key, "not a usable size; write 1 to 1024"));
         }
+        let body = BodyLimits {
+            max_bytes: ByteSize::mib(self.max_recv_msg_size_mib).as_usize(),
+            read_timeout: self.read_timeout.0,
+        };
         let key = below(path, "endpoint");
         Ok(Server {
             endpoint: endpoint(&key, &self.endpoint)?,
@@ -242,8 +259,8 @@ impl GrpcServerConfig {
                 tls: tls(path, self.tls.as_ref())?,
                 metrics: cx.metrics.server(&cx.id),
             },
-            max_bytes: ByteSize::mib(self.max_recv_msg_size_mib).as_usize(),
-            read_timeout: self.read_timeout.0,
+            body,
+            limits: self.limits.check(&below(path, "limits"), body.max_bytes)?,
         })
     }
 }
@@ -251,12 +268,7 @@ impl GrpcServerConfig {
 impl Server {
     /// The service that serves `routes` behind a door to `out`.
     pub fn service(self, out: &Outlet, routes: impl FnOnce(Door) -> Router) -> Service {
-        let door = Door::new(
-            out.clone(),
-            self.settings.metrics.clone(),
-            self.max_bytes,
-            self.read_timeout,
-        );
+        let door = Door::new(out.clone(), self.settings.metrics.clone(), self.body, self.limits);
         Service {
             key: self.key,
             endpoint: self.endpoint,

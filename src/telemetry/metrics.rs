@@ -83,6 +83,7 @@ pub struct Metrics {
     refused: Family<Two, Counter>,
     refused_samples: Family<One, Number>,
     repairs: Family<One, Counter>,
+    limits: Family<Two, Counter>,
     incoming: Family<One, Number>,
     outgoing: Family<One, Number>,
     dropped: Family<Two, Counter>,
@@ -141,6 +142,7 @@ impl Default for Metrics {
             refused: Family::default(),
             refused_samples: Family::default(),
             repairs: Family::default(),
+            limits: Family::default(),
             incoming: Family::default(),
             outgoing: Family::default(),
             dropped: Family::default(),
@@ -204,6 +206,11 @@ impl Metrics {
             "flamegate_repairs",
             "Defects mended on the way in",
             self.repairs.clone(),
+        );
+        r.register(
+            "flamegate_limits",
+            "How often a limit held, by receiver and limit",
+            self.limits.clone(),
         );
         r.register(
             "otelcol_processor_incoming_items",
@@ -346,6 +353,14 @@ impl Metrics {
             self.repairs
                 .get_or_create(&[("receiver", receiver.clone())])
                 .inc_by(times);
+        }
+    }
+
+    /// A limit held: a request was refused for it, or so many labels became `__overflow__`. Limits are enumerated.
+    pub fn limited(&self, receiver: &Arc<str>, limit: &'static str, times: u64) {
+        if times > 0 {
+            let key = [("receiver", receiver.clone()), ("limit", limit.into())];
+            self.limits.get_or_create(&key).inc_by(times);
         }
     }
 

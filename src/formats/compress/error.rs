@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::ContentEncoding;
-use crate::formats::Fault;
+use crate::formats::{Fault, Limit};
 
 /// A body that does not decompress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,11 @@ pub enum CompressProblem {
         /// How many it may hold, over all layers.
         limit: usize,
     },
+    /// Better compressed than profiles ever are.
+    RatioTooLarge {
+        /// How many times the compressed size it may come to.
+        limit: usize,
+    },
     /// More memory needed to decode than we give.
     WindowTooLarge,
     /// More layers than a request may have.
@@ -43,9 +48,10 @@ impl CompressError {
     pub const fn fault(&self) -> Fault {
         match self.problem {
             CompressProblem::Corrupt { .. } => Fault::Malformed,
-            CompressProblem::TooLarge { .. } | CompressProblem::WindowTooLarge | CompressProblem::TooNested { .. } => {
-                Fault::TooLarge
-            }
+            CompressProblem::TooLarge { .. } => Fault::TooLarge(Limit::Decompressed),
+            CompressProblem::RatioTooLarge { .. } => Fault::TooLarge(Limit::Ratio),
+            CompressProblem::WindowTooLarge => Fault::TooLarge(Limit::Window),
+            CompressProblem::TooNested { .. } => Fault::TooLarge(Limit::Nesting),
             CompressProblem::Unsupported => Fault::Unsupported,
         }
     }
@@ -65,6 +71,12 @@ impl fmt::Display for CompressError {
                 write!(
                     f,
                     "{name}: more than {limit} bytes when decompressed; send less in one request"
+                )
+            }
+            CompressProblem::RatioTooLarge { limit } => {
+                write!(
+                    f,
+                    "{name}: more than {limit} times its compressed size, which no profile is; send less in one request"
                 )
             }
             CompressProblem::WindowTooLarge => {

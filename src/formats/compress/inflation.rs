@@ -5,12 +5,14 @@ use bytes::Bytes;
 use super::inflate::{Failure, inflate};
 use super::{CompressError, CompressProblem, ContentEncoding};
 use crate::formats::Limits;
+use crate::formats::limits::RATIO_FLOOR;
 
 /// What one request may still decompress to. Every layer draws on the same budget.
 #[derive(Debug)]
 pub struct Inflation {
     limit: usize,
     bytes_left: usize,
+    ratio: usize,
     nesting: usize,
     layers_left: usize,
 }
@@ -21,6 +23,7 @@ impl Inflation {
         Self {
             limit: limits.decompressed_bytes,
             bytes_left: limits.decompressed_bytes,
+            ratio: limits.ratio,
             nesting: limits.nesting,
             layers_left: limits.nesting,
         }
@@ -37,9 +40,11 @@ impl Inflation {
         };
         let limit = self.nesting;
         self.layers_left = (self.layers_left.checked_sub(1)).ok_or(error(CompressProblem::TooNested { limit }))?;
-        let plain = inflate(encoding, &bytes, self.bytes_left).map_err(|failure| {
+        let by_ratio = bytes.len().saturating_mul(self.ratio).max(RATIO_FLOOR);
+        let plain = inflate(encoding, &bytes, self.bytes_left.min(by_ratio)).map_err(|failure| {
             error(match failure {
                 Failure::Corrupt { offset } => CompressProblem::Corrupt { offset },
+                Failure::TooLarge if by_ratio < self.bytes_left => CompressProblem::RatioTooLarge { limit: self.ratio },
                 Failure::TooLarge => CompressProblem::TooLarge { limit: self.limit },
                 Failure::WindowTooLarge => CompressProblem::WindowTooLarge,
             })

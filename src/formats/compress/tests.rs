@@ -16,6 +16,7 @@ const ALL: [(Compression, ContentEncoding); 6] = [
 fn limits(decompressed_bytes: usize) -> Limits {
     Limits {
         decompressed_bytes,
+        ratio: usize::MAX,
         ..Limits::default()
     }
 }
@@ -71,6 +72,18 @@ fn a_bomb_stops_at_the_budget() {
             Ok(limit + 1)
         );
     }
+}
+
+#[test]
+fn what_is_compressed_better_than_profiles_are_is_refused() {
+    let inflate =
+        |bytes: &[u8]| Inflation::new(&Limits::default()).inflate(ContentEncoding::Zstd, bytes.to_vec().into());
+    let zeros = |count: usize| compress(&vec![0; count], Compression::Zstd(1));
+    assert!(inflate(&zeros(1 << 20)).is_ok(), "little is no bomb");
+    assert_eq!(
+        problem(inflate(&zeros(2 << 20))),
+        CompressProblem::RatioTooLarge { limit: 500 }
+    );
 }
 
 #[test]

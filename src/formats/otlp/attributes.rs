@@ -2,6 +2,7 @@
 
 use super::decode::Decoder;
 use super::defect::{Defect, Seen, message, number};
+use crate::formats::Limit;
 use crate::formats::wire::{Field, Reader};
 use crate::profile::{KeyValue, StringId, Value};
 
@@ -44,7 +45,7 @@ impl Decoder<'_> {
     /// An `AnyValue`.
     pub(super) fn value(&mut self, mut reader: Reader<'_>, depth: usize) -> Result<Value, Defect> {
         if depth > self.limits.depth {
-            return Err(Defect::too_large("an attribute value nested too deeply"));
+            return Err(Defect::too_large(Limit::Depth, "an attribute value nested too deeply"));
         }
         self.values.spend(1)?;
         let mut value = Value::Empty;
@@ -110,7 +111,10 @@ impl Decoder<'_> {
     /// One more attribute of a resource or scope.
     pub(super) fn attribute_of(&mut self, list: &mut Vec<KeyValue>, reader: Reader<'_>) -> Result<(), Defect> {
         if list.len() == self.limits.attributes {
-            return Err(Defect::too_large("too many attributes of a resource or scope"));
+            return Err(Defect::too_large(
+                Limit::Attributes,
+                "too many attributes of a resource or scope",
+            ));
         }
         self.values.spend(1)?;
         list.push(self.key_value(reader, 1)?);
@@ -124,7 +128,7 @@ impl Decoder<'_> {
             return Ok(StringId::UNSET);
         }
         if bytes.len() > self.limits.string_bytes {
-            return Err(Defect::too_large("a string too long"));
+            return Err(Defect::too_large(Limit::String, "a string too long"));
         }
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(self.dictionary.strings.push(text)),

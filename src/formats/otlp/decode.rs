@@ -8,7 +8,7 @@ use super::sets::AttributeSets;
 use super::version::{self, Choice};
 use super::{WireVersion, lift, zip};
 use crate::formats::wire::{Field, Reader};
-use crate::formats::{Decoded, Limits, Rejected};
+use crate::formats::{Decoded, Limit, Limits, Rejected};
 use crate::profile::{Dictionary, Profiles, ResourceProfiles, ScopeProfiles, StringId};
 
 /// Reads one request.
@@ -53,7 +53,7 @@ impl Allowance {
                 self.left = left;
                 Ok(())
             }
-            None => Err(Defect::too_large(format!("too many {}", self.of))),
+            None => Err(Defect::too_large(Limit::Elements, format!("too many {}", self.of))),
         }
     }
 }
@@ -74,7 +74,7 @@ struct Parts<'a> {
 
 pub(super) fn request(bytes: &[u8], limits: &Limits, choice: Choice) -> Result<Decoded, Defect> {
     if bytes.len() > MAX_BYTES {
-        return Err(Defect::too_large("more than 1 GiB"));
+        return Err(Defect::too_large(Limit::Decompressed, "more than 1 GiB"));
     }
     let body = Reader::new(bytes);
     let parts = parts(body)?;
@@ -163,6 +163,7 @@ impl Decoder<'_> {
             rejected: self.rejected,
             exact: self.exact,
             repairs: self.repairs,
+            ..Decoded::default()
         }
     }
 

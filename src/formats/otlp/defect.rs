@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::formats::wire::{Field, Reader, WireError};
-use crate::formats::{DecodeError, Fault, Format};
+use crate::formats::{DecodeError, Fault, Format, Limit};
 
 /// A defect on its way up: every level adds where it lies.
 #[derive(Debug)]
@@ -53,13 +53,13 @@ impl Defect {
 
     /// More than a limit allows.
     #[cold]
-    pub fn too_large(problem: impl Into<String>) -> Self {
+    pub fn too_large(limit: Limit, problem: impl Into<String>) -> Self {
         Self {
             offset: None,
             place: String::new(),
             problem: problem.into(),
             remedy: "split the request",
-            whole: Some(Fault::TooLarge),
+            whole: Some(Fault::TooLarge(limit)),
         }
     }
 

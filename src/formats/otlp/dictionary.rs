@@ -6,8 +6,8 @@ use super::WireVersion;
 use super::decode::Decoder;
 use super::defect::{Defect, Seen, message, number, numbers};
 use super::sets::AttributeSets;
-use crate::formats::Limits;
 use crate::formats::wire::{Field, Reader};
+use crate::formats::{Limit, Limits};
 use crate::profile::{
     Attribute, AttributeSetId, Dictionary, Function, Line, Link, Lists, Location, LocationId, Mapping, MappingId,
     Stack, StringId, Strings, Table, Value,
@@ -104,7 +104,10 @@ impl<'a> Outline<'a> {
             }
             table.left += 1;
             if table.left > limits.elements {
-                return Err(Defect::too_large("too many entries in a table of the dictionary"));
+                return Err(Defect::too_large(
+                    Limit::Elements,
+                    "too many entries in a table of the dictionary",
+                ));
             }
         }
     }
@@ -299,10 +302,10 @@ impl Decoder<'_> {
                 ));
             };
             self.exact &= id.is_set();
-            if self.sets.len() == self.limits.attributes {
-                return Err(Defect::too_large("too many attributes in one list"));
+            // one too many is enough for `overflow` to see
+            if self.sets.len() <= self.limits.labels {
+                self.sets.add(id);
             }
-            self.sets.add(id);
             Ok(())
         })
     }
@@ -476,7 +479,7 @@ impl Decoder<'_> {
                         .line(message(field, at)?)
                         .map_err(|defect| defect.within("lines"))?;
                     if self.dictionary.lines.items().len() >= self.limits.elements {
-                        return Err(Defect::too_large("too many lines of locations"));
+                        return Err(Defect::too_large(Limit::Elements, "too many lines of locations"));
                     }
                     self.dictionary.lines.add(line);
                 }
@@ -561,9 +564,11 @@ impl Decoder<'_> {
                 continue;
             }
             let in_all = self.dictionary.stacks.items().len();
-            let room = (self.limits.elements - in_all).min(self.limits.stack_depth - (in_all - before));
-            if !has_room(field, room) {
-                return Err(Defect::too_large("a stack too deep, or too many frames in all"));
+            if !has_room(field, self.limits.stack_depth - (in_all - before)) {
+                return Err(Defect::too_large(Limit::StackDepth, "a stack too deep"));
+            }
+            if !has_room(field, self.limits.elements - in_all) {
+                return Err(Defect::too_large(Limit::Elements, "too many frames in all"));
             }
             let Dictionary { locations, stacks, .. } = &mut self.dictionary;
             match field {

@@ -11,7 +11,7 @@ mod write;
 
 use super::version::Choice;
 use super::{WireVersion, decode};
-use crate::formats::{DecodeError, Decoded, Format, Limits, Rejected};
+use crate::formats::{DecodeError, Decoded, Format, Limits, Rejected, overflow};
 use crate::profile::Profiles;
 
 /// Reads an `ExportProfilesServiceRequest` or `ProfilesData` in OTLP/JSON.
@@ -19,6 +19,7 @@ pub fn decode_json(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError>
     let carried = read::to_protobuf(text, limits)?;
     let decoded = decode::request(&carried.bytes, limits, Choice::Known(WireVersion::V1_10));
     let decoded = decoded.map_err(|defect| of_json(defect.into()))?;
+    let decoded = overflow::bound(decoded, limits);
     Ok(Decoded {
         rejected: Rejected {
             profiles: decoded.rejected.profiles,
@@ -26,7 +27,7 @@ pub fn decode_json(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError>
         },
         exact: false,
         repairs: decoded.repairs + carried.repairs,
-        profiles: decoded.profiles,
+        ..decoded
     })
 }
 

@@ -34,7 +34,7 @@ pub use response::{response, response_json};
 
 use std::fmt;
 
-use super::{DecodeError, Decoded, Limits};
+use super::{DecodeError, Decoded, Limits, overflow};
 
 /// A release of opentelemetry-proto, as far as the wire of profiles differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,5 +65,6 @@ impl fmt::Display for WireVersion {
 ///
 /// Where 1.9 and 1.10 both fit the bytes and mean different things, `assume` decides, and that counts as a repair.
 pub fn decode(bytes: &[u8], limits: &Limits, assume: WireVersion) -> Result<Decoded, DecodeError> {
-    decode::request(bytes, limits, version::Choice::Detect { assume }).map_err(DecodeError::from)
+    let decoded = decode::request(bytes, limits, version::Choice::Detect { assume })?;
+    Ok(overflow::bound(decoded, limits))
 }

@@ -9,6 +9,7 @@ use super::WireVersion;
 use super::decode::Decoder;
 use super::defect::{Defect, Seen, message, number, numbers};
 use super::dictionary::fixed_size;
+use crate::formats::Limit;
 use crate::formats::wire::{Field, Reader};
 use crate::profile::{
     AttributeSetId, Id, LinkId, LocationId, Observations, OriginalPayload, Profile, Samples, Series, StackId, StringId,
@@ -356,7 +357,10 @@ impl Decoder<'_> {
                 ));
             };
             if into.len() == self.limits.elements {
-                return Err(Defect::too_large("too many location indices of a profile"));
+                return Err(Defect::too_large(
+                    Limit::Elements,
+                    "too many location indices of a profile",
+                ));
             }
             into.push(id);
             Ok(())
@@ -453,8 +457,11 @@ impl Decoder<'_> {
             return Err(Defect::at(at, problem));
         };
         let in_all = self.dictionary.stacks.items().len() + frames.len();
-        if frames.len() > self.limits.stack_depth || in_all > self.limits.elements {
-            return Err(Defect::too_large("a stack too deep, or too many frames in all"));
+        if frames.len() > self.limits.stack_depth {
+            return Err(Defect::too_large(Limit::StackDepth, "a stack too deep"));
+        }
+        if in_all > self.limits.elements {
+            return Err(Defect::too_large(Limit::Elements, "too many frames in all"));
         }
         Ok(self.dictionary.stacks.push(frames))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::wire::{Field, Reader};
-use super::super::{DecodeError, Decoded, Limits};
+use super::super::{DecodeError, Decoded, Limit, Limits, overflow};
 use super::identity::{Identities, Used};
 use super::outline::{Once, Outline, Section, Text};
 use super::{BUILD_ID_GNU, BUILD_ID_GO, IS_FOLDED, MAPPING_FLAGS, malformed, not_protobuf, too_large, wrong_type};
@@ -24,7 +24,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
         return Err(malformed(0, "empty"));
     }
     if bytes.len() > 1 << 30 {
-        return Err(too_large("more than 1 GiB".to_owned()));
+        return Err(too_large(Limit::Decompressed, "more than 1 GiB".to_owned()));
     }
     let outline = Outline::read(bytes, limits)?;
     let mut decoder = Decoder::new(&outline, limits);
@@ -34,7 +34,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
     decoder.locations(&outline.locations)?;
     let mut profile = decoder.header(&outline)?;
     profile.samples = Arc::new(decoder.samples(&outline.samples, profile.sample_types.len())?);
-    Ok(decoder.finish(profile))
+    Ok(overflow::bound(decoder.finish(profile), limits))
 }
 
 /// The tables so far and what is known about them.
@@ -97,7 +97,7 @@ impl<'l> Decoder<'l> {
         for string in strings {
             if string.bytes().len() > self.limits.string_bytes {
                 let problem = format!("a string of more than {} bytes", self.limits.string_bytes);
-                return Err(too_large(problem));
+                return Err(too_large(Limit::String, problem));
             }
             match std::str::from_utf8(string.bytes()) {
                 Ok(valid) => self.dictionary.strings.push(valid),
@@ -257,7 +257,7 @@ impl<'l> Decoder<'l> {
                 (4, Field::Bytes(line)) => {
                     if lines.len() >= self.limits.stack_depth {
                         let problem = format!("a location of more than {} lines", self.limits.stack_depth);
-                        return Err(too_large(problem));
+                        return Err(too_large(Limit::StackDepth, problem));
                     }
                     lines.push(self.line(line)?);
                 }

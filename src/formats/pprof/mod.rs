@@ -21,7 +21,7 @@ pub use decode::decode;
 pub use encode::{EncodeOptions, ResourceText, encode};
 
 use super::wire::WireError;
-use super::{DecodeError, Format};
+use super::{DecodeError, Format, Limit};
 
 const IS_FOLDED: &str = "pprof.location.is_folded";
 const BUILD_ID_GNU: &str = "process.executable.build_id.gnu";
@@ -40,9 +40,10 @@ fn malformed(offset: usize, problem: impl Into<String>) -> DecodeError {
     DecodeError::malformed(Format::Pprof, offset, problem)
 }
 
-fn too_large(problem: String) -> DecodeError {
+fn too_large(limit: Limit, problem: String) -> DecodeError {
     DecodeError::too_large(
         Format::Pprof,
+        limit,
         problem,
         "send profiles of shorter time or raise the limit",
     )

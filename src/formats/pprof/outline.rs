@@ -1,7 +1,7 @@
 //! The first walk over a pprof: where each table lies, how many rows it has, and the fields that stand alone.
 
 use super::super::wire::{Field, Reader};
-use super::super::{DecodeError, Limits};
+use super::super::{DecodeError, Limit, Limits};
 use super::{malformed, not_protobuf, too_large, wrong_type};
 
 /// A table: the messages of one field number.
@@ -24,7 +24,10 @@ impl<'a> Section<'a> {
 
     fn add(&mut self, limits: &Limits, message: Reader<'a>) -> Result<(), DecodeError> {
         if self.places.len() >= limits.elements {
-            return Err(too_large(format!("more than {} of {}", limits.elements, self.name)));
+            return Err(too_large(
+                Limit::Elements,
+                format!("more than {} of {}", limits.elements, self.name),
+            ));
         }
         let start = message.offset();
         let end = start + message.bytes().len();
@@ -152,7 +155,10 @@ impl<'a> Outline<'a> {
             _ => return Err(wrong_type(at, "comment")),
         }
         if self.comments.len() > limits.elements {
-            return Err(too_large(format!("more than {} of comment", limits.elements)));
+            return Err(too_large(
+                Limit::Elements,
+                format!("more than {} of comment", limits.elements),
+            ));
         }
         Ok(())
     }

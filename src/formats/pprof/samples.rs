@@ -1,7 +1,7 @@
 //! The samples of a pprof: nearly all of its bytes, so nothing here is hashed and little is allocated.
 
 use super::super::wire::{Field, Reader};
-use super::super::{DecodeError, Limits};
+use super::super::{DecodeError, Limit, Limits};
 use super::decode::{Decoder, dangling};
 use super::identity::{Identities, counted};
 use super::outline::{Once, Section};
@@ -73,14 +73,11 @@ impl Decoder<'_> {
                 }
                 Some((2, Field::Varint(value))) => scratch.values.push(value as i64),
                 Some((3, Field::Bytes(label))) => {
-                    if scratch.labels.len() >= self.limits.attributes {
-                        return Err(too_large(format!(
-                            "a sample of more than {} labels",
-                            self.limits.attributes
-                        )));
+                    // one too many is enough for `overflow` to see
+                    if scratch.labels.len() <= self.limits.labels {
+                        let label = self.label(label, &mut scratch.recent)?;
+                        scratch.labels.push(label);
                     }
-                    let label = self.label(label, &mut scratch.recent)?;
-                    scratch.labels.push(label);
                 }
                 Some((1..=3, _)) => return Err(wrong_type(at, "a field of sample")),
                 Some(_) => self.exact = false,
@@ -104,10 +101,8 @@ impl Decoder<'_> {
         let all = self.dictionary.stacks.items().len();
         let frames = all - before;
         if frames > self.limits.stack_depth {
-            return Err(too_large(format!(
-                "a stack of more than {} frames",
-                self.limits.stack_depth
-            )));
+            let problem = format!("a stack of more than {} frames", self.limits.stack_depth);
+            return Err(too_large(Limit::StackDepth, problem));
         }
         limit_elements(all, self.limits, "frames")?;
         Ok(match frames {
@@ -175,7 +170,7 @@ fn limit_elements(count: usize, limits: &Limits, what: &str) -> Result<(), Decod
     // tables count in 32 bits
     let most = limits.elements.min(u32::MAX as usize >> 1);
     if count > most {
-        return Err(too_large(format!("more than {most} {what}")));
+        return Err(too_large(Limit::Elements, format!("more than {most} {what}")));
     }
     Ok(())
 }

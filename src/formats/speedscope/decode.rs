@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use super::schema::{Amount, EventKind, File, Frame, Profile};
 use super::{PROFILE_NAME, unit_in};
 use crate::formats::frames::build::{self, Column};
-use crate::formats::{DecodeError, Decoded, Format, Limits};
+use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
 use crate::profile::{AttributeSetId, Id, Interner, LocationId, StackId, ValueType};
 
 /// Reads a speedscope file: all its profiles, those of equal type joined.
@@ -19,10 +19,11 @@ pub fn decode(json: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
     if decoder.columns.is_empty() {
         return Err(malformed("no profile in it"));
     }
-    Ok(Decoded {
+    let decoded = Decoded {
         profiles: build::profiles(decoder.interner, decoder.columns),
         ..Decoded::default()
-    })
+    };
+    Ok(overflow::bound(decoded, limits))
 }
 
 struct Decoder<'a> {
@@ -44,14 +45,14 @@ struct Target {
 impl<'a> Decoder<'a> {
     fn new(frames: &[Frame<'_>], limits: &'a Limits) -> Result<Self, DecodeError> {
         if frames.len() > limits.elements {
-            return Err(too_large());
+            return Err(too_large(Limit::Elements));
         }
         let mut interner = Interner::new();
         let mut locations = Vec::with_capacity(frames.len());
         for frame in frames {
             let file = frame.file.as_deref().unwrap_or_default();
             if frame.name.len().max(file.len()) > limits.string_bytes {
-                return Err(too_large());
+                return Err(too_large(Limit::String));
             }
             let (line, column) = (frame.line.unwrap_or_default(), frame.col.unwrap_or_default());
             locations.push(build::location(&mut interner, &frame.name, file, line, column));
@@ -80,7 +81,7 @@ impl<'a> Decoder<'a> {
                 .with_remedy("use none, bytes, nanoseconds, microseconds, milliseconds or seconds"));
         };
         if profile.name.len() > self.limits.string_bytes {
-            return Err(too_large());
+            return Err(too_large(Limit::String));
         }
         let named = !profile.name.is_empty();
         let sample_type = ValueType {
@@ -117,7 +118,7 @@ impl<'a> Decoder<'a> {
         let mut stack = Vec::new();
         for (frames, weight) in profile.samples.iter().zip(&profile.weights) {
             if frames.len() > self.limits.stack_depth {
-                return Err(too_large());
+                return Err(too_large(Limit::StackDepth));
             }
             stack.clear();
             for frame in frames.iter().rev() {
@@ -138,7 +139,7 @@ impl<'a> Decoder<'a> {
             reached = Some(at);
             let location = self.location(event.frame)?;
             match event.kind {
-                EventKind::Open if open.depth() == self.limits.stack_depth => return Err(too_large()),
+                EventKind::Open if open.depth() == self.limits.stack_depth => return Err(too_large(Limit::StackDepth)),
                 EventKind::Open => open.open(location),
                 EventKind::Close if open.close(location) => {}
                 EventKind::Close => return Err(malformed("a frame closes that is not the last one opened")),
@@ -184,7 +185,7 @@ impl<'a> Decoder<'a> {
         self.rows += 1;
         let items = self.interner.dictionary().stacks.items().len();
         if self.rows.max(items) > self.limits.elements {
-            return Err(too_large());
+            return Err(too_large(Limit::Elements));
         }
         if let Some(column) = self.columns.get_mut(target.column) {
             column.push(stack, target.attributes, value);
@@ -268,9 +269,9 @@ fn malformed(problem: &'static str) -> DecodeError {
     }
 }
 
-fn too_large() -> DecodeError {
+fn too_large(limit: Limit) -> DecodeError {
     let problem = "more frames, samples or text than a profile may have";
-    DecodeError::too_large(Format::Speedscope, problem, "record for a shorter time")
+    DecodeError::too_large(Format::Speedscope, limit, problem, "record for a shorter time")
 }
 
 fn too_big_a_number() -> DecodeError {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::formats::{DecodeError, Decoded, Fault, Limits, collapsed};
+use crate::formats::{DecodeError, Decoded, Fault, Limit, Limits, collapsed};
 use crate::profile::Value;
 use crate::testing;
 
@@ -142,20 +142,23 @@ fn limits_hold() {
     };
     let usual = Limits::default();
     assert_eq!(fault(Limits { elements: 4, ..usual }), Ok(()));
-    assert_eq!(fault(Limits { elements: 3, ..usual }), Err(Fault::TooLarge));
+    assert_eq!(
+        fault(Limits { elements: 3, ..usual }),
+        Err(Fault::TooLarge(Limit::Elements))
+    );
     assert_eq!(
         fault(Limits {
             stack_depth: 2,
             ..usual
         }),
-        Err(Fault::TooLarge)
+        Err(Fault::TooLarge(Limit::StackDepth))
     );
     assert_eq!(
         fault(Limits {
             string_bytes: 2,
             ..usual
         }),
-        Err(Fault::TooLarge)
+        Err(Fault::TooLarge(Limit::String))
     );
 }
 

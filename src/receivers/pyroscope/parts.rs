@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use crate::formats::Limit;
 use crate::formats::multipart::{self, MultipartError};
 use crate::pipeline::Refusal;
 
@@ -57,7 +58,7 @@ fn invalid(why: &str) -> Refusal {
 impl From<MultipartError> for Refusal {
     fn from(error: MultipartError) -> Self {
         match error {
-            MultipartError::TooMany { .. } => Self::TooLarge(error.to_string()),
+            MultipartError::TooMany { .. } => Self::too_large(Limit::Parts, error.to_string()),
             _ => Self::Invalid(error.to_string()),
         }
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::formats::any::decode_as;
 use crate::formats::compress::Inflation;
 use crate::formats::wire::{Field, Reader, WireError};
-use crate::formats::{CompressError, DecodeError, Decoded, Fault, Format, Limits};
+use crate::formats::{CompressError, DecodeError, Decoded, Fault, Format, Limit, Limits};
 use crate::pipeline::Refusal;
 use crate::receivers::series::{Series, SeriesError};
 
@@ -43,7 +43,7 @@ pub(super) enum PushError {
 impl From<PushError> for Refusal {
     fn from(error: PushError) -> Self {
         match error {
-            PushError::TooMany => Self::TooLarge(error.to_string()),
+            PushError::TooMany => Self::too_large(Limit::Payloads, error.to_string()),
             _ => Self::Invalid(error.to_string()),
         }
     }
@@ -185,7 +185,7 @@ impl Pushed {
     ) -> Result<Result<(Decoded, Bytes), DecodeError>, Refusal> {
         let plain = match inflation.unwrap_sibling(self.profile) {
             Ok(plain) => plain,
-            Err(error) if error.fault() == Fault::TooLarge => return Err(error.into()),
+            Err(error) if matches!(error.fault(), Fault::TooLarge(_)) => return Err(error.into()),
             Err(error) => return Ok(Err(defect(error))),
         };
         match decode_as(Format::Pprof, &plain, limits) {
@@ -194,7 +194,7 @@ impl Pushed {
                 decoded.exact = false; // the bytes do not hold the labels
                 Ok(Ok((decoded, plain)))
             }
-            Err(error) if error.fault == Fault::TooLarge => Err(error.into()),
+            Err(error) if matches!(error.fault, Fault::TooLarge(_)) => Err(error.into()),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -11,7 +11,7 @@ use serde_json::error::Category;
 
 use super::schema::{Field, Kind, Message, REQUEST};
 use crate::formats::wire::Writer;
-use crate::formats::{DecodeError, Format, Limits};
+use crate::formats::{DecodeError, Format, Limit, Limits};
 
 /// A request in protobuf.
 pub(super) struct Carried {
@@ -47,6 +47,7 @@ fn explain(text: &str, error: &serde_json::Error, stop: Option<Stop>) -> DecodeE
         (Some(Stop::TooDeep), _) => {
             return DecodeError::too_large(
                 Format::OtlpJson,
+                Limit::Depth,
                 "an attribute value nested too deeply",
                 "send flatter values",
             );

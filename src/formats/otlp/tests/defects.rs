@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::formats::Limit;
 
 #[test]
 fn defects_of_a_profile_leave_it_out() {
@@ -69,18 +70,21 @@ fn limits_hold() {
     let bytes = data("go123-cpu-links.otlp");
     let base = Limits::default();
     let tight = [
-        Limits { elements: 500, ..base },
-        Limits { stack_depth: 5, ..base },
-        Limits { attributes: 0, ..base },
-        Limits {
-            string_bytes: 10,
-            ..base
-        },
-        Limits { depth: 0, ..base },
+        (Limit::Elements, Limits { elements: 500, ..base }),
+        (Limit::StackDepth, Limits { stack_depth: 5, ..base }),
+        (Limit::Attributes, Limits { attributes: 0, ..base }),
+        (
+            Limit::String,
+            Limits {
+                string_bytes: 10,
+                ..base
+            },
+        ),
+        (Limit::Depth, Limits { depth: 0, ..base }),
     ];
-    for limits in tight {
+    for (limit, limits) in tight {
         let error = decode(&bytes, &limits, WireVersion::V1_10).expect_err("more than the limit");
-        assert_eq!(error.fault, crate::formats::Fault::TooLarge, "{limits:?}");
+        assert_eq!(error.fault, crate::formats::Fault::TooLarge(limit), "{limits:?}");
     }
 }
 

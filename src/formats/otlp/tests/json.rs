@@ -188,7 +188,11 @@ fn depth_is_bounded() {
     };
     assert!(matches!(value_of(&nested(30)), Value::Array(_)));
     for levels in [40, 60, 100_000] {
-        assert_eq!(refusal(&nested(levels)).fault, Fault::TooLarge, "{levels}");
+        assert_eq!(
+            refusal(&nested(levels)).fault,
+            Fault::TooLarge(crate::formats::Limit::Depth),
+            "{levels}"
+        );
     }
 }
 
