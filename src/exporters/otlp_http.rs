@@ -75,7 +75,7 @@ struct Config {
     tls: ClientTlsConfig,
     /// Proxy on the way, as `http://user:password@host:port`; without it that of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
     proxy_url: Option<Secret>,
-    /// How long a connection without requests is kept.
+    /// How long a connection without requests is kept; 0 for as long as the backend keeps it.
     idle_conn_timeout: Span,
     /// Silence on HTTP/2 after which the backend is asked for life; 0 never.
     http2_read_idle_timeout: Span,

@@ -69,7 +69,7 @@ pub struct ClientSettings {
     pub headers: Headers,
     /// The proxy on the way; none for that of the environment.
     pub proxy_url: Option<Secret>,
-    /// How long a connection without requests is kept.
+    /// How long a connection without requests is kept; 0 for as long as the backend keeps it.
     pub idle_timeout: Duration,
     /// Whether the other end of HTTP/2 is asked for life.
     pub pings: Option<Pings>,
@@ -169,14 +169,14 @@ impl Client {
         let mut pool = Pool::builder(TokioExecutor::new());
         pool.timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.idle_timeout)
+            .pool_idle_timeout((!settings.idle_timeout.is_zero()).then_some(settings.idle_timeout))
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .http1_max_buf_size(HEAD_BYTES as usize)
             .http2_max_header_list_size(HEAD_BYTES)
             .http2_only(protocol == Protocol::Http2);
         if let Some(pings) = settings.pings {
             pool.http2_keep_alive_interval(pings.after.max(PING_PAUSE))
-                .http2_keep_alive_timeout(pings.timeout)
+                .http2_keep_alive_timeout(pings.timeout.max(PING_PAUSE))
                 .http2_keep_alive_while_idle(pings.while_idle);
         }
         let pool = pool.build(Connector::new(tls, proxies.clone()));

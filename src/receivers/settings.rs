@@ -195,6 +195,17 @@ pub(super) struct Server {
 impl HttpServerConfig {
     /// Checks what stands at `path`, dotted; empty for the whole receiver.
     pub fn check(self, path: &str, usual: &str, cx: &BuildContext) -> Result<Server, BuildError> {
+        let limited = [
+            ("max_request_body_size", self.max_request_body_size.0 > 0),
+            ("read_header_timeout", is_positive(self.read_header_timeout)),
+            ("read_timeout", is_positive(self.read_timeout)),
+            ("idle_timeout", is_positive(self.idle_timeout)),
+            ("max_connections", self.max_connections > 0),
+            ("max_connections_per_peer", self.max_connections_per_peer > 0),
+            ("max_concurrent_streams", self.max_concurrent_streams > 0),
+            ("max_headers", self.max_headers > 0),
+        ];
+        all_limited(path, &limited)?;
         let limits = ServerLimits {
             max_connections: self.max_connections,
             max_connections_per_peer: self.max_connections_per_peer,
@@ -229,6 +240,19 @@ impl GrpcServerConfig {
     /// Checks what stands at `path`, dotted.
     pub fn check(self, path: &str, cx: &BuildContext) -> Result<Server, BuildError> {
         let keepalive = self.keepalive.server_parameters;
+        let limited = [
+            ("read_header_timeout", is_positive(self.read_header_timeout)),
+            ("read_timeout", is_positive(self.read_timeout)),
+            (
+                "keepalive.server_parameters.max_connection_idle",
+                is_positive(keepalive.max_connection_idle),
+            ),
+            ("keepalive.server_parameters.timeout", is_positive(keepalive.timeout)),
+            ("max_connections", self.max_connections > 0),
+            ("max_connections_per_peer", self.max_connections_per_peer > 0),
+            ("max_concurrent_streams", self.max_concurrent_streams > 0),
+        ];
+        all_limited(path, &limited)?;
         let limits = ServerLimits {
             max_connections: self.max_connections,
             max_connections_per_peer: self.max_connections_per_peer,
@@ -293,6 +317,21 @@ fn header_bytes(path: &str, size: ByteSize) -> Result<usize, BuildError> {
             "not a usable size; write 8KiB to 1MiB",
         )),
     }
+}
+
+/// Zero, which is no limit in the Collector, would let nothing in.
+fn all_limited(path: &str, limited: &[(&str, bool)]) -> Result<(), BuildError> {
+    match limited.iter().find(|(_, is_limited)| !is_limited) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let message = "0 is no limit in the Collector; here everything has one: write it, or leave the key out";
+            Err(BuildError::at(below(path, key), message))
+        }
+    }
+}
+
+const fn is_positive(span: Span) -> bool {
+    !span.0.is_zero()
 }
 
 fn unless_zero(span: Span) -> Option<Duration> {

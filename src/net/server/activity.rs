@@ -109,8 +109,9 @@ impl Activity {
         loop {
             let beginning = begun(&changes.borrow_and_update());
             let late = async {
-                match beginning {
-                    Some(beginning) => sleep_until(beginning + limit).await,
+                // a limit beyond all time is none
+                match beginning.and_then(|beginning| beginning.checked_add(limit)) {
+                    Some(end) => sleep_until(end).await,
                     None => std::future::pending().await,
                 }
             };

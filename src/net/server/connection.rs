@@ -72,7 +72,7 @@ impl Server {
 
     async fn greet(&self, stream: TcpStream, peer: SocketAddr) -> Option<Greeted> {
         let why = match timeout(self.settings.limits.read_header_timeout, self.shake_hands(stream)).await {
-            Ok(Ok(greeted)) => return Some(greeted),
+            Ok(Ok(greeted)) => return greeted,
             // whoever knocks without the right certificate learns it from the alert
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
@@ -82,13 +82,16 @@ impl Server {
         None
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> std::io::Result<Greeted> {
+    /// None if the client only looked whether there is somebody, as probes do.
+    async fn shake_hands(&self, stream: TcpStream) -> std::io::Result<Option<Greeted>> {
         // to be readable is not yet to hold a byte
-        stream.peek(&mut [0]).await?;
-        match &self.settings.tls {
-            None => Ok(Greeted::Plain(stream)),
-            Some(tls) => Ok(Greeted::Tls(Box::new(tls.accept(stream).await?))),
+        if stream.peek(&mut [0]).await? == 0 {
+            return Ok(None);
         }
+        Ok(Some(match &self.settings.tls {
+            None => Greeted::Plain(stream),
+            Some(tls) => Greeted::Tls(Box::new(tls.accept(stream).await?)),
+        }))
     }
 
     async fn converse<Io>(&self, io: Io, peer: SocketAddr, place: &Place)

@@ -282,3 +282,21 @@ async fn old_connections_end_after_their_requests() {
     assert!(answer.ends_with("done"), "{answer}");
     assert_eq!(running.metrics.cut_count("age"), 2);
 }
+
+#[tokio::test]
+async fn a_probe_that_only_connects_is_no_attack() {
+    let running = start(hello(), ServerLimits::default()).await;
+    for _ in 0..3 {
+        drop(connect_from(1, &running, b"").await);
+    }
+    assert!(talk(running.address, ONCE).await.ends_with("hello"));
+    let closed = async {
+        while running.metrics.open() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(2), closed).await.unwrap();
+    for reason in ["handshake", "protocol", "header_timeout", "idle"] {
+        assert_eq!(running.metrics.cut_count(reason), 0, "{reason}");
+    }
+}

@@ -66,6 +66,15 @@ fn a_protocol_is_on_when_its_key_is_present() {
     assert_eq!(path(json!({ "protocols": null })), Some("protocols".to_owned()));
     let wrong = json!({ "protocols": { "http": { "endpoint": "4318" } } });
     assert_eq!(path(wrong), Some("protocols.http.endpoint".to_owned()));
+    for (key, protocol) in [
+        ("read_timeout", "http"),
+        ("idle_timeout", "http"),
+        ("max_headers", "http"),
+        ("max_connections", "grpc"),
+    ] {
+        let zero = json!({ "protocols": { protocol: { key: 0 } } });
+        assert_eq!(path(zero), Some(format!("protocols.{protocol}.{key}")));
+    }
     let zero = json!({ "protocols": { "grpc": { "max_recv_msg_size_mib": 0 } } });
     assert_eq!(path(zero), Some("protocols.grpc.max_recv_msg_size_mib".to_owned()));
 }
