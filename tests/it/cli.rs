@@ -4,7 +4,7 @@ use flamegate::formats::any::decode_any;
 use flamegate::formats::{Limits, otlp};
 use flamegate::profile::Profiles;
 
-use crate::support::{config, data, files, flamegate, run};
+use crate::support::{config, data, files, flamegate, free_port, run};
 
 #[test]
 fn version_and_help_are_fine_and_nonsense_is_usage() {
@@ -219,4 +219,35 @@ fn one_file_for_each_profile_where_the_format_holds_one() {
             "out.inuse.pb.gz"
         ]
     );
+}
+
+#[test]
+fn send_never_quotes_a_credential() {
+    let file = data("py-spy-threads.collapsed");
+    let send = |args: &[&str]| run(&[&["send", file.to_str().unwrap()], args].concat());
+    let nobody = format!("http://localhost:{}", free_port());
+    let with_query = format!("{nobody}/?token=plantedEXAMPLE");
+    for args in [
+        &["--to", "http://u:plantedEXAMPLE@localhost:1"][..],
+        &["--to", "plantedEXAMPLE"],
+        &[
+            "--to",
+            &with_query,
+            "--exporter",
+            "otlp_http",
+            "--header",
+            "authorization=plantedEXAMPLE",
+        ],
+        &["--to", &nobody, "--header", "plantedEXAMPLE"],
+        &["--to", &nobody, "--header", "not a name=plantedEXAMPLE"],
+        &["--to", &nobody, "--header", "x=plantedEXAMPLE\n"],
+    ] {
+        let sent = send(args);
+        assert_ne!(sent.code(), 0, "{args:?}");
+        assert!(
+            !sent.err().is_empty() && !(sent.out() + &sent.err()).contains("plantedEXAMPLE"),
+            "{args:?}: {}",
+            sent.err()
+        );
+    }
 }

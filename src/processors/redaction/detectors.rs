@@ -59,8 +59,8 @@ const WORDS: &[&str] = &[
 /// What a mask looks like.
 const MASK: &str = r"\[REDACTED:[a-z_]+\]";
 
-/// Rules that belong to no family of structural secrets.
-const OTHER_RULES: &[&str] = &["assignment", "argument", "email", "sensitive_key"];
+/// Rules whose masks stand for no family.
+const OTHER_RULES: &[&str] = &["assignment", "argument", "sensitive_key"];
 
 const WORD: &str = r"(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private)[_.\-]?key|authorization|credential|session|cookie)";
 
@@ -293,7 +293,7 @@ pub fn is_masked(text: &str) -> bool {
         return false;
     }
     while let Some((rule, after)) = rest.strip_prefix(MARKER).and_then(|rest| rest.split_once(']')) {
-        let is_rule = OTHER_RULES.contains(&rule) || SECRETS.iter().any(|family| family.name == rule);
+        let is_rule = OTHER_RULES.contains(&rule) || SECRETS.iter().chain(EMAILS).any(|family| family.name == rule);
         if !is_rule {
             return false;
         }
