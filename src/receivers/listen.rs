@@ -28,6 +28,9 @@ pub(super) async fn run(services: Vec<Service>, out: &Outlet, stop: Stop) -> Res
         for address in listener.addresses() {
             let tls = service.server.tls.is_some();
             tracing::info!(receiver = %out.receiver(), key, %address, tls, "listening");
+            if !tls && !address.ip().to_canonical().is_loopback() {
+                tracing::warn!(receiver = %out.receiver(), key, %address, "other machines reach it in plaintext; set `tls`, or listen on localhost");
+            }
         }
         bound.push(serve(listener, service.router, stop.clone(), service.server));
     }

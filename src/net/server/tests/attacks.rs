@@ -6,6 +6,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const PRIORITY: u8 = 2;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -135,6 +138,41 @@ async fn rapid_resets_are_cut_off() {
     let pairs = |batch: u32| (batch * 100..(batch + 1) * 100).flat_map(pair).collect();
     let (_, ()) = tokio::join!(flood(stream, pairs), is_served(&running));
     assert_eq!(running.metrics.cut_count("protocol"), 1);
+}
+
+#[tokio::test]
+async fn resets_that_the_server_is_made_to_do_are_cut_off() {
+    let running = start(hello(), ServerLimits::default()).await;
+    let stream = http2(&running).await;
+    let wrong = |number: u32| {
+        let id = number * 2 + 1;
+        let mut both = frame(HEADERS, END_HEADERS, id, GET);
+        both.extend(frame(WINDOW_UPDATE, 0, id, &0u32.to_be_bytes()));
+        both
+    };
+    let wrongs = |batch: u32| (batch * 100..(batch + 1) * 100).flat_map(wrong).collect();
+    let (_, ()) = tokio::join!(flood(stream, wrongs), is_served(&running));
+    assert_eq!(running.metrics.cut_count("protocol"), 1);
+}
+
+#[tokio::test]
+async fn pings_and_settings_without_end_hold_up_nobody_and_end_with_the_idle_time() {
+    let limits = ServerLimits {
+        idle_timeout: Duration::from_millis(300),
+        ..ServerLimits::default()
+    };
+    let frames = [
+        frame(PING, 0, 0, &[0; 8]),
+        frame(SETTINGS, 0, 0, &[]),
+        frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 16]),
+    ];
+    let attacks = frames.iter().map(async |frame| {
+        let running = start(hello(), limits).await;
+        let stream = http2(&running).await;
+        let many = frame.repeat(100);
+        tokio::join!(flood(stream, |_| many.clone()), is_served(&running));
+    });
+    futures_util::future::join_all(attacks).await;
 }
 
 /// Whether the process may open so many files.
