@@ -17,6 +17,7 @@ pub mod routing;
 pub mod sink;
 pub mod spec;
 pub mod stop;
+mod strict;
 pub mod units;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::component::{Exporter, Processor, Receiver};
+use super::strict::Strict;
 use crate::telemetry::Metrics;
 
 /// Configuration of one component as merged from the YAML, before it is read into the component's `Config`.
@@ -129,7 +130,7 @@ pub fn parse<T: serde::de::DeserializeOwned>(raw: RawConfig) -> Result<T, BuildE
         serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
         other => other,
     };
-    serde_path_to_error::deserialize(raw).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(raw)).map_err(|error| {
         let path = error.path().to_string();
         BuildError::at(
             if path == "." { String::new() } else { path },

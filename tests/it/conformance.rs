@@ -78,6 +78,19 @@ async fn an_unknown_key_is_refused_at_every_depth() {
     assert!(maps > 30, "only {maps} maps");
 }
 
+#[tokio::test]
+async fn a_list_is_no_map() {
+    for (kind, about) in rows() {
+        for place in places(&(about.schema)().to_value()) {
+            if place.is_closed_map && !place.is_list {
+                let config = with(&example(about), &place.path, json!([]));
+                let taken = CATALOG.check(kind, about.name, config, &context(about));
+                assert!(taken.is_err(), "{} {:?}", about.name, place.path);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_row_tells_of_itself() {
     for (_, about) in rows() {

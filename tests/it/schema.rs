@@ -16,6 +16,8 @@ pub struct Place {
     pub path: Vec<Step>,
     /// A map of known keys, and no others.
     pub is_closed_map: bool,
+    /// A list, perhaps among others.
+    pub is_list: bool,
     /// No map and no list, or one of them among others.
     pub is_scalar: bool,
     /// The words that are allowed, if it is one of a few; truth and falsehood too.
@@ -51,6 +53,7 @@ fn walk(root: &Value, schemas: Vec<&Value>, path: &mut Vec<Step>, places: &mut V
             && !schemas
                 .iter()
                 .any(|s| s.get("additionalProperties").is_some_and(Value::is_object)),
+        is_list: has("items") || is_type("array"),
         is_scalar: ["string", "integer", "number", "boolean"].into_iter().any(is_type) || !choices.is_empty(),
         choices,
     });
