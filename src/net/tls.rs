@@ -28,9 +28,6 @@ pub use server::{ServerTls, ServerTlsConfig};
 
 use crate::pipeline::units::Span;
 
-/// How often files are looked at, unless `reload_interval` says otherwise: soon enough for certificates that live an hour.
-const RELOAD: Duration = Duration::from_secs(10);
-
 /// A setting that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -172,8 +169,12 @@ fn tls12_name(suite: &SupportedCipherSuite) -> Option<&'static str> {
     }
 }
 
-/// How often to look at the files; none for never.
+/// Least time between two looks at the files; none for never.
 fn interval(configured: Option<Span>) -> Option<Duration> {
-    let interval = configured.map_or(RELOAD, |span| span.0);
-    (!interval.is_zero()).then_some(interval)
+    match configured {
+        // two small files cost little beside a handshake
+        None => Some(Duration::ZERO),
+        Some(Span(Duration::ZERO)) => None,
+        Some(Span(interval)) => Some(interval),
+    }
 }

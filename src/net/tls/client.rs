@@ -49,7 +49,7 @@ pub struct ClientTlsConfig {
     pub max_version: Option<Version>,
     /// Suites of TLS 1.2, by their standard names; all that are safe if empty.
     pub cipher_suites: Vec<String>,
-    /// How often changed files are looked for, when a connection is made; 10 seconds unless set, `0s` never.
+    /// Least time between two looks for changed files; unset they are looked at for every connection, `0s` never.
     pub reload_interval: Option<Span>,
 }
 

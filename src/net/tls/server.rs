@@ -42,7 +42,7 @@ pub struct ServerTlsConfig {
     pub max_version: Option<Version>,
     /// Suites of TLS 1.2, by their standard names; all that are safe if empty.
     pub cipher_suites: Vec<String>,
-    /// How often changed files are looked for, when clients connect; 10 seconds unless set, `0s` never.
+    /// Least time between two looks for changed files; unset they are looked at for every connection, `0s` never.
     pub reload_interval: Option<Span>,
     #[schemars(skip)]
     #[serde(skip_serializing)]

@@ -189,7 +189,12 @@ async fn idle_connections_in_any_number_keep_nobody_out() {
         eprintln!("skipped: the process may not open 4096 files (ulimit -n)");
         return;
     }
-    let running = start(hello(), ServerLimits::default()).await;
+    let limits = ServerLimits {
+        // a slow machine may need its time to make so many
+        read_header_timeout: Duration::from_secs(100),
+        ..ServerLimits::default()
+    };
+    let running = start(hello(), limits).await;
     let mut idle = Vec::new();
     for number in 0..1_500u32 {
         // one that said nothing, one that said half a head, one of HTTP/2 that never asks
@@ -201,7 +206,13 @@ async fn idle_connections_in_any_number_keep_nobody_out() {
     }
     is_served(&running).await;
     assert!(running.metrics.cut_count("crowded") >= 1_500 - 1_024);
-    assert!(running.metrics.open() <= 1_024);
+    let fewer = async {
+        // those that make room say goodbye first
+        while running.metrics.open() > 1_024 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), fewer).await.unwrap();
     // the same from one address alone
     for _ in 0..500 {
         idle.push(connect_from(20, &running, b"").await);
