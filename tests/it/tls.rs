@@ -185,3 +185,47 @@ service: {{pipelines: {{profiles: {{receivers: [pyroscope], exporters: [debug]}}
         "{told}"
     );
 }
+
+#[test]
+fn a_rotated_certificate_is_used_by_the_next_connection_and_a_broken_one_is_told() {
+    let (port, certificates) = (free_port(), tempfile::tempdir().unwrap());
+    let at = certificates.path();
+    issue(at, "server");
+    let (folder, path) = config(&format!(
+        "receivers: {{pyroscope: {{endpoint: \"localhost:{port}\", tls: {{cert_file: {0}/server.pem, key_file: {0}/server.key}}}}}}
+exporters: {{file: {{directory: ./profiles, format: collapsed}}}}
+service: {{pipelines: {{profiles: {{receivers: [pyroscope], exporters: [file]}}}}, telemetry: {{metrics: {{level: none}}}}}}
+",
+        at.display()
+    ));
+    let gate = Gate::start(folder.path(), &["run", "--config", &path]);
+    // what a client says that trusts this authority alone
+    let send = |authority: &str| {
+        let sent = flamegate()
+            .args([
+                "send",
+                "--exporter",
+                "otlp_http",
+                "--to",
+                &format!("https://localhost:{port}"),
+            ])
+            .arg(data("go123-heap.pb.gz"))
+            .env("SSL_CERT_FILE", at.join(authority))
+            .output()
+            .unwrap();
+        String::from_utf8(sent.stderr).unwrap()
+    };
+    let told = send("server-ca.pem");
+    assert!(told.contains("1 profiles sent, 0 rejected"), "{told}");
+    std::fs::rename(at.join("server-ca.pem"), at.join("old-ca.pem")).unwrap();
+    std::fs::write(at.join("server.key"), "no key").unwrap();
+    let told = send("old-ca.pem");
+    assert!(told.contains("1 profiles sent"), "{told}");
+    let log = gate.err();
+    assert!(log.contains("server.key holds no private key"), "{log}");
+    issue(at, "server");
+    let told = send("server-ca.pem");
+    assert!(told.contains("1 profiles sent"), "{told}");
+    let told = send("old-ca.pem");
+    assert!(told.contains("an authority that is not trusted here"), "{told}");
+}
