@@ -20,6 +20,8 @@ pub struct Place {
     pub is_list: bool,
     /// No map and no list, or one of them among others.
     pub is_scalar: bool,
+    /// What must never be shown.
+    pub is_secret: bool,
     /// The words that are allowed, if it is one of a few; truth and falsehood too.
     pub choices: Vec<Value>,
 }
@@ -53,6 +55,9 @@ fn walk(root: &Value, schemas: Vec<&Value>, path: &mut Vec<Step>, places: &mut V
             && !schemas
                 .iter()
                 .any(|s| s.get("additionalProperties").is_some_and(Value::is_object)),
+        is_secret: schemas
+            .iter()
+            .any(|schema| refers_to(schema).is_some_and(|name| name.ends_with("/Secret"))),
         is_list: has("items") || is_type("array"),
         is_scalar: ["string", "integer", "number", "boolean"].into_iter().any(is_type) || !choices.is_empty(),
         choices,
@@ -78,6 +83,10 @@ fn walk(root: &Value, schemas: Vec<&Value>, path: &mut Vec<Step>, places: &mut V
     }
 }
 
+fn refers_to(schema: &Value) -> Option<&str> {
+    schema.get("$ref").and_then(Value::as_str)
+}
+
 fn types(schema: &Value) -> Vec<&str> {
     match schema.get("type") {
         Some(Value::String(name)) => vec![name],
@@ -91,10 +100,7 @@ fn open<'a>(root: &'a Value, mut schemas: Vec<&'a Value>) -> Vec<&'a Value> {
     let mut next = 0;
     while let Some(schema) = schemas.get(next).copied() {
         next += 1;
-        let name = schema
-            .get("$ref")
-            .and_then(Value::as_str)
-            .and_then(|name| name.strip_prefix('#'));
+        let name = refers_to(schema).and_then(|name| name.strip_prefix('#'));
         let target = name.and_then(|pointer| root.pointer(pointer));
         let words = ["anyOf", "oneOf", "allOf"].into_iter();
         let alternatives = words.filter_map(|word| schema.get(word)?.as_array()).flatten();

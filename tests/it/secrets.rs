@@ -23,6 +23,7 @@ struct Planted {
     id: String,
     path: Vec<Step>,
     config: Value,
+    is_secret: bool,
 }
 
 /// Every component with a text of its own at each place: alone, in a list, in a map, in an address, and beside the place.
@@ -36,6 +37,7 @@ fn planted_everywhere(text: impl Fn(usize) -> String) -> Vec<Planted> {
                     kind,
                     id: format!("{}/{id}", about.name),
                     path: path.to_vec(),
+                    is_secret: place.is_secret,
                     config: with(&example(about), path, around(&text(id))),
                 });
             };
@@ -52,7 +54,12 @@ fn planted_everywhere(text: impl Fn(usize) -> String) -> Vec<Planted> {
             }
         }
     }
-    assert!(all.len() > 500, "{}", all.len());
+    let secrets = all.iter().filter(|planted| planted.is_secret).count();
+    assert!(
+        all.len() > 500 && secrets > 50,
+        "{} places, {secrets} secret",
+        all.len()
+    );
     all
 }
 
@@ -96,12 +103,6 @@ async fn prop_nothing_shows_what_came_from_the_environment() {
     }
 }
 
-/// Whether a value written at the place is a secret wherever it came from.
-fn is_secret(path: &[Step]) -> bool {
-    let is = |key: &str| matches!(key, "headers" | "password");
-    path.iter().any(|step| matches!(step, Step::Key(key) if is(key)))
-}
-
 fn lines_with<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.contains(word)).collect()
 }
@@ -118,7 +119,7 @@ async fn prop_no_error_shows_a_value_and_no_print_a_secret_one() {
         told.retain(|line| !line.contains("_file: ") || !line.contains("cannot be read"));
         assert_eq!(told, Vec::<&str>::new());
         let shown = shown(&loaded);
-        for (id, planted) in all.iter().enumerate().filter(|(_, planted)| is_secret(&planted.path)) {
+        for (id, planted) in all.iter().enumerate().filter(|(_, planted)| planted.is_secret) {
             let (id, path) = (text(id), &planted.path);
             assert_eq!(lines_with(&shown, &id), Vec::<&str>::new(), "{path:?}");
         }
@@ -167,6 +168,7 @@ fn leaky(ingest: u16, metrics: u16, nobody: u16, refusing: u16, file: &std::path
                 "  otlp_grpc/{name}: {{endpoint: \"http://127.0.0.1:{port}\", headers: {{authorization: \"Bearer {PLANTED}-1\", x-key: \"${{env:PLANTED_ENV}}\"}}, {quick}}}
   otlp_http/{name}: {{endpoint: \"http://127.0.0.1:{port}/{PLANTED}?token={PLANTED}-2\", headers: {{x-key: \"${{file:{file}}}\"}}, {quick}}}
   otlp_http/{name}-query: {{profiles_endpoint: \"http://127.0.0.1:{port}/x?key=${{env:PLANTED_ENV}}\", {quick}}}
+  otlp_http/{name}-proxy: {{endpoint: \"http://profiles.invalid\", proxy_url: \"http://me:{PLANTED}-6@127.0.0.1:{port}\", {quick}}}
   pyroscope/{name}: {{endpoint: \"http://127.0.0.1:{port}/?k={PLANTED}-3\", tenant_id: \"${{env:PLANTED_ENV}}\", basic_auth: {{username: \"1234\", password: \"{PLANTED}-4\"}}, headers: {{x-key: {PLANTED}-5}}, {quick}}}
 "
             )
