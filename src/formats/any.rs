@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::compress::Inflation;
+use super::room::{Room, Unlimited};
 use super::{
     CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, otlp, pprof,
     sniff, speedscope,
@@ -55,12 +56,22 @@ pub fn decode_any(bytes: Bytes, limits: &Limits) -> Result<Recognised, AnyError>
 
 /// Decodes uncompressed bytes of a known format.
 pub fn decode_as(format: Format, plain: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+    decode_as_within(format, plain, limits, &Unlimited)
+}
+
+/// The same, with memory from `room`.
+pub fn decode_as_within(
+    format: Format,
+    plain: &[u8],
+    limits: &Limits,
+    room: &dyn Room,
+) -> Result<Decoded, DecodeError> {
     match format {
-        Format::Collapsed => collapsed::decode(plain, limits),
-        Format::Speedscope => speedscope::decode(plain, limits),
-        Format::Pprof => pprof::decode(plain, limits),
-        Format::Otlp => otlp::decode(plain, limits, otlp::WireVersion::default()),
-        Format::OtlpJson => otlp::decode_json(plain, limits),
+        Format::Collapsed => collapsed::decode_within(plain, limits, room),
+        Format::Speedscope => speedscope::decode_within(plain, limits, room),
+        Format::Pprof => pprof::decode_within(plain, limits, room),
+        Format::Otlp => otlp::decode_within(plain, limits, otlp::WireVersion::default(), room),
+        Format::OtlpJson => otlp::decode_json_within(plain, limits, room),
     }
 }
 
@@ -118,6 +129,7 @@ pub fn default_column(dictionary: &Dictionary, profile: &Profile) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::room::tests::Counted;
     use crate::formats::{Compression, compress::compress};
     use crate::testing;
 
@@ -133,6 +145,40 @@ mod tests {
             assert_eq!(read.format, format, "{name}");
             assert!(read.decoded.profiles.sample_count() > 0, "{name}");
             assert!(sniff(&read.plain).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn decoders_ask_for_what_they_take_and_not_for_much_more() {
+        for name in [
+            "go123-heap.pb.gz",
+            "node20-wall-cpu-labels.pb.gz",
+            "rust-cpu.pb.gz",
+            "go123-cpu-links.otlp",
+            "old-schema-1.9.otlp",
+            "ap-cpu-native.otlp",
+            "node20-wall-cpu-links.otlp.json.gz",
+            "py-spy-native.speedscope.json",
+            "py-spy-threads.collapsed",
+        ] {
+            let plain = Inflation::new(&Limits::default())
+                .unwrap_layers(testing::data(name).into())
+                .expect("a recording");
+            let format = sniff(&plain).expect("a format");
+            let room = Counted::new(usize::MAX);
+            let decoded = decode_as_within(format, &plain, &Limits::default(), &room).expect("a profile");
+            let (asked, held) = (room.used.get(), decoded.profiles.heap_bytes());
+            assert!(asked >= held, "{name}: asked for {asked}, holds {held}");
+            assert!(
+                asked <= 4 * (held + plain.len()),
+                "{name}: asked for {asked}, holds {held}"
+            );
+            // whatever there is too little of, the answer says so
+            for part in [1, 2, 4, 8, 16] {
+                let error = decode_as_within(format, &plain, &Limits::default(), &Counted::new(asked / part - 1));
+                let error = error.map(|_| ()).expect_err("too little memory");
+                assert!(matches!(error.fault, Fault::NoRoom(_)), "{name}: {error}");
+            }
         }
     }
 

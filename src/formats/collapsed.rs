@@ -8,17 +8,23 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::frames::{self, UNKNOWN, build};
+use super::room::{Room, Unlimited};
 use super::{DecodeError, Decoded, EncodeError, Format, Limit, Limits};
 use crate::profile::{Dictionary, Id, Interner, LocationId, Profile, ValueType};
 
 /// Reads `frame;frame;frame count` lines.
 pub fn decode(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
-    Decoder::new(limits).decode(text, split_count)
+    decode_within(text, limits, &Unlimited)
+}
+
+/// The same, with memory from `room`.
+pub fn decode_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
+    Decoder::new(limits, room).decode(text, split_count)
 }
 
 /// Reads lines that are one stack each and count 1: what Pyroscope calls `lines`.
-pub fn decode_lines(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
-    Decoder::new(limits).decode(text, |line| Ok((line, 1)))
+pub fn decode_lines(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
+    Decoder::new(limits, room).decode(text, |line| Ok((line, 1)))
 }
 
 /// Splits at the last blank, because frames may hold blanks.
@@ -40,10 +46,20 @@ struct Decoder<'a> {
     interner: Interner,
     column: build::Column,
     repairs: u64,
+    room: &'a dyn Room,
+    /// Bytes that memory was asked for.
+    asked: usize,
 }
 
+/// The tables, and the maps that find what is in them already.
+const WITH_MAPS: usize = 2;
+/// What a sample takes in columns that double.
+const ROW_BYTES: usize = 2 * (3 * size_of::<u32>() + size_of::<i64>());
+/// Memory is asked for in steps.
+const STEP: usize = 64 << 10;
+
 impl<'a> Decoder<'a> {
-    fn new(limits: &'a Limits) -> Self {
+    fn new(limits: &'a Limits, room: &'a dyn Room) -> Self {
         let mut interner = Interner::new();
         let sample_type = ValueType {
             kind: interner.string("samples"),
@@ -55,6 +71,8 @@ impl<'a> Decoder<'a> {
         };
         Self {
             limits,
+            room,
+            asked: 0,
             interner,
             column,
             repairs: 0,
@@ -112,6 +130,19 @@ impl<'a> Decoder<'a> {
             .max(self.interner.dictionary().stacks.items().len());
         if rows > self.limits.elements {
             return Err(too_large(Limit::Elements, "too many stacks or frames"));
+        }
+        self.ask()
+    }
+
+    /// Asks for the memory that the tables have grown to. A line is short beside the step.
+    fn ask(&mut self) -> Result<(), DecodeError> {
+        let tables = self.interner.dictionary().heap_bytes() * WITH_MAPS;
+        let held = tables + self.column.stacks.len() * ROW_BYTES;
+        if held > self.asked {
+            let more = (held - self.asked).next_multiple_of(STEP);
+            let given = self.room.take(more);
+            given.map_err(|why| DecodeError::no_room(Format::Collapsed, why))?;
+            self.asked += more;
         }
         Ok(())
     }
@@ -299,7 +330,7 @@ mod tests {
 
     #[test]
     fn lines_count_one_each() {
-        let decoded = decode_lines(b"a;b 3\na;b 3\n\nc\n", &Limits::default()).expect("lines");
+        let decoded = decode_lines(b"a;b 3\na;b 3\n\nc\n", &Limits::default(), &Unlimited).expect("lines");
         assert_eq!(write(&decoded), "a;b 3 2\nc 1\n");
     }
 
@@ -383,7 +414,7 @@ mod tests {
         #[test]
         fn prop_any_bytes_decode_or_say_why(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = decode(&bytes, &Limits::default());
-            let _ = decode_lines(&bytes, &Limits::default());
+            let _ = decode_lines(&bytes, &Limits::default(), &Unlimited);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Format;
 use super::limits::Limit;
+use super::room::OutOfBudget;
 
 /// Bytes that cannot be read as the format they claim to be.
 ///
@@ -29,6 +30,8 @@ pub enum Fault {
     Malformed,
     /// More than the limits allow: 413, split.
     TooLarge(Limit),
+    /// No memory for it, now or ever: 503 or 413.
+    NoRoom(OutOfBudget),
     /// A format or version that is not read here: 400 or 415, convert.
     Unsupported,
 }
@@ -53,6 +56,17 @@ impl DecodeError {
             problem: problem.into(),
             remedy,
             fault: Fault::TooLarge(limit),
+        }
+    }
+
+    /// No memory.
+    pub fn no_room(format: Format, why: OutOfBudget) -> Self {
+        Self {
+            format,
+            offset: None,
+            problem: why.to_string(),
+            remedy: "",
+            fault: Fault::NoRoom(why),
         }
     }
 

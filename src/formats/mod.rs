@@ -10,6 +10,7 @@ pub mod multipart;
 pub mod otlp;
 pub mod overflow;
 pub mod pprof;
+pub mod room;
 pub mod sniff;
 pub mod speedscope;
 pub mod wire;
@@ -18,6 +19,7 @@ pub use compress::{CompressError, Compression};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use limits::{Limit, Limits};
 pub use overflow::Overflows;
+pub use room::{OutOfBudget, Room};
 pub use sniff::{UnknownFormat, sniff};
 
 use std::fmt;

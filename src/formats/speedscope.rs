@@ -11,7 +11,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use decode::decode;
+pub use decode::{decode, decode_within};
 pub use encode::encode;
 
 /// The sample attribute that keeps the name of a speedscope profile.

@@ -7,6 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+pub use crate::formats::OutOfBudget;
+use crate::formats::Room;
+
 /// The door opens again when use has fallen to so many hundredths of the soft level: else it would flap.
 const REOPEN_PERCENT: usize = 90;
 
@@ -39,20 +42,6 @@ impl Levels {
             hard,
         }
     }
-}
-
-/// The budget has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OutOfBudget {
-    /// Not now: others hold it.
-    #[error("no room in the memory budget")]
-    Full,
-    /// Never: this one alone wants more than all of it.
-    #[error("needs more memory than the {limit} bytes that this gate has for all requests; send less in one request")]
-    TooLarge {
-        /// Bytes of the whole budget.
-        limit: usize,
-    },
 }
 
 impl Budget {
@@ -175,9 +164,15 @@ impl Permit {
         if bytes > held {
             return self.grow(bytes - held);
         }
-        self.0.bytes.fetch_sub(held - bytes, Ordering::Relaxed);
-        self.0.budget.give_back(held - bytes);
+        self.shrink(held - bytes);
         Ok(())
+    }
+
+    /// Gives back `bytes` of what is held.
+    pub fn shrink(&self, bytes: usize) {
+        let bytes = bytes.min(self.bytes());
+        self.0.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.budget.give_back(bytes);
     }
 
     /// Another permit of the same budget, for a part that lives on its own.
@@ -188,6 +183,16 @@ impl Permit {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Room for Permit {
+    fn take(&self, bytes: usize) -> Result<(), OutOfBudget> {
+        self.grow(bytes)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.shrink(bytes);
     }
 }
 

@@ -115,6 +115,7 @@ impl From<DecodeError> for Refusal {
         match error.fault {
             Fault::Malformed | Fault::Unsupported => Self::Invalid(error.to_string()),
             Fault::TooLarge(limit) => Self::too_large(limit, error.to_string()),
+            Fault::NoRoom(why) => why.into(),
         }
     }
 }
@@ -130,6 +131,7 @@ impl From<CompressError> for Refusal {
         match error.fault() {
             Fault::Malformed => Self::Invalid(error.to_string()),
             Fault::TooLarge(limit) => Self::too_large(limit, error.to_string()),
+            Fault::NoRoom(why) => why.into(),
             Fault::Unsupported => Self::Unsupported(error.to_string()),
         }
     }

@@ -192,25 +192,23 @@ impl Fanout {
 
     fn take_on(&self, arrivals: Vec<Arrival>, wired: &Wired) -> Result<Receipt, Refusal> {
         let defects = Defects::of(&arrivals);
-        let alone = arrivals.len() == 1;
         let mut batches = Vec::with_capacity(arrivals.len());
+        let (mut held, mut permit) = (0, None);
         for arrival in arrivals {
             self.shared.metrics.repaired(&self.receiver, arrival.decoded.repairs);
             for (limit, times) in arrival.decoded.overflows.by_limit() {
                 self.shared.metrics.limited(&self.receiver, limit.label(), times);
             }
             let batch = arrival.into_batch();
-            let held = batch.held_bytes();
-            // several arrivals of one request may share a permit, which then only grows
-            let trued = if alone {
-                batch.permit().set(held)
-            } else {
-                batch.permit().grow(held)
-            };
-            trued?;
+            held += batch.held_bytes();
+            permit.get_or_insert_with(|| batch.permit().clone());
             if batch.as_profiles().is_none_or(|profiles| !profiles.is_empty()) {
                 batches.push(batch);
             }
+        }
+        // the arrivals of one request share its permit
+        if let Some(permit) = permit {
+            permit.set(held)?;
         }
         if batches.is_empty() && defects.profiles > 0 {
             return Err(Refusal::Invalid(defects.message));

@@ -12,7 +12,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::door::{self, Door};
-use crate::formats::any::decode_as;
+use crate::formats::any::decode_as_within;
 use crate::formats::compress::{ContentEncoding, Inflation};
 use crate::formats::otlp::{self, WireVersion};
 use crate::formats::{Format, Limits};
@@ -108,7 +108,7 @@ impl Intake {
         let arriving = self.arriving(parts, format)?;
         let whole = door.read(&parts.headers, body, 0).await?;
         let decode = move || {
-            let plain = Inflation::new(&arriving.limits).inflate_all(&encodings, whole.bytes)?;
+            let plain = Inflation::within(&arriving.limits, &whole.permit).inflate_all(&encodings, whole.bytes)?;
             arriving.decode(plain, whole.permit)
         };
         door.outlet().receive(decode).await
@@ -120,7 +120,8 @@ impl Intake {
         let arriving = self.arriving(parts, Format::Otlp)?;
         let whole = door.read(&parts.headers, body, grpc::FRAME_HEAD).await?;
         let decode = move || {
-            let plain = open_frame(&encodings, whole.bytes, &mut Inflation::new(&arriving.limits))?;
+            let mut inflation = Inflation::within(&arriving.limits, &whole.permit);
+            let plain = open_frame(&encodings, whole.bytes, &mut inflation)?;
             arriving.decode(plain, whole.permit)
         };
         door.outlet().receive(decode).await
@@ -146,7 +147,7 @@ pub(super) fn grpc_encodings(parts: &Parts) -> Result<Vec<ContentEncoding>, Refu
 pub(super) fn open_frame(
     encodings: &[ContentEncoding],
     body: Bytes,
-    inflation: &mut Inflation,
+    inflation: &mut Inflation<'_>,
 ) -> Result<Bytes, Refusal> {
     let message = grpc::unframe(body)?;
     match (message.compressed, encodings) {
@@ -171,8 +172,8 @@ impl Arriving {
     fn decode(self, bytes: Bytes, permit: Permit) -> Result<Vec<Arrival>, Refusal> {
         permit.set(bytes.len())?;
         let decoded = match self.format {
-            Format::Otlp => otlp::decode(&bytes, &self.limits, self.assumed)?,
-            format => decode_as(format, &bytes, &self.limits)?,
+            Format::Otlp => otlp::decode_within(&bytes, &self.limits, self.assumed, &permit)?,
+            format => decode_as_within(format, &bytes, &self.limits, &permit)?,
         };
         let received = Received {
             format: self.format,

@@ -11,6 +11,7 @@ mod corpus;
 mod daemon;
 mod debug;
 mod fan_out;
+mod fuzzed;
 mod graph;
 mod grpc;
 mod house;

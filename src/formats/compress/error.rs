@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::ContentEncoding;
-use crate::formats::{Fault, Limit};
+use crate::formats::{Fault, Limit, OutOfBudget};
 
 /// A body that does not decompress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,8 @@ pub enum CompressProblem {
         /// How many times the compressed size it may come to.
         limit: usize,
     },
+    /// No memory for what comes out.
+    NoRoom(OutOfBudget),
     /// More memory needed to decode than we give.
     WindowTooLarge,
     /// More layers than a request may have.
@@ -50,6 +52,7 @@ impl CompressError {
             CompressProblem::Corrupt { .. } => Fault::Malformed,
             CompressProblem::TooLarge { .. } => Fault::TooLarge(Limit::Decompressed),
             CompressProblem::RatioTooLarge { .. } => Fault::TooLarge(Limit::Ratio),
+            CompressProblem::NoRoom(why) => Fault::NoRoom(why),
             CompressProblem::WindowTooLarge => Fault::TooLarge(Limit::Window),
             CompressProblem::TooNested { .. } => Fault::TooLarge(Limit::Nesting),
             CompressProblem::Unsupported => Fault::Unsupported,
@@ -79,6 +82,7 @@ impl fmt::Display for CompressError {
                     "{name}: more than {limit} times its compressed size, which no profile is; send less in one request"
                 )
             }
+            CompressProblem::NoRoom(why) => write!(f, "{name}: {why}"),
             CompressProblem::WindowTooLarge => {
                 write!(
                     f,

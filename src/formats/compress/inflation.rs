@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 
-use super::inflate::{Failure, inflate};
+use super::inflate::{Failure, Output, inflate};
 use super::{CompressError, CompressProblem, ContentEncoding};
 use crate::formats::Limits;
 use crate::formats::limits::RATIO_FLOOR;
+use crate::formats::room::{Room, Unlimited};
 
 /// What one request may still decompress to. Every layer draws on the same budget.
-#[derive(Debug)]
-pub struct Inflation {
+pub struct Inflation<'a> {
+    room: &'a dyn Room,
     limit: usize,
     bytes_left: usize,
     ratio: usize,
@@ -17,10 +18,18 @@ pub struct Inflation {
     layers_left: usize,
 }
 
-impl Inflation {
-    /// The whole budget of a request.
+impl Inflation<'static> {
+    /// The whole budget of a request, whatever memory it takes.
     pub fn new(limits: &Limits) -> Self {
+        Self::within(limits, &Unlimited)
+    }
+}
+
+impl<'a> Inflation<'a> {
+    /// The whole budget of a request, which asks `room` for the memory of what comes out.
+    pub fn within(limits: &Limits, room: &'a dyn Room) -> Self {
         Self {
+            room,
             limit: limits.decompressed_bytes,
             bytes_left: limits.decompressed_bytes,
             ratio: limits.ratio,
@@ -41,14 +50,18 @@ impl Inflation {
         let limit = self.nesting;
         self.layers_left = (self.layers_left.checked_sub(1)).ok_or(error(CompressProblem::TooNested { limit }))?;
         let by_ratio = bytes.len().saturating_mul(self.ratio).max(RATIO_FLOOR);
-        let plain = inflate(encoding, &bytes, self.bytes_left.min(by_ratio)).map_err(|failure| {
-            error(match failure {
-                Failure::Corrupt { offset } => CompressProblem::Corrupt { offset },
-                Failure::TooLarge if by_ratio < self.bytes_left => CompressProblem::RatioTooLarge { limit: self.ratio },
-                Failure::TooLarge => CompressProblem::TooLarge { limit: self.limit },
-                Failure::WindowTooLarge => CompressProblem::WindowTooLarge,
-            })
-        })?;
+        let plain =
+            inflate(encoding, &bytes, Output::new(self.bytes_left.min(by_ratio), self.room)).map_err(|failure| {
+                error(match failure {
+                    Failure::Corrupt { offset } => CompressProblem::Corrupt { offset },
+                    Failure::TooLarge if by_ratio < self.bytes_left => {
+                        CompressProblem::RatioTooLarge { limit: self.ratio }
+                    }
+                    Failure::TooLarge => CompressProblem::TooLarge { limit: self.limit },
+                    Failure::NoRoom(why) => CompressProblem::NoRoom(why),
+                    Failure::WindowTooLarge => CompressProblem::WindowTooLarge,
+                })
+            })?;
         self.bytes_left = self.bytes_left.saturating_sub(plain.len());
         Ok(plain.into())
     }

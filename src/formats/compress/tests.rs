@@ -2,6 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::formats::room::tests::Counted;
 use crate::formats::{Fault, Limits};
 
 const ALL: [(Compression, ContentEncoding); 6] = [
@@ -88,11 +89,34 @@ fn what_is_compressed_better_than_profiles_are_is_refused() {
 
 #[test]
 fn output_never_takes_more_than_the_room() {
-    let mut out = Vec::new();
-    let endless = std::io::repeat(7);
-    super::inflate::read_all(&mut { endless }, &mut out, 300_000).expect("endless");
-    assert_eq!(out.len(), 300_001);
-    assert!(out.capacity() < 300_100, "{}", out.capacity());
+    let room = Counted::new(400_000);
+    let mut out = super::inflate::Output::new(300_000, &room);
+    let read = out.read_all(&mut std::io::repeat(7));
+    assert!(matches!(read, Ok(Ok(()))), "{read:?}");
+    assert_eq!(room.used.get(), 300_001);
+    let mut out = super::inflate::Output::new(300_000, &room);
+    let read = out.read_all(&mut std::io::repeat(7));
+    assert!(matches!(read, Err(super::inflate::Failure::NoRoom(_))), "{read:?}");
+}
+
+#[test]
+fn every_decoder_asks_before_it_takes() {
+    let plain: Vec<u8> = (0..1 << 20).map(|i: u32| (i / 7) as u8).collect();
+    for (compression, encoding) in ALL.into_iter().skip(1) {
+        let packed = Bytes::from(compress(&plain, compression));
+        let within = |bytes: usize| {
+            let room = Counted::new(bytes);
+            let inflated = Inflation::within(&limits(8 << 20), &room).inflate(encoding, packed.clone());
+            (inflated.map(|plain| plain.len()), room.used.get())
+        };
+        let (whole, used) = within(4 << 20);
+        assert_eq!(whole, Ok(1 << 20), "{compression:?}");
+        assert!((1 << 20..=2 << 20).contains(&used), "{compression:?}: {used}");
+        let (refused, _) = within(1 << 19);
+        let why = refused.expect_err("half of it");
+        assert!(matches!(why.problem, CompressProblem::NoRoom(_)), "{why}");
+        assert!(matches!(why.fault(), Fault::NoRoom(_)), "{why}");
+    }
 }
 
 #[test]

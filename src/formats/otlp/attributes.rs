@@ -70,7 +70,11 @@ impl Decoder<'_> {
                 },
                 5 => value = Value::Array(self.array(message(field, at)?, depth + 1)?),
                 6 => value = Value::Map(self.map(message(field, at)?, depth + 1)?),
-                7 => value = Value::Bytes(message(field, at)?.bytes().into()),
+                7 => {
+                    let bytes = message(field, at)?.bytes();
+                    self.bytes.spend(bytes.len())?;
+                    value = Value::Bytes(bytes.into());
+                }
                 8 => value = Value::String(self.string("string_value_strindex", number(field, at)?, at)?),
                 _ => self.exact = false,
             }
@@ -130,6 +134,7 @@ impl Decoder<'_> {
         if bytes.len() > self.limits.string_bytes {
             return Err(Defect::too_large(Limit::String, "a string too long"));
         }
+        self.bytes.spend(bytes.len() + size_of::<StringId>())?;
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(self.dictionary.strings.push(text)),
             Err(_) => {

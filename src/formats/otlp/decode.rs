@@ -7,9 +7,12 @@ use super::dictionary::Outline;
 use super::sets::AttributeSets;
 use super::version::{self, Choice};
 use super::{WireVersion, lift, zip};
+use crate::formats::room::{self, Room};
 use crate::formats::wire::{Field, Reader};
 use crate::formats::{Decoded, Limit, Limits, Rejected};
-use crate::profile::{Dictionary, Profiles, ResourceProfiles, ScopeProfiles, StringId};
+use crate::profile::{
+    AttributeId, Dictionary, KeyValue, Line, Profile, Profiles, ResourceProfiles, ScopeProfiles, StringId,
+};
 
 /// Reads one request.
 pub(super) struct Decoder<'a> {
@@ -24,37 +27,35 @@ pub(super) struct Decoder<'a> {
     /// See [`Decoded::repairs`].
     pub repairs: u64,
     /// Attribute values of the request.
-    pub values: Allowance,
+    pub values: Allowance<'a>,
     /// Samples of the request.
-    pub samples: Allowance,
+    pub samples: Allowance<'a>,
     /// Values and timestamps of samples.
-    pub observations: Allowance,
+    pub observations: Allowance<'a>,
+    /// Bytes of text and payloads.
+    pub bytes: Allowance<'a>,
+    /// Lines of locations.
+    pub lines: Allowance<'a>,
+    /// Frames and attributes in lists that are made here.
+    pub listed: Allowance<'a>,
+    /// Where memory comes from.
+    pub room: &'a dyn Room,
     /// Resources, scopes and profiles, by what they cost.
-    tree: Allowance,
+    tree: Allowance<'a>,
     rejected: Rejected,
 }
 
-/// How many more elements of a kind the limits allow.
-pub(super) struct Allowance {
-    left: usize,
+/// How many more elements of a kind the limits allow, and there is memory for.
+pub(super) struct Allowance<'a> {
+    rows: room::Allowance<'a>,
     of: &'static str,
 }
 
-impl Allowance {
-    fn new(left: usize, of: &'static str) -> Self {
-        Self { left, of }
-    }
-
+impl Allowance<'_> {
     /// Takes some.
     #[inline]
     pub fn spend(&mut self, count: usize) -> Result<(), Defect> {
-        match self.left.checked_sub(count) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(Defect::too_large(Limit::Elements, format!("too many {}", self.of))),
-        }
+        self.rows.spend(count).map_err(|why| Defect::excess(why, self.of))
     }
 }
 
@@ -62,6 +63,16 @@ impl Allowance {
 const PROFILE_COST: usize = 64;
 /// The same for a resource or scope.
 const BRANCH_COST: usize = 16;
+/// What one more may take, in tables that double.
+const VALUE_BYTES: usize = 2 * size_of::<KeyValue>();
+const OBSERVATION_BYTES: usize = 2 * size_of::<i64>();
+const LINE_BYTES: usize = 2 * size_of::<Line>();
+const LISTED_BYTES: usize = 2 * size_of::<AttributeId>();
+const BRANCH_BYTES: usize = 2 * size_of::<Profile>().div_ceil(PROFILE_COST);
+/// Ids, where its values and timestamps end, and a value once more for when siblings are joined.
+const SAMPLE_BYTES: usize = 3 * size_of::<u32>() + 4 * size_of::<u32>() + 2 * size_of::<i64>();
+/// What a table of the ranges of 1.7 takes beside it.
+const STACK_1_7_BYTES: usize = 64;
 /// Text and tables are addressed by 32 bits.
 const MAX_BYTES: usize = 1 << 30;
 
@@ -72,12 +83,12 @@ struct Parts<'a> {
     has_unknown: bool,
 }
 
-pub(super) fn request(bytes: &[u8], limits: &Limits, choice: Choice) -> Result<Decoded, Defect> {
+pub(super) fn request(bytes: &[u8], limits: &Limits, choice: Choice, room: &dyn Room) -> Result<Decoded, Defect> {
     if bytes.len() > MAX_BYTES {
         return Err(Defect::too_large(Limit::Decompressed, "more than 1 GiB"));
     }
     let body = Reader::new(bytes);
-    let parts = parts(body)?;
+    let parts = parts(body, room)?;
     let dictionary = match (&parts.dictionary, parts.dictionary_offset) {
         (Some(joined), None) => Reader::new(joined),
         (_, Some(reader)) => reader,
@@ -85,6 +96,15 @@ pub(super) fn request(bytes: &[u8], limits: &Limits, choice: Choice) -> Result<D
     };
     let outline = Outline::of(dictionary, limits)?;
     let decided = version::decide(body, &outline, choice)?;
+    room.take(outline.memory()).map_err(Defect::no_room)?;
+    let sample_bytes = match decided.version {
+        WireVersion::V1_7 => SAMPLE_BYTES + STACK_1_7_BYTES,
+        _ => SAMPLE_BYTES,
+    };
+    let allowance = |rows, bytes_each, of| Allowance {
+        rows: room::Allowance::new(rows, bytes_each, room),
+        of,
+    };
     let mut decoder = Decoder {
         limits,
         version: decided.version,
@@ -96,10 +116,14 @@ pub(super) fn request(bytes: &[u8], limits: &Limits, choice: Choice) -> Result<D
             && !parts.has_unknown
             && parts.dictionary.is_none(),
         repairs: u64::from(decided.assumed),
-        values: Allowance::new(limits.elements, "attribute values"),
-        samples: Allowance::new(limits.elements, "samples"),
-        observations: Allowance::new(limits.elements, "values of samples"),
-        tree: Allowance::new(limits.elements, "resources, scopes and profiles"),
+        values: allowance(limits.elements, VALUE_BYTES, "attribute values"),
+        samples: allowance(limits.elements, sample_bytes, "samples"),
+        observations: allowance(limits.elements, OBSERVATION_BYTES, "values of samples"),
+        bytes: allowance(usize::MAX, 1, "bytes"),
+        lines: allowance(limits.elements, LINE_BYTES, "lines of locations"),
+        listed: allowance(usize::MAX, LISTED_BYTES, "list entries"),
+        room,
+        tree: allowance(limits.elements, BRANCH_BYTES, "resources, scopes and profiles"),
         rejected: Rejected::default(),
     };
     decoder.tables(&outline).map_err(|defect| defect.within("dictionary"))?;
@@ -108,7 +132,7 @@ pub(super) fn request(bytes: &[u8], limits: &Limits, choice: Choice) -> Result<D
 }
 
 /// Finds the dictionary. Sent in several pieces, they count as one, as protobuf has it.
-fn parts(mut body: Reader<'_>) -> Result<Parts<'_>, Defect> {
+fn parts<'a>(mut body: Reader<'a>, room: &dyn Room) -> Result<Parts<'a>, Defect> {
     let mut parts = Parts {
         dictionary: None,
         dictionary_offset: None,
@@ -122,8 +146,16 @@ fn parts(mut body: Reader<'_>) -> Result<Parts<'_>, Defect> {
         match (number, field) {
             (1, Field::Bytes(_)) => {}
             (2, Field::Bytes(reader)) => match (&mut parts.dictionary, parts.dictionary_offset.take()) {
-                (Some(joined), _) => joined.to_mut().extend_from_slice(reader.bytes()),
-                (None, Some(first)) => parts.dictionary = Some(Cow::Owned([first.bytes(), reader.bytes()].concat())),
+                (Some(joined), _) => {
+                    room.take(2 * reader.bytes().len()).map_err(Defect::no_room)?;
+                    joined.to_mut().extend_from_slice(reader.bytes());
+                }
+                (None, Some(first)) => {
+                    let both = [first.bytes(), reader.bytes()];
+                    room.take(both.iter().map(|part| part.len()).sum())
+                        .map_err(Defect::no_room)?;
+                    parts.dictionary = Some(Cow::Owned(both.concat()));
+                }
                 (None, None) => parts.dictionary_offset = Some(reader),
             },
             (1 | 2, _) => return Err(Defect::wire_type(at)),

@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 
+use crate::formats::room::Excess;
 use crate::formats::wire::{Field, Reader, WireError};
-use crate::formats::{DecodeError, Fault, Format, Limit};
+use crate::formats::{DecodeError, Fault, Format, Limit, OutOfBudget};
 
 /// A defect on its way up: every level adds where it lies.
 #[derive(Debug)]
@@ -60,6 +61,27 @@ impl Defect {
             problem: problem.into(),
             remedy: "split the request",
             whole: Some(Fault::TooLarge(limit)),
+        }
+    }
+
+    /// No memory.
+    #[cold]
+    pub fn no_room(why: OutOfBudget) -> Self {
+        Self {
+            offset: None,
+            place: String::new(),
+            problem: why.to_string(),
+            remedy: "",
+            whole: Some(Fault::NoRoom(why)),
+        }
+    }
+
+    /// More of something than is allowed, or than there is memory for.
+    #[cold]
+    pub fn excess(excess: Excess, of: &str) -> Self {
+        match excess {
+            Excess::TooMany => Self::too_large(Limit::Elements, format!("too many {of}")),
+            Excess::NoRoom(why) => Self::no_room(why),
         }
     }
 

@@ -26,6 +26,13 @@ pub(super) struct Outline<'a> {
     has_unknown: bool,
 }
 
+/// Whether a string is used, and the number of its text as a key.
+const STRING_EXTRA_BYTES: usize = 9;
+/// What an attribute takes in [`AttributeSets`].
+const ATTRIBUTE_EXTRA_BYTES: usize = 52;
+/// What a set takes beside its attributes, in attributes.
+const SET_COST: usize = 4;
+
 /// The entries of one table.
 #[derive(Clone, Copy)]
 pub(super) struct Entries<'a> {
@@ -110,6 +117,24 @@ impl<'a> Outline<'a> {
                 ));
             }
         }
+    }
+
+    /// About the bytes that the tables take. What hangs on their rows is asked for as it comes.
+    pub fn memory(&self) -> usize {
+        let rows = [
+            (self.mappings, size_of::<Mapping>()),
+            (
+                self.locations,
+                size_of::<Location>() + size_of::<Line>() + size_of::<u32>(),
+            ),
+            (self.functions, size_of::<Function>()),
+            (self.links, size_of::<Link>()),
+            (self.strings, STRING_EXTRA_BYTES),
+            (self.attributes, size_of::<Attribute>() + ATTRIBUTE_EXTRA_BYTES),
+            (self.stacks, size_of::<u32>()),
+        ];
+        let tables = rows.iter().map(|(table, bytes)| table.len().saturating_mul(*bytes));
+        tables.fold(0, usize::saturating_add)
     }
 
     /// Every table has its entry 0.
@@ -430,7 +455,13 @@ impl Decoder<'_> {
     /// The set that was read.
     #[inline]
     pub(super) fn attribute_set(&mut self, at: usize) -> Result<AttributeSetId, Defect> {
-        self.sets.finish(&mut self.dictionary, at)
+        let before = self.dictionary.attribute_sets.items().len();
+        let set = self.sets.finish(&mut self.dictionary, at)?;
+        let added = self.dictionary.attribute_sets.items().len() - before;
+        if added > 0 {
+            self.listed.spend(added + SET_COST)?;
+        }
+        Ok(set)
     }
 
     fn locations(&mut self, entries: Entries<'_>) -> Result<(), Defect> {
@@ -478,9 +509,7 @@ impl Decoder<'_> {
                     let line = self
                         .line(message(field, at)?)
                         .map_err(|defect| defect.within("lines"))?;
-                    if self.dictionary.lines.items().len() >= self.limits.elements {
-                        return Err(Defect::too_large(Limit::Elements, "too many lines of locations"));
-                    }
+                    self.lines.spend(1)?;
                     self.dictionary.lines.add(line);
                 }
                 n if n == attributes => self.attribute_indices(field, at)?,
@@ -539,7 +568,11 @@ impl Decoder<'_> {
     fn stacks(&mut self, entries: Entries<'_>) -> Result<(), Defect> {
         // never too few, and what a stack has beside its frames is little
         let most: usize = entries.map(count_numbers).sum();
-        self.dictionary.stacks = Lists::with_capacity(entries.len(), most.min(self.limits.elements));
+        let most = most.min(self.limits.elements);
+        self.room
+            .take(most * size_of::<LocationId>())
+            .map_err(Defect::no_room)?;
+        self.dictionary.stacks = Lists::with_capacity(entries.len(), most);
         for (i, entry) in entries.enumerate() {
             self.stack(entry)
                 .map_err(|defect| defect.within(format_args!("stack_table[{i}]")))?;

@@ -11,13 +11,19 @@ mod write;
 
 use super::version::Choice;
 use super::{WireVersion, decode};
+use crate::formats::room::{Room, Unlimited};
 use crate::formats::{DecodeError, Decoded, Format, Limits, Rejected, overflow};
 use crate::profile::Profiles;
 
 /// Reads an `ExportProfilesServiceRequest` or `ProfilesData` in OTLP/JSON.
 pub fn decode_json(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
-    let carried = read::to_protobuf(text, limits)?;
-    let decoded = decode::request(&carried.bytes, limits, Choice::Known(WireVersion::V1_10));
+    decode_json_within(text, limits, &Unlimited)
+}
+
+/// The same, with memory from `room`.
+pub fn decode_json_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
+    let carried = read::to_protobuf(text, limits, room)?;
+    let decoded = decode::request(&carried.bytes, limits, Choice::Known(WireVersion::V1_10), room);
     let decoded = decoded.map_err(|defect| of_json(defect.into()))?;
     let decoded = overflow::bound(decoded, limits);
     Ok(Decoded {

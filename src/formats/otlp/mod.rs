@@ -29,11 +29,12 @@ mod version;
 mod zip;
 
 pub use encode::encode;
-pub use json::{decode_json, encode_json};
+pub use json::{decode_json, decode_json_within, encode_json};
 pub use response::{response, response_json};
 
 use std::fmt;
 
+use super::room::{Room, Unlimited};
 use super::{DecodeError, Decoded, Limits, overflow};
 
 /// A release of opentelemetry-proto, as far as the wire of profiles differs.
@@ -65,6 +66,16 @@ impl fmt::Display for WireVersion {
 ///
 /// Where 1.9 and 1.10 both fit the bytes and mean different things, `assume` decides, and that counts as a repair.
 pub fn decode(bytes: &[u8], limits: &Limits, assume: WireVersion) -> Result<Decoded, DecodeError> {
-    let decoded = decode::request(bytes, limits, version::Choice::Detect { assume })?;
+    decode_within(bytes, limits, assume, &Unlimited)
+}
+
+/// The same, with memory from `room`.
+pub fn decode_within(
+    bytes: &[u8],
+    limits: &Limits,
+    assume: WireVersion,
+    room: &dyn Room,
+) -> Result<Decoded, DecodeError> {
+    let decoded = decode::request(bytes, limits, version::Choice::Detect { assume }, room)?;
     Ok(overflow::bound(decoded, limits))
 }

@@ -177,7 +177,11 @@ impl Decoder<'_> {
                 }
                 Part::Dropped => profile.dropped_attributes_count = self.small(number(field, at)?),
                 Part::Format => payload.format = self.text(message(field, at)?)?,
-                Part::Payload => payload.bytes = Bytes::copy_from_slice(message(field, at)?.bytes()),
+                Part::Payload => {
+                    let bytes = message(field, at)?.bytes();
+                    self.bytes.spend(bytes.len())?;
+                    payload.bytes = Bytes::copy_from_slice(bytes);
+                }
                 Part::Attributes => self.attribute_indices(field, at)?,
                 Part::Unknown => self.exact = false,
             }
@@ -343,7 +347,7 @@ impl Decoder<'_> {
             .ok_or_else(|| Defect::out_of_range(at, "link_index", position, "link_table", links.len()))
     }
 
-    fn location_indices(&self, into: &mut Vec<LocationId>, field: Field<'_>, at: usize) -> Result<(), Defect> {
+    fn location_indices(&mut self, into: &mut Vec<LocationId>, field: Field<'_>, at: usize) -> Result<(), Defect> {
         let locations = &self.dictionary.locations;
         numbers(field, at, |position, at| {
             let Some(id) = locations.id(position.saturating_add(1)) else {
@@ -362,6 +366,7 @@ impl Decoder<'_> {
                     "too many location indices of a profile",
                 ));
             }
+            self.listed.spend(1)?;
             into.push(id);
             Ok(())
         })
@@ -463,6 +468,7 @@ impl Decoder<'_> {
         if in_all > self.limits.elements {
             return Err(Defect::too_large(Limit::Elements, "too many frames in all"));
         }
+        self.listed.spend(frames.len() + 1)?;
         Ok(self.dictionary.stacks.push(frames))
     }
 

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use super::super::room::{Allowance, Room, Unlimited};
 use super::super::wire::{Field, Reader};
 use super::super::{DecodeError, Decoded, Limit, Limits, overflow};
 use super::identity::{Identities, Used};
 use super::outline::{Once, Outline, Section, Text};
-use super::{BUILD_ID_GNU, BUILD_ID_GO, IS_FOLDED, MAPPING_FLAGS, malformed, not_protobuf, too_large, wrong_type};
+use super::{
+    BUILD_ID_GNU, BUILD_ID_GO, IS_FOLDED, MAPPING_FLAGS, excess, malformed, no_room, not_protobuf, too_large,
+    wrong_type,
+};
 use crate::profile::{
     Attribute, AttributeId, AttributeSetId, Dictionary, Function, FunctionId, Id, Line, Lists, Location, LocationId,
     Mapping, MappingId, Profile, Profiles, ResourceProfiles, ScopeProfiles, StringId, Strings, Table, Value, ValueType,
@@ -20,14 +24,20 @@ use crate::profile::{
 /// a negative time or duration becomes 0, and functions that all lack their id (seen from .NET) are given to the
 /// locations in order. Anything else that Go's reader refuses is refused here, and so is a reference to nothing.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+    decode_within(bytes, limits, &Unlimited)
+}
+
+/// The same, with memory from `room`.
+pub fn decode_within(bytes: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
     if bytes.is_empty() {
         return Err(malformed(0, "empty"));
     }
     if bytes.len() > 1 << 30 {
         return Err(too_large(Limit::Decompressed, "more than 1 GiB".to_owned()));
     }
-    let outline = Outline::read(bytes, limits)?;
-    let mut decoder = Decoder::new(&outline, limits);
+    let outline = Outline::read(bytes, limits, room)?;
+    room.take(outline.memory()).map_err(no_room)?;
+    let mut decoder = Decoder::new(&outline, limits, room);
     decoder.strings(&outline.strings)?;
     decoder.functions(&outline.functions)?;
     decoder.mappings(&outline.mappings)?;
@@ -54,10 +64,18 @@ pub(super) struct Decoder<'l> {
     flags: [AttributeId; MAPPING_FLAGS.len()],
     pub(super) exact: bool,
     repairs: u64,
+    lines: Allowance<'l>,
+    pub(super) frames: Allowance<'l>,
+    pub(super) labels: Allowance<'l>,
 }
 
+/// What one more may take of a table that doubles.
+const LINE_BYTES: usize = 2 * size_of::<Line>();
+const FRAME_BYTES: usize = 2 * size_of::<LocationId>();
+const LABEL_BYTES: usize = 2 * (size_of::<Attribute>() + size_of::<AttributeId>());
+
 impl<'l> Decoder<'l> {
-    fn new(outline: &Outline<'_>, limits: &'l Limits) -> Self {
+    fn new(outline: &Outline<'_>, limits: &'l Limits, room: &'l dyn Room) -> Self {
         let dictionary = Dictionary {
             strings: Strings::with_capacity(outline.strings.rows(), outline.text_bytes),
             functions: Table::with_capacity(outline.functions.rows()),
@@ -82,6 +100,9 @@ impl<'l> Decoder<'l> {
             flags: [Id::UNSET; MAPPING_FLAGS.len()],
             exact: outline.exact,
             repairs: 0,
+            lines: Allowance::new(limits.elements, LINE_BYTES, room),
+            frames: Allowance::new(limits.elements, FRAME_BYTES, room),
+            labels: Allowance::new(limits.elements, LABEL_BYTES, room),
         }
     }
 
@@ -236,6 +257,8 @@ impl<'l> Decoder<'l> {
         for message in section.messages() {
             lines.clear();
             let (id, location) = self.location(message, &mut lines)?;
+            let spent = self.lines.spend(lines.len());
+            spent.map_err(|why| excess(why, self.limits, "lines of locations"))?;
             let row = self.dictionary.push_location(location, &lines);
             not_zero(id, message.offset(), "location.id")?;
             self.locations

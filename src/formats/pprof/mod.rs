@@ -17,11 +17,12 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use decode::decode;
+pub use decode::{decode, decode_within};
 pub use encode::{EncodeOptions, ResourceText, encode};
 
+use super::room::Excess;
 use super::wire::WireError;
-use super::{DecodeError, Format, Limit};
+use super::{DecodeError, Format, Limit, Limits, OutOfBudget};
 
 const IS_FOLDED: &str = "pprof.location.is_folded";
 const BUILD_ID_GNU: &str = "process.executable.build_id.gnu";
@@ -47,6 +48,17 @@ fn too_large(limit: Limit, problem: String) -> DecodeError {
         problem,
         "send profiles of shorter time or raise the limit",
     )
+}
+
+fn excess(excess: Excess, limits: &Limits, what: &str) -> DecodeError {
+    match excess {
+        Excess::TooMany => too_large(Limit::Elements, format!("more than {} {what}", limits.elements)),
+        Excess::NoRoom(why) => no_room(why),
+    }
+}
+
+fn no_room(why: OutOfBudget) -> DecodeError {
+    DecodeError::no_room(Format::Pprof, why)
 }
 
 fn not_protobuf(error: WireError) -> DecodeError {

@@ -1,8 +1,10 @@
 //! The first walk over a pprof: where each table lies, how many rows it has, and the fields that stand alone.
 
+use super::super::room::{Allowance, Room};
 use super::super::wire::{Field, Reader};
-use super::super::{DecodeError, Limit, Limits};
-use super::{malformed, not_protobuf, too_large, wrong_type};
+use super::super::{DecodeError, Limits};
+use super::{excess, malformed, not_protobuf, wrong_type};
+use crate::profile::{AttributeSetId, Function, Line, LinkId, Location, Mapping, StackId, StringId, ValueType};
 
 /// A table: the messages of one field number.
 #[derive(Debug)]
@@ -11,24 +13,31 @@ pub(super) struct Section<'a> {
     request: &'a [u8],
     /// Where each message begins and ends; requests are far shorter than 4 GiB.
     places: Vec<(u32, u32)>,
+    allowed: Allowance<'a>,
 }
 
+/// What one more place may take of a list that doubles.
+const PLACE_BYTES: usize = 2 * size_of::<(u32, u32)>();
+/// The same for a place in the string table.
+const TEXT_BYTES: usize = 2 * size_of::<Text>();
+/// What a row of a map from ids to rows takes; not every profile needs one.
+const ID_BYTES: usize = 40;
+/// What attributes of a mapping take beside it: a build id has a row with a key of its own.
+const MAPPING_EXTRA_BYTES: usize = 160;
+
 impl<'a> Section<'a> {
-    fn new(name: &'static str, request: &'a [u8]) -> Self {
+    fn new(name: &'static str, request: &'a [u8], limits: &Limits, room: &'a dyn Room) -> Self {
         Self {
             name,
             request,
             places: Vec::new(),
+            allowed: Allowance::new(limits.elements, PLACE_BYTES, room),
         }
     }
 
     fn add(&mut self, limits: &Limits, message: Reader<'a>) -> Result<(), DecodeError> {
-        if self.places.len() >= limits.elements {
-            return Err(too_large(
-                Limit::Elements,
-                format!("more than {} of {}", limits.elements, self.name),
-            ));
-        }
+        let allowed = self.allowed.spend(1);
+        allowed.map_err(|why| excess(why, limits, self.name))?;
         let start = message.offset();
         let end = start + message.bytes().len();
         self.places.push((start as u32, end as u32));
@@ -72,6 +81,7 @@ pub(super) struct Outline<'a> {
     pub(super) period_type: Option<Reader<'a>>,
     pub(super) period: i64,
     pub(super) comments: Vec<Text>,
+    comments_allowed: Allowance<'a>,
     pub(super) default_sample_type: Text,
     pub(super) doc_url: Text,
     /// Whether every field so far is known and none is hidden behind a later one.
@@ -80,8 +90,8 @@ pub(super) struct Outline<'a> {
 
 impl<'a> Outline<'a> {
     /// Walks the fields of a whole profile, which may be 4 GiB long at most.
-    pub(super) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
-        let mut outline = Self::new(bytes);
+    pub(super) fn read(bytes: &'a [u8], limits: &Limits, room: &'a dyn Room) -> Result<Self, DecodeError> {
+        let mut outline = Self::new(bytes, limits, room);
         let mut reader = Reader::new(bytes);
         let mut seen = Once::default();
         loop {
@@ -98,14 +108,15 @@ impl<'a> Outline<'a> {
         Ok(outline)
     }
 
-    fn new(request: &'a [u8]) -> Self {
+    fn new(request: &'a [u8], limits: &Limits, room: &'a dyn Room) -> Self {
+        let table = |name| Section::new(name, request, limits, room);
         Self {
-            sample_types: Section::new("sample_type", request),
-            samples: Section::new("sample", request),
-            mappings: Section::new("mapping", request),
-            locations: Section::new("location", request),
-            functions: Section::new("function", request),
-            strings: Section::new("string_table", request),
+            sample_types: table("sample_type"),
+            samples: table("sample"),
+            mappings: table("mapping"),
+            locations: table("location"),
+            functions: table("function"),
+            strings: table("string_table"),
             text_bytes: 0,
             drop_frames: Text::default(),
             keep_frames: Text::default(),
@@ -114,6 +125,7 @@ impl<'a> Outline<'a> {
             period_type: None,
             period: 0,
             comments: Vec::new(),
+            comments_allowed: Allowance::new(limits.elements, TEXT_BYTES, room),
             default_sample_type: Text::default(),
             doc_url: Text::default(),
             exact: true,
@@ -145,22 +157,46 @@ impl<'a> Outline<'a> {
 
     fn comment(&mut self, field: Field<'a>, at: usize, limits: &Limits) -> Result<(), DecodeError> {
         match field {
-            Field::Varint(position) => self.comments.push(Text { position, at }),
+            Field::Varint(position) => self.add_comment(Text { position, at }, limits),
             Field::Bytes(mut packed) => {
                 while !packed.is_empty() {
                     let position = packed.varint().map_err(not_protobuf)?;
-                    self.comments.push(Text { position, at });
+                    self.add_comment(Text { position, at }, limits)?;
                 }
+                Ok(())
             }
-            _ => return Err(wrong_type(at, "comment")),
+            _ => Err(wrong_type(at, "comment")),
         }
-        if self.comments.len() > limits.elements {
-            return Err(too_large(
-                Limit::Elements,
-                format!("more than {} of comment", limits.elements),
-            ));
-        }
+    }
+
+    fn add_comment(&mut self, comment: Text, limits: &Limits) -> Result<(), DecodeError> {
+        let allowed = self.comments_allowed.spend(1);
+        allowed.map_err(|why| excess(why, limits, "comment"))?;
+        self.comments.push(comment);
         Ok(())
+    }
+
+    /// About the bytes that the tables take, whose rows are all known now. What hangs on the rows is asked for as it comes.
+    pub(super) fn memory(&self) -> usize {
+        let ids = size_of::<StackId>() + size_of::<AttributeSetId>() + size_of::<LinkId>() + size_of::<u32>();
+        let sample = ids + self.sample_types.rows().saturating_mul(size_of::<i64>());
+        let rows = [
+            (self.strings.rows(), size_of::<u32>() + 1),
+            (self.functions.rows(), size_of::<Function>() + ID_BYTES),
+            (
+                self.mappings.rows(),
+                size_of::<Mapping>() + ID_BYTES + MAPPING_EXTRA_BYTES,
+            ),
+            (
+                self.locations.rows(),
+                size_of::<Location>() + size_of::<Line>() + ID_BYTES,
+            ),
+            (self.samples.rows(), sample),
+            (self.sample_types.rows(), 2 * size_of::<ValueType>()),
+            (self.comments.len(), size_of::<StringId>()),
+        ];
+        let tables = rows.iter().map(|(rows, bytes)| rows.saturating_mul(*bytes));
+        tables.fold(self.text_bytes, usize::saturating_add)
     }
 
     fn alone(&mut self, number: u32, field: Field<'a>, at: usize, again: bool) -> Result<(), DecodeError> {

@@ -5,7 +5,7 @@ use super::super::{DecodeError, Limit, Limits};
 use super::decode::{Decoder, dangling};
 use super::identity::{Identities, counted};
 use super::outline::{Once, Section};
-use super::{malformed, not_protobuf, too_large, wrong_type};
+use super::{excess, malformed, not_protobuf, too_large, wrong_type};
 use crate::profile::{
     Attribute, AttributeId, AttributeSetId, Dictionary, Id, Lists, LocationId, Observations, Samples, Stack, StackId,
     StringId, Value,
@@ -34,15 +34,8 @@ impl Decoder<'_> {
             recent: Recent::default(),
         };
         for message in section.messages() {
-            let before = scratch.values.len();
-            stacks.push(self.sample(message, &mut scratch)?);
-            let found = scratch.values.len() - before;
-            if found != types {
-                let problem = format!("a sample of {found} values in a profile of {types} sample types");
-                return Err(malformed(message.offset(), problem));
-            }
-            attributes.push(self.attribute_set(&mut scratch));
-            limit_elements(self.dictionary.attribute_sets.items().len(), self.limits, "labels")?;
+            stacks.push(self.sample(message, types, &mut scratch)?);
+            attributes.push(self.attribute_set(&mut scratch)?);
         }
         for location in self.dictionary.stacks.items() {
             self.used_locations.mark(location.index());
@@ -55,23 +48,36 @@ impl Decoder<'_> {
         })
     }
 
-    fn sample(&mut self, mut message: Reader<'_>, scratch: &mut Scratch) -> Result<StackId, DecodeError> {
+    fn sample(&mut self, mut message: Reader<'_>, types: usize, scratch: &mut Scratch) -> Result<StackId, DecodeError> {
+        let start = message.offset();
+        let first = scratch.values.len();
         let before = self.dictionary.stacks.items().len();
         scratch.labels.clear();
         loop {
             let at = message.offset();
             match message.field().map_err(not_protobuf)? {
-                Some((1, Field::Bytes(packed))) => self.frames(packed)?,
+                Some((1, Field::Bytes(packed))) => {
+                    self.check_depth(before, packed)?;
+                    self.frames(packed)?;
+                }
                 Some((1, Field::Varint(id))) => {
+                    self.check_depth(before, Reader::new(&[0]))?;
                     let frame = self.frame(id, at)?;
                     self.dictionary.stacks.add(frame);
                 }
                 Some((2, Field::Bytes(mut packed))) => {
                     while !packed.is_empty() {
+                        // the memory for one too many was not asked for
+                        if scratch.values.len() - first > types {
+                            break;
+                        }
                         scratch.values.push(packed.varint().map_err(not_protobuf)? as i64);
                     }
                 }
-                Some((2, Field::Varint(value))) => scratch.values.push(value as i64),
+                Some((2, Field::Varint(value))) if scratch.values.len() - first <= types => {
+                    scratch.values.push(value as i64);
+                }
+                Some((2, Field::Varint(_))) => {}
                 Some((3, Field::Bytes(label))) => {
                     // one too many is enough for `overflow` to see
                     if scratch.labels.len() <= self.limits.labels {
@@ -84,7 +90,25 @@ impl Decoder<'_> {
                 None => break,
             }
         }
+        let found = scratch.values.len() - first;
+        if found != types {
+            let problem = format!("a sample of {found} values in a profile of {types} sample types");
+            return Err(malformed(start, problem));
+        }
         self.stack(before)
+    }
+
+    /// Whether the ids of a packed list may be added to the stack whose frames were added since `before`. There are never more
+    /// than bytes, so they seldom need to be counted.
+    fn check_depth(&self, before: usize, packed: Reader<'_>) -> Result<(), DecodeError> {
+        let so_far = self.dictionary.stacks.items().len() - before;
+        let most = self.limits.stack_depth.saturating_sub(so_far);
+        let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte < 0x80).count();
+        if packed.bytes().len() > most && count(packed.bytes()) > most {
+            let problem = format!("a stack of more than {} frames", self.limits.stack_depth);
+            return Err(too_large(Limit::StackDepth, problem));
+        }
+        Ok(())
     }
 
     fn frames(&mut self, packed: Reader<'_>) -> Result<(), DecodeError> {
@@ -100,11 +124,9 @@ impl Decoder<'_> {
     fn stack(&mut self, before: usize) -> Result<StackId, DecodeError> {
         let all = self.dictionary.stacks.items().len();
         let frames = all - before;
-        if frames > self.limits.stack_depth {
-            let problem = format!("a stack of more than {} frames", self.limits.stack_depth);
-            return Err(too_large(Limit::StackDepth, problem));
-        }
-        limit_elements(all, self.limits, "frames")?;
+        // a stack has few frames: it does no harm that they are there already
+        let spent = self.frames.spend(frames);
+        spent.map_err(|why| excess(why, self.limits, "frames"))?;
         Ok(match frames {
             0 => Id::UNSET,
             _ => self.dictionary.stacks.close(),
@@ -112,14 +134,16 @@ impl Decoder<'_> {
     }
 
     /// Neighbours often carry the same labels.
-    fn attribute_set(&mut self, scratch: &mut Scratch) -> AttributeSetId {
+    fn attribute_set(&mut self, scratch: &mut Scratch) -> Result<AttributeSetId, DecodeError> {
         if scratch.labels.is_empty() {
-            return Id::UNSET;
+            return Ok(Id::UNSET);
         }
         if self.dictionary.attribute_sets[scratch.last_set] != *scratch.labels {
+            let spent = self.labels.spend(scratch.labels.len());
+            spent.map_err(|why| excess(why, self.limits, "labels"))?;
             scratch.last_set = self.dictionary.attribute_sets.push(&scratch.labels);
         }
-        scratch.last_set
+        Ok(scratch.last_set)
     }
 
     /// As in Go's reader a text wins over a number, and only a number has a unit; a label with neither is the empty text.

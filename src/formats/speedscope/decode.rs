@@ -5,11 +5,19 @@ use hashbrown::HashMap;
 use super::schema::{Amount, EventKind, File, Frame, Profile};
 use super::{PROFILE_NAME, unit_in};
 use crate::formats::frames::build::{self, Column};
+use crate::formats::room::{Room, Unlimited};
 use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
 use crate::profile::{AttributeSetId, Id, Interner, LocationId, StackId, ValueType};
 
 /// Reads a speedscope file: all its profiles, those of equal type joined.
 pub fn decode(json: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+    decode_within(json, limits, &Unlimited)
+}
+
+/// The same, with memory from `room`.
+pub fn decode_within(json: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
+    let given = room.take(memory(json));
+    given.map_err(|why| DecodeError::no_room(Format::Speedscope, why))?;
     let file: File = serde_json::from_slice(json).map_err(|error| json_error(json, &error))?;
     let mut decoder = Decoder::new(&file.shared.frames, limits)?;
     let ours = file.exporter.is_some_and(|exporter| exporter.starts_with("flamegate@"));
@@ -24,6 +32,24 @@ pub fn decode(json: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
         ..Decoded::default()
     };
     Ok(overflow::bound(decoded, limits))
+}
+
+/// The most that a frame, an event or a profile takes as it is read and as it is kept.
+const OBJECT_BYTES: usize = size_of::<Profile<'_>>();
+/// The same for a number of a list, which is in a column that doubles and then in a table.
+const NUMBER_BYTES: usize = 16;
+
+/// About the bytes that a file takes: a rough guess, never much too small.
+fn memory(json: &[u8]) -> usize {
+    let mut bytes = 0;
+    for byte in json {
+        bytes += match byte {
+            b'{' => OBJECT_BYTES,
+            b',' | b'[' => NUMBER_BYTES,
+            _ => 0,
+        };
+    }
+    bytes
 }
 
 struct Decoder<'a> {

@@ -10,7 +10,7 @@ use axum::routing::post;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::formats::any::decode_as;
+use crate::formats::any::decode_as_within;
 use crate::formats::compress::Inflation;
 use crate::formats::{Decoded, Format};
 use crate::net::reply;
@@ -51,11 +51,11 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
     let whole = door.read(&parts.headers, body, 0).await?;
     let limits = door.limits();
     let decode = move || {
-        let mut inflation = Inflation::new(&limits);
+        let mut inflation = Inflation::within(&limits, &whole.permit);
         let body = inflation.inflate_all(&encodings, whole.bytes)?;
         let bytes = inflation.unwrap_layers(body)?;
         whole.permit.set(bytes.len())?;
-        let mut decoded = decode_as(Format::Pprof, &bytes, &limits)?;
+        let mut decoded = decode_as_within(Format::Pprof, &bytes, &limits, &whole.permit)?;
         said.write_to(&mut decoded);
         let format = Format::Pprof;
         Ok(vec![Arrival {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::parts::{self, Parts};
 use super::text::{self, Counted, SAMPLE_RATE};
-use crate::formats::any::decode_as;
+use crate::formats::any::decode_as_within;
 use crate::formats::compress::Inflation;
-use crate::formats::{Decoded, Format, Limits, collapsed, sniff};
+use crate::formats::{Decoded, Format, Limits, Room, collapsed, sniff};
 use crate::pipeline::Refusal;
 use crate::receivers::series::Series;
 use crate::receivers::window::Window;
@@ -61,8 +61,9 @@ impl Ingest {
         mut self,
         body: Bytes,
         boundary: Option<&str>,
-        inflation: &mut Inflation,
+        inflation: &mut Inflation<'_>,
         limits: &Limits,
+        room: &dyn Room,
     ) -> Result<(Decoded, Format, Bytes), Refusal> {
         // some clients say `format=pprof` and send parts all the same; pprof cannot begin like a boundary
         let parts = match boundary {
@@ -86,8 +87,8 @@ impl Ingest {
         };
         let counted = self.counted(format)?;
         let mut decoded = match self.shape {
-            Shape::Lines => collapsed::decode_lines(&plain, limits)?,
-            _ => decode_as(format, &plain, limits)?,
+            Shape::Lines => collapsed::decode_lines(&plain, limits, room)?,
+            _ => decode_as_within(format, &plain, limits, room)?,
         };
         if let Some(counted) = counted {
             counted.write_to(&mut decoded.profiles, self.sample_rate);
@@ -166,12 +167,15 @@ fn looks_like(plain: &[u8]) -> Result<Format, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Permit;
     use crate::receivers::testing::{profile_attributes, resource};
 
     fn ingest(query: &str, body: &'static [u8]) -> Result<Decoded, Refusal> {
         let limits = Limits::default();
         let ingest = Ingest::parse(query, "", SystemTime::now())?;
-        let (decoded, ..) = ingest.decode(Bytes::from_static(body), None, &mut Inflation::new(&limits), &limits)?;
+        let room = Permit::unlimited();
+        let body = Bytes::from_static(body);
+        let (decoded, ..) = ingest.decode(body, None, &mut Inflation::new(&limits), &limits, &room)?;
         Ok(decoded)
     }
 

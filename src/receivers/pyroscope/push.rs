@@ -6,10 +6,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::formats::any::decode_as;
+use crate::formats::any::decode_as_within;
 use crate::formats::compress::Inflation;
 use crate::formats::wire::{Field, Reader, WireError};
-use crate::formats::{CompressError, DecodeError, Decoded, Fault, Format, Limit, Limits};
+use crate::formats::{CompressError, DecodeError, Decoded, Fault, Format, Limit, Limits, Room};
 use crate::pipeline::Refusal;
 use crate::receivers::series::{Series, SeriesError};
 
@@ -180,24 +180,30 @@ impl Pushed {
     /// Decodes the profile. A defective one costs itself; one that is too large costs the request.
     pub(super) fn decode(
         self,
-        inflation: &mut Inflation,
+        inflation: &mut Inflation<'_>,
         limits: &Limits,
+        room: &dyn Room,
     ) -> Result<Result<(Decoded, Bytes), DecodeError>, Refusal> {
         let plain = match inflation.unwrap_sibling(self.profile) {
             Ok(plain) => plain,
-            Err(error) if matches!(error.fault(), Fault::TooLarge(_)) => return Err(error.into()),
+            Err(error) if concerns_all(error.fault()) => return Err(error.into()),
             Err(error) => return Ok(Err(defect(error))),
         };
-        match decode_as(Format::Pprof, &plain, limits) {
+        match decode_as_within(Format::Pprof, &plain, limits, room) {
             Ok(mut decoded) => {
                 self.series.write_to(&mut decoded.profiles);
                 decoded.exact = false; // the bytes do not hold the labels
                 Ok(Ok((decoded, plain)))
             }
-            Err(error) if matches!(error.fault, Fault::TooLarge(_)) => Err(error.into()),
+            Err(error) if concerns_all(error.fault) => Err(error.into()),
             Err(error) => Ok(Err(error)),
         }
     }
+}
+
+/// Whether it is the request that is at fault, and not one of its profiles.
+fn concerns_all(fault: Fault) -> bool {
+    matches!(fault, Fault::TooLarge(_) | Fault::NoRoom(_))
 }
 
 fn defect(error: CompressError) -> DecodeError {

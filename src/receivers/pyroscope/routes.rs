@@ -66,10 +66,11 @@ async fn take_ingest(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, 
     let whole = door.read(&parts.headers, body, 0).await?;
     let limits = door.limits();
     let decode = move || {
-        let mut inflation = Inflation::new(&limits);
+        let mut inflation = Inflation::within(&limits, &whole.permit);
         let body = inflation.inflate_all(&encodings, whole.bytes)?;
         hold(&whole.permit, body.len())?;
-        let (decoded, format, bytes) = ingest.decode(body, boundary.as_deref(), &mut inflation, &limits)?;
+        let (decoded, format, bytes) =
+            ingest.decode(body, boundary.as_deref(), &mut inflation, &limits, &whole.permit)?;
         let received = Received { format, bytes };
         Ok(vec![Arrival {
             decoded,
@@ -127,7 +128,7 @@ async fn take_push(door: &Door, parts: &Parts, body: Body, codec: Codec) -> Resu
     let whole = door.read(&parts.headers, body, around).await?;
     let limits = door.limits();
     let decode = move || {
-        let mut inflation = Inflation::new(&limits);
+        let mut inflation = Inflation::within(&limits, &whole.permit);
         let body = match codec {
             Codec::Grpc => otlp_routes::open_frame(&encodings, whole.bytes, &mut inflation)?,
             _ => inflation.inflate_all(&encodings, whole.bytes)?,
@@ -145,7 +146,7 @@ async fn take_push(door: &Door, parts: &Parts, body: Body, codec: Codec) -> Resu
 /// Each profile becomes an arrival of its own; the defective ones become one that holds nothing but their number.
 fn arrivals(
     pushed: Vec<push::Pushed>,
-    inflation: &mut Inflation,
+    inflation: &mut Inflation<'_>,
     limits: &Limits,
     origin: &Arc<Origin>,
     permit: &Permit,
@@ -162,13 +163,19 @@ fn arrivals(
     let mut arrivals = Vec::with_capacity(pushed.len());
     let mut defective = Decoded::default();
     for one in pushed {
-        match one.decode(inflation, limits)? {
+        let before = permit.bytes();
+        let held = match one.decode(inflation, limits, permit)? {
             Ok((decoded, plain)) => {
-                permit.grow(plain.len())?;
+                let held = plain.len() + decoded.profiles.heap_bytes();
                 arrivals.push(arrival(decoded, plain));
+                held
             }
-            Err(why) => defective.rejected.add(why),
-        }
+            Err(why) => {
+                defective.rejected.add(why);
+                0
+            }
+        };
+        permit.set(before + held)?;
     }
     if defective.rejected.profiles > 0 {
         arrivals.push(arrival(defective, Bytes::new()));

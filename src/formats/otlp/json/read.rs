@@ -10,8 +10,14 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, M
 use serde_json::error::Category;
 
 use super::schema::{Field, Kind, Message, REQUEST};
+use crate::formats::room::{OutOfBudget, Room};
 use crate::formats::wire::Writer;
 use crate::formats::{DecodeError, Format, Limit, Limits};
+
+/// The output doubles from here.
+const FIRST_STEP: usize = 16 << 10;
+/// A key and a number, a length or a closing length that grew.
+const KEY_BYTES: usize = 32;
 
 /// A request in protobuf.
 pub(super) struct Carried {
@@ -19,10 +25,19 @@ pub(super) struct Carried {
     pub repairs: u64,
 }
 
-pub(super) fn to_protobuf(text: &[u8], limits: &Limits) -> Result<Carried, DecodeError> {
+pub(super) fn to_protobuf(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Carried, DecodeError> {
+    let no_room = |why| DecodeError::no_room(Format::OtlpJson, why);
+    let expected = text.len() / 4;
+    room.take(expected).map_err(no_room)?;
+    if std::str::from_utf8(text).is_err() {
+        // every wrong byte becomes three
+        room.take(text.len().saturating_mul(3)).map_err(no_room)?;
+    }
     let mended = String::from_utf8_lossy(text);
     let mut state = State {
-        out: Writer::with_capacity(text.len() / 4),
+        out: Writer::with_capacity(expected),
+        covered: expected,
+        room,
         repairs: u64::from(matches!(mended, Cow::Owned(_))),
         stop: None,
         // a value in a map is three messages below the value that is the map
@@ -52,6 +67,7 @@ fn explain(text: &str, error: &serde_json::Error, stop: Option<Stop>) -> DecodeE
                 "send flatter values",
             );
         }
+        (Some(Stop::NoRoom(why)), _) => return DecodeError::no_room(Format::OtlpJson, why),
         (Some(Stop::Old), _) => {
             return DecodeError::unsupported(Format::OtlpJson, "OTLP/JSON of 1.7 or older", VERSIONS_OF_JSON);
         }
@@ -74,26 +90,46 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
 enum Stop {
     TooDeep,
     Old,
+    NoRoom(OutOfBudget),
 }
 
-struct State {
+struct State<'a> {
     out: Writer,
+    /// Bytes of `out` that memory was asked for.
+    covered: usize,
+    room: &'a dyn Room,
     repairs: u64,
     stop: Option<Stop>,
     depth_left: usize,
 }
 
-impl State {
+impl State<'_> {
     fn stop<E: Error>(&mut self, why: Stop) -> E {
         self.stop = Some(why);
         E::custom("stopped")
     }
+
+    /// Asks for memory, should `bytes` and a key not fit what there is.
+    fn cover<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
+        let short = (self.out.len() + bytes + KEY_BYTES).saturating_sub(self.covered);
+        if short == 0 {
+            return Ok(());
+        }
+        let step = short.max(self.covered).max(FIRST_STEP);
+        match self.room.take(step) {
+            Ok(()) => {
+                self.covered += step;
+                Ok(())
+            }
+            Err(why) => Err(self.stop(Stop::NoRoom(why))),
+        }
+    }
 }
 
 /// Writes the fields of a message.
-struct Object<'a>(&'a mut State, &'static Message);
+struct Object<'a, 's>(&'a mut State<'s>, &'static Message);
 
-impl<'de> DeserializeSeed<'de> for Object<'_> {
+impl<'de> DeserializeSeed<'de> for Object<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -101,7 +137,7 @@ impl<'de> DeserializeSeed<'de> for Object<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
+impl<'de> Visitor<'de> for Object<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,9 +163,9 @@ impl<'de> Visitor<'de> for Object<'_> {
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Writes a field with its key: a list, one value, or nothing for null.
-struct Content<'a>(&'a mut State, &'static Field);
+struct Content<'a, 's>(&'a mut State<'s>, &'static Field);
 
-impl<'de> DeserializeSeed<'de> for Content<'_> {
+impl<'de> DeserializeSeed<'de> for Content<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -144,7 +180,7 @@ impl<'de> DeserializeSeed<'de> for Content<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Content<'_> {
+impl<'de> Visitor<'de> for Content<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,9 +200,9 @@ impl<'de> Visitor<'de> for Content<'_> {
     }
 }
 
-struct List<'a>(&'a mut State, &'static Field);
+struct List<'a, 's>(&'a mut State<'s>, &'static Field);
 
-impl<'de> Visitor<'de> for List<'_> {
+impl<'de> Visitor<'de> for List<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,12 +217,13 @@ impl<'de> Visitor<'de> for List<'_> {
 }
 
 /// Writes one value with its key.
-struct One<'a>(&'a mut State, &'static Field);
+struct One<'a, 's>(&'a mut State<'s>, &'static Field);
 
-impl<'de> DeserializeSeed<'de> for One<'_> {
+impl<'de> DeserializeSeed<'de> for One<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        self.0.cover(0)?;
         match self.1.kind {
             Kind::Message(message) => nested(self.0, self.1.number, message, json),
             Kind::Text | Kind::Hex | Kind::Base64 => json.deserialize_str(self),
@@ -196,7 +233,7 @@ impl<'de> DeserializeSeed<'de> for One<'_> {
 }
 
 fn nested<'de, D: Deserializer<'de>>(
-    state: &mut State,
+    state: &mut State<'_>,
     number: u32,
     message: &'static Message,
     json: D,
@@ -217,7 +254,7 @@ fn nested<'de, D: Deserializer<'de>>(
     read
 }
 
-impl One<'_> {
+impl One<'_, '_> {
     fn whole<E: Error>(self, number: u64) -> Result<(), E> {
         let Self(state, field) = self;
         match field.kind {
@@ -233,12 +270,13 @@ impl One<'_> {
     }
 
     fn bytes<E: Error>(self, bytes: &[u8]) -> Result<(), E> {
+        self.0.cover(bytes.len())?;
         self.0.out.bytes_always(self.1.number, bytes);
         Ok(())
     }
 }
 
-impl<'de> Visitor<'de> for One<'_> {
+impl<'de> Visitor<'de> for One<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

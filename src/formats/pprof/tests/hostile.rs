@@ -151,7 +151,7 @@ fn limits_are_kept() {
     type Tighten = fn(&mut Limits);
     let cases: [(&str, Tighten, Vec<u8>); 6] = [
         (
-            "of sample",
+            "3 sample",
             |l| l.elements = 3,
             changed(|p| p.sample = vec![p.sample[0].clone(); 4]),
         ),
@@ -169,7 +169,7 @@ fn limits_are_kept() {
             |l| l.elements = 3,
             changed(|p| p.sample[0].location_id = vec![1; 4]),
         ),
-        ("of comment", |l| l.elements = 3, changed(|p| p.comment = vec![1; 4])),
+        ("3 comment", |l| l.elements = 3, changed(|p| p.comment = vec![1; 4])),
         (
             "stack of more than 5",
             |l| l.stack_depth = 5,

@@ -1,0 +1,158 @@
+//! What is asked of each decoder, whatever the bytes. The fuzz targets call these, and so do property tests of Flamegate itself
+//! (`tests/it/fuzzed.rs`), where `flamegate` is the crate under test as it is here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flamegate::app::CATALOG;
+use flamegate::config::{self, Sources};
+use flamegate::formats::any::{decode_as, encode};
+use flamegate::formats::compress::{ContentEncoding, Inflation};
+use flamegate::formats::{Decoded, Format, Limits, multipart as parts, sniff};
+use flamegate::pipeline::spec::BuildContext;
+use flamegate::profile::Profiles;
+use flamegate::telemetry::Metrics;
+
+/// Small enough that a target that takes more than it may is seen, large enough for the real profiles of the corpus.
+fn limits() -> Limits {
+    Limits {
+        decompressed_bytes: 8 << 20,
+        elements: 1 << 20,
+        ..Limits::default()
+    }
+}
+
+/// pprof: what is read can be written, and reads as the same again.
+pub fn pprof(bytes: &[u8]) {
+    stays_the_same(Format::Pprof, bytes);
+}
+
+/// OTLP in protobuf.
+pub fn otlp(bytes: &[u8]) {
+    stays_the_same(Format::Otlp, bytes);
+}
+
+/// OTLP in JSON.
+pub fn otlp_json(bytes: &[u8]) {
+    stays_the_same(Format::OtlpJson, bytes);
+}
+
+/// collapsed stacks, speedscope, and whatever the bytes look like.
+pub fn text(bytes: &[u8]) {
+    for format in [Format::Collapsed, Format::Speedscope] {
+        let _ = decode_as(format, bytes, &limits());
+    }
+    if let Ok(format) = sniff(bytes) {
+        let _ = decode_as(format, bytes, &limits());
+    }
+}
+
+/// Multipart bodies: every part lies inside of the body.
+pub fn multipart(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(boundary) = parts::boundary(&text) {
+        assert!((1..=70).contains(&boundary.len()));
+    }
+    let body = Bytes::copy_from_slice(bytes);
+    if let Ok(found) = parts::split(&body, "B", 16) {
+        assert!(found.len() <= 16);
+        assert!(found.iter().map(|part| part.content.len()).sum::<usize>() <= bytes.len());
+    }
+}
+
+/// Compression: never more than the limit comes out. The first byte chooses the encoding.
+pub fn compress(bytes: &[u8]) {
+    const ENCODINGS: [ContentEncoding; 5] = [
+        ContentEncoding::Gzip,
+        ContentEncoding::Deflate,
+        ContentEncoding::Zstd,
+        ContentEncoding::Snappy,
+        ContentEncoding::Lz4,
+    ];
+    let limits = Limits {
+        decompressed_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    let inside = |plain: &Bytes| assert!(plain.len() <= limits.decompressed_bytes.max(bytes.len()));
+    let Some((first, packed)) = bytes.split_first() else {
+        return;
+    };
+    let packed = Bytes::copy_from_slice(packed);
+    if let Some(encoding) = ENCODINGS.get(usize::from(*first) % ENCODINGS.len())
+        && let Ok(plain) = Inflation::new(&limits).inflate(*encoding, packed)
+    {
+        inside(&plain);
+    }
+    if let Ok(plain) = Inflation::new(&limits).unwrap_layers(Bytes::copy_from_slice(bytes)) {
+        inside(&plain);
+    }
+}
+
+/// The configuration: read, merged, filled in, checked and printed without its secrets.
+pub fn configuration(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // what a configuration may refer to is the operator's, and may be anything that a file system has
+    if text.contains("file") {
+        return;
+    }
+    let sources = Sources {
+        texts: vec![("fuzzed".to_owned(), text.to_owned())],
+        sets: Vec::new(),
+    };
+    let Ok(loaded) = config::load(&sources, &|_| Some("value".to_owned())) else {
+        return;
+    };
+    let context = BuildContext {
+        id: "fuzzed".into(),
+        metrics: Arc::new(Metrics::default()),
+    };
+    let _ = loaded.resolve(&CATALOG, &context);
+    let _ = config::to_yaml(&loaded.redacted(&CATALOG));
+}
+
+fn stays_the_same(format: Format, bytes: &[u8]) {
+    let Ok(decoded) = decode_as(format, bytes, &limits()) else {
+        return;
+    };
+    let mut profiles = decoded.profiles.clone();
+    let before = totals(&decoded.profiles);
+    profiles.compact();
+    assert_eq!(totals(&profiles), before, "compacting changes no total");
+    // pprof cannot be without a type, and is read without one if it has no samples either
+    if profiles.is_empty() || profiles.iter().any(|at| at.profile.sample_types.is_empty()) {
+        return;
+    }
+    let written = match encode(format, &profiles) {
+        Ok(written) => written,
+        Err(error) => panic!("what was read cannot be written: {error}"),
+    };
+    let again: Decoded = match decode_as(format, &written, &Limits::default()) {
+        Ok(again) => again,
+        Err(error) => panic!("what was written cannot be read: {error}"),
+    };
+    assert_eq!(again.rejected.profiles, 0, "what was written is whole");
+    assert_eq!(totals(&again.profiles), before, "the way out and in changes no total");
+}
+
+/// The sums by type: formats join profiles and split them by the shape of their samples. Not where numbers are so large that
+/// joined samples reach the ends of 64 bits.
+fn totals(profiles: &Profiles) -> BTreeMap<(String, String), i128> {
+    let mut totals = BTreeMap::new();
+    let dictionary = profiles.dictionary();
+    for at in profiles.iter() {
+        let types = &at.profile.sample_types;
+        for (column, of) in types.iter().enumerate() {
+            let values = (0..at.profile.samples.len()).map(|row| at.profile.samples.total(row, column, types.len()));
+            let name = (dictionary.str(of.kind).to_owned(), dictionary.str(of.unit).to_owned());
+            let total = totals.entry(name).or_insert(0);
+            for value in values {
+                if value.unsigned_abs() > 1 << 40 {
+                    return BTreeMap::new();
+                }
+                *total += i128::from(value);
+            }
+        }
+    }
+    totals
+}
