@@ -6,7 +6,8 @@
 //! | [`formats`] | bytes to profiles and back, with limits |
 //! | [`pipeline`] | the engine: batches, chain, fan-out, sinks, lifecycle |
 //! | [`receivers`] [`processors`] [`exporters`] | the components; each `mod.rs` is the table of its kind |
-//! | [`net`] | servers and clients |
+//! | [`extensions`] | what stands beside the pipelines: health, pages, authenticators |
+//! | [`net`] | servers, clients, authentication |
 //! | [`config`] | YAML to component configuration |
 //! | [`telemetry`] | metric names, logs |
 //! | [`admin`] | health, readiness, metrics over HTTP |
@@ -22,6 +23,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod exporters;
+pub mod extensions;
 pub mod formats;
 pub mod net;
 pub mod pipeline;

@@ -1,5 +1,8 @@
 //! Health, readiness and metrics over HTTP: small answers about the gate itself, never about a payload.
 
+mod local;
+mod zpages;
+
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -11,8 +14,11 @@ use axum::routing::get;
 use crate::pipeline::{Budget, Readiness};
 use crate::telemetry::Metrics;
 
-/// `/metrics` in the text format of Prometheus.
-pub fn metrics(metrics: Arc<Metrics>, budget: Budget) -> Router {
+pub use local::only_local;
+pub use zpages::{Overview, PipelineView, Watched, zpages};
+
+/// `/metrics` in the text format of Prometheus; `/ready` and `/live` for whoever asks in Kubernetes' way.
+pub fn metrics(metrics: Arc<Metrics>, budget: Budget, readiness: Readiness) -> Router {
     let answer = move || {
         let levels = budget.levels();
         metrics.memory(budget.used(), levels.soft, levels.hard);
@@ -20,7 +26,17 @@ pub fn metrics(metrics: Arc<Metrics>, budget: Budget) -> Router {
         let answer = ([(header::CONTENT_TYPE, kind)], metrics.text());
         std::future::ready(answer)
     };
-    Router::new().route("/metrics", get(answer))
+    let ready = move || {
+        let answer = match readiness.problem() {
+            None => (StatusCode::OK, "ready\n".to_owned()),
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+        };
+        std::future::ready(answer)
+    };
+    Router::new()
+        .route("/metrics", get(answer))
+        .route("/ready", get(ready))
+        .route("/live", get(async || "live\n"))
 }
 
 /// The health check: 200 while requests should be sent here, 503 while starting, stopping or broken.

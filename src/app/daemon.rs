@@ -62,6 +62,8 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
         sources: Sources {
             budget: budget(&setup.config),
             metrics,
+            started,
+            overview: Arc::default(),
         },
         served: Served::default(),
         seen: setup.loaded.tree.clone(),
@@ -121,6 +123,7 @@ impl Daemon {
         let mut signals = Signals::new()?;
         // bound before anything runs
         let pages = self.served.bind(&self.setup.pages).await?;
+        self.sources.show(&self.setup.config);
         let mut running = graph.start(self.sources.budget.clone());
         self.served.serve(pages, &self.sources, running.readiness());
         tokio::spawn(self.announce(running.readiness().clone()));
@@ -219,6 +222,7 @@ impl Daemon {
             self.setup = before;
             return Err(error);
         }
+        self.sources.show(&self.setup.config);
         self.served.serve(pages, &self.sources, running.readiness());
         self.seen = self.setup.loaded.tree.clone();
         self.apply(&before.config);

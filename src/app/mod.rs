@@ -15,7 +15,7 @@ use crate::pipeline::graph::{Graph, PipelineSpec, ServiceSpec, Tables};
 use crate::pipeline::routing::Mode;
 use crate::pipeline::spec::BuildContext;
 use crate::telemetry::Metrics;
-use crate::{exporters, processors, receivers};
+use crate::{exporters, extensions, processors, receivers};
 
 pub use daemon::{RunError, run};
 pub use quickstart::CONFIG as QUICKSTART;
@@ -26,6 +26,7 @@ pub static CATALOG: Catalog = Catalog {
     receivers: receivers::ALL,
     processors: processors::ALL,
     exporters: exporters::ALL,
+    extensions: extensions::ALL,
 };
 
 /// The tables, for the engine.

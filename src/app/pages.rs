@@ -1,58 +1,152 @@
 //! Where the gate tells about itself: metrics and health, served until the process ends, also while everything else drains.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use axum::Router;
 
 use super::RunError;
-use crate::admin;
+use crate::admin::{self, Overview, PipelineView};
 use crate::config::{Config, ConfigError, ConfigErrors, Loaded};
+use crate::extensions::health_check::HealthCheck;
+use crate::extensions::zpages::Zpages;
+use crate::extensions::{health_check, zpages};
+use crate::net::auth::{ServerAuth, guard};
 use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::net::server::{Listener, ServerSettings, serve};
+use crate::pipeline::spec::{BuildError, RawConfig};
 use crate::pipeline::{Budget, Readiness, Stop};
 use crate::telemetry::Metrics;
 
 /// One page and where it is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Page {
     /// Key that names the endpoint.
-    key: &'static str,
+    key: String,
     endpoint: Endpoint,
     what: What,
+    /// What it was made of: equal pages go on through a reload.
+    raw: RawConfig,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl PartialEq for Page {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.key, &self.endpoint, &self.raw) == (&other.key, &other.endpoint, &other.raw)
+    }
+}
+
+#[derive(Clone, Debug)]
 enum What {
     Metrics,
     Health { path: String },
+    Zpages { auth: Option<ServerAuth> },
+}
+
+impl What {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Metrics => "/metrics, /ready and /live",
+            Self::Health { .. } => "the health check",
+            Self::Zpages { .. } => "/debug",
+        }
+    }
 }
 
 /// The pages that a configuration asks for.
 pub(super) fn of(loaded: &Loaded, config: &Config) -> Result<Vec<Page>, ConfigErrors> {
-    let page = |address: &str, key: &'static str, what: What| match address.parse() {
-        Ok(endpoint) => Ok(Page { key, endpoint, what }),
-        Err(NotAnEndpoint) => {
-            let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-            Err(ConfigError::new(loaded.place_of(&path), key, NotAnEndpoint.to_string()))
-        }
-    };
     let mut pages = Vec::new();
     if let Some((address, key)) = config.service.telemetry.metrics.endpoint() {
-        pages.push(page(&address, key, What::Metrics)?);
+        let wrong = |error: NotAnEndpoint| error_at(loaded, key, error.to_string());
+        pages.push(Page {
+            key: key.to_owned(),
+            endpoint: address.parse().map_err(wrong)?,
+            what: What::Metrics,
+            raw: RawConfig::Null,
+        });
     }
-    if let Some(health) = &config.health_check {
-        let path = health.path.clone();
-        pages.push(page(
-            &health.endpoint,
-            "extensions.health_check.endpoint",
-            What::Health { path },
-        )?);
+    for extension in &config.extensions {
+        let raw = extension.raw.clone();
+        let read = match extension.type_name {
+            name if name == health_check::SPEC.about.name => {
+                HealthCheck::read(raw).map(|(endpoint, path)| (endpoint, What::Health { path }))
+            }
+            name if name == zpages::SPEC.about.name => {
+                Zpages::read(raw).map(|(endpoint, auth)| (endpoint, What::Zpages { auth }))
+            }
+            // authenticators work where they are named
+            _ => continue,
+        };
+        let wrong = |error: BuildError| error_at(loaded, &format!("extensions.{}", extension.id), error.message);
+        let (endpoint, what) = read.map_err(wrong)?;
+        pages.push(Page {
+            key: format!("extensions.{}.endpoint", extension.id),
+            endpoint,
+            what,
+            raw: extension.raw.clone(),
+        });
     }
     Ok(pages)
+}
+
+fn error_at(loaded: &Loaded, key: &str, message: String) -> ConfigErrors {
+    let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+    ConfigError::new(loaded.place_of(&path), key, message).into()
+}
+
+/// What runs, by name.
+fn overview(config: &Config) -> Overview {
+    let pipelines = config.pipelines.iter().map(|(id, pipeline)| PipelineView {
+        id: id.clone(),
+        receivers: pipeline.receivers.clone(),
+        processors: pipeline.processors.clone(),
+        exporters: pipeline.exporters.clone(),
+    });
+    Overview {
+        pipelines: pipelines.collect(),
+        extensions: config.extensions.iter().map(|extension| extension.id.clone()).collect(),
+    }
 }
 
 /// What the pages tell about.
 pub(super) struct Sources {
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Budget,
+    pub(super) started: Instant,
+    pub(super) overview: Arc<ArcSwap<Overview>>,
+}
+
+impl Sources {
+    /// From now on this configuration runs.
+    pub(super) fn show(&self, config: &Config) {
+        self.overview.store(Arc::new(overview(config)));
+    }
+
+    fn router(&self, page: &Page, readiness: &Readiness) -> Router {
+        let readiness = readiness.clone();
+        let router = match &page.what {
+            // whoever asks for health learns yes or no
+            What::Health { path } => return admin::health(path, readiness),
+            What::Metrics => admin::metrics(self.metrics.clone(), self.budget.clone(), readiness),
+            What::Zpages { auth } => {
+                let pages = admin::zpages(admin::Watched {
+                    overview: self.overview.clone(),
+                    metrics: self.metrics.clone(),
+                    budget: self.budget.clone(),
+                    readiness,
+                    started: self.started,
+                });
+                match auth {
+                    Some(auth) => guard(pages, auth.clone(), |_| ()),
+                    None => pages,
+                }
+            }
+        };
+        match page.endpoint.is_loopback() {
+            true => admin::only_local(router),
+            false => router,
+        }
+    }
 }
 
 /// The pages being served.
@@ -71,10 +165,10 @@ impl Served {
             let listener = match served {
                 true => None,
                 false => Some(
-                    Listener::bind(page.key, &page.endpoint)
+                    Listener::bind(&page.key, &page.endpoint)
                         .await
                         .map_err(|why| RunError::Listen {
-                            key: page.key.to_owned(),
+                            key: page.key.clone(),
                             why,
                         })?,
                 ),
@@ -93,19 +187,11 @@ impl Served {
                 continue;
             };
             let addresses = listener.addresses();
-            let router = match &page.what {
-                What::Metrics => {
-                    tracing::info!(?addresses, "metrics on /metrics");
-                    admin::metrics(sources.metrics.clone(), sources.budget.clone())
-                }
-                What::Health { path } => {
-                    tracing::info!(?addresses, path, "health check");
-                    admin::health(path, readiness.clone())
-                }
-            };
+            tracing::info!(?addresses, key = page.key, "serving {}", page.what.name());
+            let router = sources.router(&page, readiness);
             let stop = Stop::new();
             let settings = ServerSettings {
-                metrics: sources.metrics.server(&page.key.into()),
+                metrics: sources.metrics.server(&page.key.as_str().into()),
                 ..ServerSettings::default()
             };
             tokio::spawn(serve(listener, router, stop.clone(), settings));

@@ -64,7 +64,7 @@ pub fn components(args: &ComponentsArgs) -> Result<(), Failure> {
         "receivers": rows(Kind::Receiver),
         "processors": rows(Kind::Processor),
         "exporters": rows(Kind::Exporter),
-        "extensions": [{ "name": "health_check" }],
+        "extensions": rows(Kind::Extension),
     });
     let text = match format {
         Markup::Yaml => serde_saphyr::to_string(&all).map_err(|error| error.to_string()),
@@ -100,7 +100,8 @@ fn table() -> String {
         }
         text.push('\n');
     }
-    text.push_str("extensions\n  health_check\n");
+    text.truncate(text.trim_end().len());
+    text.push('\n');
     text
 }
 

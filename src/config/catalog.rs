@@ -1,6 +1,8 @@
 //! The tables of components, as the configuration sees them.
 
-use crate::pipeline::spec::{About, BuildContext, BuildError, ExporterSpec, ProcessorSpec, RawConfig, ReceiverSpec};
+use crate::pipeline::spec::{
+    About, BuildContext, BuildError, ExporterSpec, ExtensionSpec, ProcessorSpec, RawConfig, ReceiverSpec,
+};
 
 /// What is built in.
 #[derive(Clone, Copy)]
@@ -11,6 +13,8 @@ pub struct Catalog {
     pub processors: &'static [ProcessorSpec],
     /// Every exporter.
     pub exporters: &'static [ExporterSpec],
+    /// Every extension.
+    pub extensions: &'static [ExtensionSpec],
 }
 
 /// A kind of component.
@@ -22,11 +26,13 @@ pub enum Kind {
     Processor,
     /// Takes them out.
     Exporter,
+    /// Stands beside them.
+    Extension,
 }
 
 impl Kind {
-    /// All of them, in the order of the data's way.
-    pub const ALL: [Self; 3] = [Self::Receiver, Self::Processor, Self::Exporter];
+    /// All of them: what pipelines are made of in the order of the data's way, then the extensions.
+    pub const ALL: [Self; 4] = [Self::Receiver, Self::Processor, Self::Exporter, Self::Extension];
 
     /// Its section of the configuration.
     pub const fn section(self) -> &'static str {
@@ -34,6 +40,7 @@ impl Kind {
             Self::Receiver => "receivers",
             Self::Processor => "processors",
             Self::Exporter => "exporters",
+            Self::Extension => "extensions",
         }
     }
 
@@ -43,6 +50,7 @@ impl Kind {
             Self::Receiver => "receiver",
             Self::Processor => "processor",
             Self::Exporter => "exporter",
+            Self::Extension => "extension",
         }
     }
 }
@@ -54,6 +62,7 @@ impl Catalog {
             Kind::Receiver => self.receivers.iter().map(|row| &row.about).collect(),
             Kind::Processor => self.processors.iter().map(|row| &row.about).collect(),
             Kind::Exporter => self.exporters.iter().map(|row| &row.about).collect(),
+            Kind::Extension => self.extensions.iter().map(|row| &row.about).collect(),
         }
     }
 
@@ -78,6 +87,10 @@ impl Catalog {
             },
             Kind::Exporter => match self.exporters.iter().find(|row| is(&row.about)) {
                 Some(row) => (row.build)(raw, cx).map(drop),
+                None => Ok(()),
+            },
+            Kind::Extension => match self.extensions.iter().find(|row| is(&row.about)) {
+                Some(row) => (row.check)(raw, cx),
                 None => Ok(()),
             },
         }

@@ -8,16 +8,9 @@ pub fn instead_of(kind: Kind, type_name: &str) -> Option<&'static str> {
         Kind::Receiver => RECEIVERS,
         Kind::Processor => PROCESSORS,
         Kind::Exporter => EXPORTERS,
+        Kind::Extension => EXTENSIONS,
     };
     rows.iter().find(|(name, _)| *name == type_name).map(|(_, way)| *way)
-}
-
-/// Our way to do what the Collector's extension does.
-pub fn instead_of_extension(type_name: &str) -> Option<&'static str> {
-    EXTENSIONS
-        .iter()
-        .find(|(name, _)| *name == type_name)
-        .map(|(_, way)| *way)
 }
 
 static RECEIVERS: &[(&str, &str)] = &[
@@ -76,7 +69,6 @@ static EXPORTERS: &[(&str, &str)] = &[
 
 static EXTENSIONS: &[(&str, &str)] = &[
     ("healthcheckv2", "use `health_check`"),
-    ("zpages", "read `service.telemetry.metrics.address`"),
     ("pprof", "use the receiver `pprof` with `self`"),
     (
         "memory_limiter",
@@ -86,7 +78,20 @@ static EXTENSIONS: &[(&str, &str)] = &[
         "file_storage",
         "queues are kept in memory, bounded by `sending_queue.queue_bytes`",
     ),
-    ("bearertokenauth", "set `headers.authorization` at the exporter"),
-    ("basicauth", "set `headers.authorization` at the exporter"),
+    (
+        "oauth2client",
+        "use `bearertokenauth` with `filename`, and let a sidecar keep the token fresh",
+    ),
+    (
+        "oidc",
+        "put a proxy that checks tokens in front, or use `bearertokenauth`",
+    ),
+    ("sigv4auth", "send through a proxy that signs requests"),
+    ("opamp", "let your deployment change the file: it is reloaded by itself"),
+    ("memory_ballast", "leave it out: there is no garbage to collect"),
+    (
+        "sd_notify",
+        "use `Type=exec`, and `flamegate health` to see whether it is ready",
+    ),
     ("headers_setter", "set `headers` at the exporter"),
 ];

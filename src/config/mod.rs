@@ -14,6 +14,7 @@ mod hints;
 mod interpolate;
 mod layers;
 mod print;
+mod references;
 mod resolve;
 mod schema;
 pub mod secret;
@@ -31,7 +32,7 @@ pub use interpolate::Environment;
 pub use print::{to_json, to_yaml};
 pub use resolve::{Component, Config};
 pub use schema::schema;
-pub use service::{Encoding, HealthCheck, Level, Logs, MetricsConfig, Pipeline, Routing, Service, Telemetry};
+pub use service::{Encoding, Level, Logs, MetricsConfig, Pipeline, Routing, Service, Telemetry};
 pub use tree::{Entry, Node, Place, Tree};
 
 use crate::pipeline::spec::BuildContext;

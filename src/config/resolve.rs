@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, Kind};
 use super::error::{ConfigError, ConfigErrors, did_you_mean, plain_message, unknown_field};
-use super::service::{HealthCheck, Pipeline, Service};
-use super::tree::{Node, Place, Step, Tree, dotted};
+use super::references::{Named, insert_authenticators};
+use super::service::{Pipeline, Service};
+use super::tree::{Entry, Node, Place, Step, Tree, dotted};
 use super::{foreign, hints};
 use crate::pipeline::spec::{BuildContext, BuildError, RawConfig, parse};
 
@@ -18,8 +19,8 @@ pub struct Config {
     pub processors: Vec<Component>,
     /// Exporters, as written.
     pub exporters: Vec<Component>,
-    /// The health check, if the service asks for it.
-    pub health_check: Option<HealthCheck>,
+    /// Extensions that the service runs.
+    pub extensions: Vec<Component>,
     /// Pipelines in the order in which they are written.
     pub pipelines: Vec<(String, Pipeline)>,
     /// The service.
@@ -46,6 +47,7 @@ impl Config {
             Kind::Receiver => &self.receivers,
             Kind::Processor => &self.processors,
             Kind::Exporter => &self.exporters,
+            Kind::Extension => &self.extensions,
         }
     }
 }
@@ -60,6 +62,7 @@ pub fn resolve(tree: &Node, catalog: &Catalog, cx: &BuildContext) -> Result<Conf
         catalog,
         cx,
         errors: settled.errors,
+        extensions: Vec::new(),
     };
     if !matches!(tree.tree, Tree::Map(_) | Tree::Null) {
         run.fail(&tree.place, &[], format!("expected a map, found {}", tree.kind()));
@@ -74,11 +77,12 @@ pub fn resolve(tree: &Node, catalog: &Catalog, cx: &BuildContext) -> Result<Conf
             run.fail(&entry.place, &[Step::Key(entry.key.clone())], message);
         }
     }
+    let extensions = run.components(tree, Kind::Extension);
     let receivers = run.components(tree, Kind::Receiver);
     let processors = run.components(tree, Kind::Processor);
     let exporters = run.components(tree, Kind::Exporter);
     let (service, pipelines) = run.service(tree);
-    let health_check = run.extensions(tree, &service);
+    let extensions = run.running(tree, &service, extensions);
     run.references(tree, &pipelines);
     if !run.errors.is_empty() {
         return Err(ConfigErrors(run.errors));
@@ -87,7 +91,7 @@ pub fn resolve(tree: &Node, catalog: &Catalog, cx: &BuildContext) -> Result<Conf
         receivers,
         processors,
         exporters,
-        health_check,
+        extensions,
         pipelines,
         service,
         warnings: settled.warnings,
@@ -98,6 +102,8 @@ struct Run<'a> {
     catalog: &'a Catalog,
     cx: &'a BuildContext,
     errors: Vec<ConfigError>,
+    /// Extensions read so far, as components name them.
+    extensions: Vec<Named>,
 }
 
 impl Run<'_> {
@@ -110,7 +116,12 @@ impl Run<'_> {
         let Some(section) = self.section(tree, kind.section()) else {
             return components;
         };
-        for entry in section.entries() {
+        let mut entries: Vec<&Entry> = section.entries().iter().collect();
+        if kind == Kind::Extension {
+            // those that name another one come after it
+            entries.sort_by_key(|entry| entry.node.get("auth").is_some());
+        }
+        for entry in entries {
             let path = [Step::Key(kind.section().to_owned()), Step::Key(entry.key.clone())];
             let type_name = match id_type(&entry.key) {
                 Ok(type_name) => type_name,
@@ -127,8 +138,20 @@ impl Run<'_> {
                 id: Arc::from(entry.key.as_str()),
                 ..self.cx.clone()
             };
-            let check = |raw: RawConfig| self.catalog.check(kind, row.name, raw.clone(), &cx).map(|()| raw);
-            match read(&entry.node, check) {
+            let check = |mut raw: RawConfig| {
+                // what is wrong with an extension is told there, and not again of whoever names it
+                if insert_authenticators(&mut raw, "", &self.extensions)? {
+                    self.catalog.check(kind, row.name, raw.clone(), &cx)?;
+                }
+                Ok(raw)
+            };
+            let checked = read(&entry.node, check);
+            if kind == Kind::Extension {
+                let raw = checked.as_ref().ok().cloned();
+                let id = entry.key.clone();
+                self.extensions.push(Named { id, raw });
+            }
+            match checked {
                 Ok(raw) => components.push(Component {
                     id: entry.key.clone(),
                     type_name: row.name,
@@ -201,32 +224,31 @@ impl Run<'_> {
         (service, pipelines)
     }
 
-    fn extensions(&mut self, tree: &Node, service: &Service) -> Option<HealthCheck> {
-        let mut configured: Vec<(&str, HealthCheck)> = Vec::new();
-        let section = self.section(tree, "extensions");
-        for entry in section.map(Node::entries).unwrap_or_default() {
-            let path = [Step::Key("extensions".to_owned()), Step::Key(entry.key.clone())];
-            match id_type(&entry.key) {
-                Ok("health_check") => match read(&entry.node, parse) {
-                    Ok(health) => configured.push((&entry.key, health)),
-                    Err(error) => self.errors.push(locate(&entry.node, &entry.place, &path, &error)),
-                },
-                Ok(other) => self.fail(&entry.place, &path, unknown_extension(other)),
-                Err(message) => self.fail(&entry.place, &path, message),
-            }
-        }
-        let mut running = None;
+    /// The extensions that the service runs. One that needs no configuration need not have any.
+    fn running(&mut self, tree: &Node, service: &Service, configured: Vec<Component>) -> Vec<Component> {
+        let mut running = Vec::with_capacity(service.extensions.len());
+        let section = tree.get(Kind::Extension.section());
         for (index, id) in service.extensions.iter().enumerate() {
             let path = ["service", "extensions"].map(|key| Step::Key(key.to_owned()));
             let path = [path.as_slice(), &[Step::Index(index)]].concat();
-            match configured.iter().find(|(key, _)| key == id) {
-                Some((_, health)) => running = Some(health.clone()),
-                None if id == "health_check" && section.is_none_or(|section| section.get(id).is_none()) => {
-                    running = Some(HealthCheck::default());
-                }
-                None => {
-                    let place = descend(tree, &path).0.place.clone();
-                    self.fail(&place, &path, "no such extension is configured under `extensions`");
+            let place = descend(tree, &path).0.place.clone();
+            if section.is_some_and(|section| section.get(id).is_some()) {
+                running.extend(configured.iter().find(|one| one.id == *id).cloned());
+                continue;
+            }
+            let without = |name| self.catalog.check(Kind::Extension, name, RawConfig::Null, self.cx);
+            match self.catalog.row(Kind::Extension, id) {
+                Some(row) if without(row.name).is_ok() => running.push(Component {
+                    id: id.clone(),
+                    type_name: row.name,
+                    raw: RawConfig::Null,
+                }),
+                _ => {
+                    let message = match hints::instead_of(Kind::Extension, id) {
+                        Some(_) => self.unknown_type(Kind::Extension, id),
+                        None => "no such extension is configured under `extensions`".to_owned(),
+                    };
+                    self.fail(&place, &path, message);
                 }
             }
         }
@@ -280,16 +302,6 @@ impl Run<'_> {
                 self.fail(&place, &path, "stands twice in this list");
             }
         }
-    }
-}
-
-fn unknown_extension(type_name: &str) -> String {
-    match hints::instead_of_extension(type_name) {
-        Some(way) => format!("there is no extension \"{type_name}\" here: {way}"),
-        None => format!(
-            "unknown extension{}; allowed: health_check",
-            did_you_mean(type_name, ["health_check"])
-        ),
     }
 }
 

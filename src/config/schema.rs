@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::catalog::{Catalog, Kind};
-use super::service::{HealthCheck, Service};
+use super::service::Service;
 
 /// The schema of a configuration file.
 pub fn schema(catalog: &Catalog) -> Value {
@@ -24,17 +24,6 @@ pub fn schema(catalog: &Catalog) -> Value {
             json!({ "type": ["object", "null"], "patternProperties": patterns, "additionalProperties": false });
         properties.insert(kind.section().to_owned(), section);
     }
-    let health = hoist(
-        schemars::schema_for!(HealthCheck).to_value(),
-        "extensions.health_check",
-        &mut definitions,
-    );
-    let extensions = json!({
-        "type": ["object", "null"],
-        "patternProperties": { "^health_check(/.+)?$": { "anyOf": [health, { "type": "null" }] } },
-        "additionalProperties": false
-    });
-    properties.insert("extensions".to_owned(), extensions);
     let service = hoist(schemars::schema_for!(Service).to_value(), "service", &mut definitions);
     properties.insert("service".to_owned(), service);
     json!({

@@ -10,6 +10,9 @@ use super::tree::{Entry, Node, Place, Tree};
 /// What stands for a secret.
 pub const REDACTED: &str = "[REDACTED]";
 
+/// Under `auth`, the id of an extension: the one thing there that is no secret.
+const AUTHENTICATOR: &str = "authenticator";
+
 /// The tree without its secrets. `schema` is the JSON Schema of the tree.
 pub fn redact(node: &Node, schema: &Value) -> Node {
     let rules = Rules { root: schema };
@@ -78,7 +81,7 @@ impl<'a> Rules<'a> {
                     node: self.node(
                         &entry.node,
                         &self.property(schemas, &entry.key),
-                        secret || key_is_secret(&entry.key, action),
+                        (secret && entry.key != AUTHENTICATOR) || key_is_secret(&entry.key, action),
                     ),
                 };
                 Tree::Map(entries.iter().map(entry).collect())

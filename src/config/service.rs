@@ -246,22 +246,3 @@ impl Default for Prometheus {
         }
     }
 }
-
-/// The extension `health_check`: 200 while ready, 503 otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct HealthCheck {
-    /// Where it listens; port 0 takes any free one.
-    pub endpoint: String,
-    /// Path it answers on.
-    pub path: String,
-}
-
-impl Default for HealthCheck {
-    fn default() -> Self {
-        Self {
-            endpoint: "localhost:13133".to_owned(),
-            path: "/".to_owned(),
-        }
-    }
-}

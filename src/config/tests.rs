@@ -94,6 +94,7 @@ static CATALOG: Catalog = Catalog {
     receivers: RECEIVERS,
     processors: PROCESSORS,
     exporters: &[],
+    extensions: &[],
 };
 
 fn env(name: &str) -> Option<String> {
@@ -183,8 +184,8 @@ fn errors_name_file_line_column_path_and_what_is_allowed() {
             "f.yaml:2:3: processors.transform: there is no processor \"transform\" here: use `resource` to edit",
         ),
         (
-            "extensions:\n  zpages: {}\n",
-            "f.yaml:2:3: extensions.zpages: there is no extension \"zpages\" here",
+            "extensions:\n  pprof: {}\n",
+            "f.yaml:2:3: extensions.pprof: there is no extension \"pprof\" here",
         ),
         (
             "receivers: [otlp]",

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::otlp::Partial;
 use super::settings::{self, CompressionParams, KeepAlive};
 use crate::formats::{Form, Format};
+use crate::net::auth::AuthConfig;
 use crate::net::client::{Client, ClientSettings, Code, GrpcAnswer, Headers, Protocol, grpc_body};
 use crate::net::collector::{GRPC_CLIENT, pass_over};
 use crate::net::tls::ClientTlsConfig;
@@ -69,6 +70,8 @@ struct Config {
     compression_params: CompressionParams,
     /// Request headers.
     headers: Headers,
+    /// Credentials that an extension keeps.
+    auth: Option<AuthConfig>,
     /// Whom to trust, and the certificate to show.
     tls: ClientTlsConfig,
     /// Proxy on the way, as `http://user:password@host:port`; without it that of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
@@ -94,6 +97,7 @@ impl Default for Config {
             compression: "gzip".to_owned(),
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
+            auth: None,
             tls: ClientTlsConfig::default(),
             proxy_url: None,
             keepalive: None,
@@ -113,6 +117,7 @@ fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildEr
     let settings = ClientSettings {
         tls: config.tls,
         headers: config.headers,
+        credentials: settings::credentials(config.auth.as_ref())?,
         proxy_url: config.proxy_url,
         pings: config.keepalive.as_ref().and_then(KeepAlive::pings),
         ..ClientSettings::default()

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::otlp::Partial;
 use super::settings::{self, CompressionParams};
 use crate::formats::{Form, Format};
+use crate::net::auth::AuthConfig;
 use crate::net::client::{Answer, Client, ClientSettings, Headers, Protocol, retry_after};
 use crate::net::collector::{HTTP_CLIENT, pass_over};
 use crate::net::tls::ClientTlsConfig;
@@ -71,6 +72,8 @@ struct Config {
     compression_params: CompressionParams,
     /// Request headers.
     headers: Headers,
+    /// Credentials that an extension keeps.
+    auth: Option<AuthConfig>,
     /// Whom to trust, and the certificate to show.
     tls: ClientTlsConfig,
     /// Proxy on the way, as `http://user:password@host:port`; without it that of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
@@ -109,6 +112,7 @@ impl Default for Config {
             compression: "gzip".to_owned(),
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
+            auth: None,
             tls: ClientTlsConfig::default(),
             proxy_url: None,
             idle_conn_timeout: Span::secs(90),
@@ -136,6 +140,7 @@ fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildEr
     let settings = ClientSettings {
         tls: config.tls,
         headers: config.headers,
+        credentials: settings::credentials(config.auth.as_ref())?,
         proxy_url: config.proxy_url,
         idle_timeout: config.idle_conn_timeout.0,
         pings: settings::pings(config.http2_read_idle_timeout, config.http2_ping_timeout),

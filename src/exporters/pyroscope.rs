@@ -26,6 +26,7 @@ use super::settings::{self, CompressionParams};
 use crate::formats::compress::compress;
 use crate::formats::wire::Writer;
 use crate::formats::{Compression, pprof};
+use crate::net::auth::AuthConfig;
 use crate::net::client::{Client, ClientSettings, Headers, Protocol};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
@@ -108,6 +109,8 @@ struct Config {
     tenant_id: String,
     /// Credentials for HTTP Basic.
     basic_auth: Option<BasicAuth>,
+    /// Credentials that an extension keeps, in place of `basic_auth`.
+    auth: Option<AuthConfig>,
     /// Level of gzip.
     compression_params: CompressionParams,
     /// Request headers.
@@ -155,6 +158,7 @@ impl Default for Config {
             endpoint: String::new(),
             tenant_id: String::new(),
             basic_auth: None,
+            auth: None,
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
             tls: ClientTlsConfig::default(),
@@ -179,11 +183,15 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<BuiltExporter, BuildError> 
     if config.basic_auth.is_some() && config.headers.contains(AUTHORIZATION.as_str()) {
         return Err(twice("basic_auth", "authorization"));
     }
+    if config.basic_auth.is_some() && config.auth.is_some() {
+        return Err(BuildError::at("basic_auth", "`auth` stands here too; drop one"));
+    }
     let base = settings::http_url("endpoint", &config.endpoint)?;
     let tenant = Tenant::of(&config)?;
     let settings = ClientSettings {
         tls: config.tls,
         headers: config.headers,
+        credentials: settings::credentials(config.auth.as_ref())?,
         proxy_url: config.proxy_url,
         idle_timeout: config.idle_conn_timeout.0,
         pings: settings::pings(config.http2_read_idle_timeout, config.http2_ping_timeout),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::formats::compress::compress;
 use crate::formats::{Compression, EncodeError, Form, Format, pprof};
+use crate::net::auth::{AuthConfig, Credentials};
 use crate::net::client::{ClientConfigError, ClientError, Pings};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError};
@@ -72,6 +73,11 @@ pub(super) fn compression(name: &str, params: &CompressionParams, allowed: &[&st
     }
     Compression::parse(name, params.level)
         .map_err(|error| BuildError::at("compression_params.level", error.to_string()))
+}
+
+/// What `auth` has the exporter send.
+pub(super) fn credentials(auth: Option<&AuthConfig>) -> Result<Option<Credentials>, BuildError> {
+    auth.map(|auth| auth.client("auth")).transpose()
 }
 
 /// Reads an address with scheme. The error never quotes it: it may hold a password.

@@ -26,6 +26,7 @@ pub use headers::Headers;
 
 use self::connect::Connector;
 use self::proxy::{Proxies, ProxyError};
+use super::auth::Credentials;
 use super::tls::{self, ClientTlsConfig};
 use crate::pipeline::units::Secret;
 
@@ -67,6 +68,8 @@ pub struct ClientSettings {
     pub tls: ClientTlsConfig,
     /// What it sends with every request.
     pub headers: Headers,
+    /// What it says about who it is.
+    pub credentials: Option<Credentials>,
     /// The proxy on the way; none for that of the environment.
     pub proxy_url: Option<Secret>,
     /// How long a connection without requests is kept; 0 for as long as the backend keeps it.
@@ -91,6 +94,7 @@ impl Default for ClientSettings {
         Self {
             tls: ClientTlsConfig::default(),
             headers: Headers::default(),
+            credentials: None,
             proxy_url: None,
             idle_timeout: Duration::from_secs(90),
             pings: None,
@@ -103,6 +107,7 @@ impl Default for ClientSettings {
 pub struct Client {
     pool: Pool<Connector, Full<Bytes>>,
     headers: HeaderMap,
+    credentials: Option<Credentials>,
     proxies: Arc<Proxies>,
 }
 
@@ -162,6 +167,12 @@ impl Client {
         let variable = |name: &str| std::env::var(name).ok();
         let proxies = Arc::new(Proxies::new(settings.proxy_url.as_ref(), protocol, variable)?);
         let mut headers = settings.headers.resolve()?;
+        if let Some(name) = settings.credentials.as_ref().map(Credentials::name)
+            && headers.contains_key(name)
+        {
+            let why = "set here and by `auth` too; drop one";
+            return Err(ClientConfigError::at(format!("headers.{name}"), why));
+        }
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!(
             "flamegate/",
             env!("CARGO_PKG_VERSION")
@@ -180,7 +191,12 @@ impl Client {
                 .http2_keep_alive_while_idle(pings.while_idle);
         }
         let pool = pool.build(Connector::new(tls, proxies.clone()));
-        Ok(Self { pool, headers, proxies })
+        Ok(Self {
+            pool,
+            headers,
+            credentials: settings.credentials.clone(),
+            proxies,
+        })
     }
 
     /// Sends `body` and reads the answer. A configured header wins over one of the same name in `headers`.
@@ -191,6 +207,10 @@ impl Client {
         *request.headers_mut() = headers;
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
+        }
+        if let Some(credentials) = &self.credentials {
+            let (name, value) = credentials.header().await;
+            request.headers_mut().insert(name, value);
         }
         if let Some(proxy) = self.proxies.on_the_way(uri)
             && let (false, Some(credentials)) = (proxy.tunnels, proxy.credentials())

@@ -73,6 +73,12 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
+    /// Whether only this machine reaches it.
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+
     /// The sockets that listen on it: two for `localhost` where the machine has both families, else one.
     pub(super) async fn bind(&self) -> Result<Vec<TcpListener>, BindError> {
         match self.host.as_str() {

@@ -1,5 +1,6 @@
 //! Servers and clients: one accept loop, one HTTP client.
 
+pub mod auth;
 pub mod body;
 pub mod client;
 pub mod collector;

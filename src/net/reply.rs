@@ -18,6 +18,8 @@ use crate::pipeline::Refusal;
 pub enum GrpcCode {
     /// Wrong bytes.
     InvalidArgument = 3,
+    /// No such thing.
+    NotFound = 5,
     /// Too large, or over a rate.
     ResourceExhausted = 8,
     /// No such method or encoding.
@@ -44,6 +46,7 @@ impl GrpcCode {
     pub const fn connect_name(self) -> &'static str {
         match self {
             Self::InvalidArgument => "invalid_argument",
+            Self::NotFound => "not_found",
             Self::ResourceExhausted => "resource_exhausted",
             Self::Unimplemented => "unimplemented",
             Self::Unavailable => "unavailable",

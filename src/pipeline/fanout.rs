@@ -138,6 +138,10 @@ impl Intake for Arc<Fanout> {
         self.shared.readiness.ready(&self.receiver);
         self.tell(Status::Serving);
     }
+
+    fn is_ready(&self) -> bool {
+        self.shared.readiness.is_ready()
+    }
 }
 
 impl Fanout {

@@ -28,6 +28,8 @@ pub trait Intake: Send + Sync {
     fn refused(&self, refusal: &Refusal);
     /// The receiver serves requests from now on.
     fn ready(&self);
+    /// Whether requests should be sent to this process.
+    fn is_ready(&self) -> bool;
 }
 
 /// Decodes one request: CPU work that runs on the compute pool.
@@ -80,6 +82,11 @@ impl Outlet {
     /// Counts a request refused before there was anything to decode: too large, no credentials, no room.
     pub fn refused(&self, refusal: &Refusal) {
         self.inner.refused(refusal);
+    }
+
+    /// Whether requests should be sent to this process: what a health check asks.
+    pub fn is_ready(&self) -> bool {
+        self.inner.is_ready()
     }
 
     /// The receiver serves requests from now on. Readiness waits for every receiver to say so.

@@ -104,6 +104,15 @@ pub struct ExporterSpec {
     pub build: Build<BuiltExporter>,
 }
 
+/// A row of `extensions::ALL`: what stands beside the pipelines.
+#[derive(Clone, Copy)]
+pub struct ExtensionSpec {
+    /// What all rows have.
+    pub about: About,
+    /// Checks the configuration; whoever needs the extension reads it.
+    pub check: Build<()>,
+}
+
 /// What one request of an exporter holds: the sink cuts to it, so that a retry resends only what failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {

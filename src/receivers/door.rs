@@ -1,6 +1,5 @@
 //! What every receiver does with a request before anything is decoded: read its body, take down where it came from.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,17 +10,15 @@ use http::request::Parts;
 
 use crate::formats::Limits;
 use crate::formats::compress::ContentEncoding;
+use crate::net::auth::Identity;
+use crate::net::auth::tenant::{self, Network};
 use crate::net::body::{self, BodyLimits, Whole};
 use crate::net::server::Peer;
 use crate::pipeline::{Origin, Outlet, Refusal};
 use crate::telemetry::ServerMetrics;
 
-/// The tenant of whoever does not say.
-const TENANT: &str = "default";
 /// The header that names a tenant, in Pyroscope, Mimir, Loki and Tempo alike.
 const TENANT_HEADER: &str = "x-scope-orgid";
-/// What Pyroscope allows a tenant to be called.
-const TENANT_BYTES: usize = 150;
 
 /// The way from a socket to the outlet.
 #[derive(Clone)]
@@ -30,6 +27,8 @@ pub(super) struct Door {
     metrics: ServerMetrics,
     body: BodyLimits,
     limits: Limits,
+    /// Who may say whose data it brings.
+    trusted: Arc<[Network]>,
 }
 
 impl Door {
@@ -40,6 +39,15 @@ impl Door {
             metrics,
             body,
             limits,
+            trusted: Network::loopback().into(),
+        }
+    }
+
+    /// The same with these peers, and no others, whose `X-Scope-OrgID` counts.
+    pub(super) fn trusting(self, peers: Vec<Network>) -> Self {
+        Self {
+            trusted: peers.into(),
+            ..self
         }
     }
 
@@ -81,35 +89,31 @@ impl Door {
     /// Where a request came from.
     pub(super) fn origin(&self, parts: &Parts) -> Result<Arc<Origin>, Refusal> {
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
-        let tenant = match peer {
-            Some(peer) if is_trusted(peer.ip()) => self.checked(tenant(&parts.headers))?,
-            _ => TENANT,
+        let credential = parts.extensions.get::<Identity>();
+        let is_trusted = peer.is_some_and(|peer| self.trusted.iter().any(|network| network.contains(peer.ip())));
+        let tenant = match credential.and_then(|identity| identity.tenant.clone()) {
+            Some(tenant) => tenant,
+            None if is_trusted => self.checked(said_tenant(&parts.headers))?.into(),
+            None => tenant::DEFAULT.into(),
         };
         Ok(Arc::new(Origin {
             receiver: self.outlet.receiver().clone(),
             peer,
-            tenant: tenant.into(),
+            tenant,
             arrived: SystemTime::now(),
             headers: Vec::new(),
         }))
     }
 }
 
-/// Whether a peer may say whose data it brings.
-fn is_trusted(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
-}
-
-fn tenant(headers: &HeaderMap) -> Result<&str, Refusal> {
-    let Some(value) = headers.get(TENANT_HEADER) else {
-        return Ok(TENANT);
-    };
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'()".contains(&byte);
-    match value.to_str() {
-        Ok("") => Ok(TENANT),
-        Ok(name) if name.len() <= TENANT_BYTES && name.bytes().all(allowed) && name != "." && name != ".." => Ok(name),
-        _ => Err(Refusal::Invalid(format!(
-            "x-scope-orgid: not a tenant; use at most {TENANT_BYTES} of 0-9 a-z A-Z ! - _ . * ' ( )"
+fn said_tenant(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let value = headers.get(TENANT_HEADER).map(|value| value.to_str());
+    match value {
+        None | Some(Ok("")) => Ok(tenant::DEFAULT),
+        Some(Ok(name)) if tenant::is_tenant(name) => Ok(name),
+        Some(_) => Err(Refusal::Invalid(format!(
+            "x-scope-orgid: not a tenant; {}",
+            tenant::RULE
         ))),
     }
 }
@@ -143,24 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn tenants_are_names_that_backends_take() {
-        assert_eq!(tenant(&HeaderMap::new()), Ok("default"));
-        assert_eq!(tenant(&headers(TENANT_HEADER, "team-a.(1)")), Ok("team-a.(1)"));
-        for wrong in ["a/b", "..", "a b", &"a".repeat(151)] {
-            assert!(tenant(&headers(TENANT_HEADER, wrong)).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn only_loopback_is_trusted() {
-        for (peer, trusted) in [
-            ("127.0.0.9", true),
-            ("::1", true),
-            ("::ffff:127.0.0.1", true),
-            ("10.0.0.1", false),
-        ] {
-            assert_eq!(is_trusted(peer.parse().unwrap()), trusted, "{peer}");
-        }
+    fn a_tenant_that_no_backend_takes_is_refused() {
+        assert_eq!(said_tenant(&HeaderMap::new()), Ok("default"));
+        assert_eq!(said_tenant(&headers(TENANT_HEADER, "")), Ok("default"));
+        assert_eq!(said_tenant(&headers(TENANT_HEADER, "team-a.(1)")), Ok("team-a.(1)"));
+        assert!(said_tenant(&headers(TENANT_HEADER, "a/b")).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The receivers: components that bring profiles in. [`ALL`] is the table that everything else loops over.
 
 mod door;
+mod health;
 mod limits;
 mod listen;
 mod otlp;

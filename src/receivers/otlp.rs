@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::door::Door;
+use super::health;
 use super::listen::{self, Service};
 use super::otlp_routes;
 use super::settings::{GrpcServerConfig, HttpServerConfig, Server, present};
@@ -28,7 +29,9 @@ Every version from OTLP 1.7 to 1.11 is read; the version is told from the bytes,
 | an encoding that is not spoken | UNIMPLEMENTED | 415 |
 | no room, or stopping | UNAVAILABLE with RetryInfo | 503 with Retry-After |
 
-The header `X-Scope-OrgID` names the tenant if the sender is on the same machine; other senders belong to `default`.
+With `auth` only those get in whom the authenticator knows, and their credential names the tenant. Else the header `X-Scope-OrgID` names
+it if the sender is one of `trusted_peers`, which is this machine unless set; other senders belong to `default`. The gRPC port
+answers `grpc.health.v1.Health/Check` too.
 ";
 
 pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
@@ -116,7 +119,12 @@ impl Otlp {
         let service = |server: Server, routes: fn(Door, WireVersion) -> axum::Router| {
             server.service(out, |door| routes(door, assumed).fallback(otlp_routes::elsewhere))
         };
-        let grpc = self.grpc.map(|server| service(server, otlp_routes::grpc));
+        let grpc = self.grpc.map(|server| {
+            let service = service(server, otlp_routes::grpc);
+            // merged last: whoever asks for health needs no credentials
+            let router = service.router.merge(health::router(out.clone()));
+            Service { router, ..service }
+        });
         let http = self.http.map(|server| service(server, otlp_routes::http));
         grpc.into_iter().chain(http).collect()
     }

@@ -38,7 +38,8 @@ Errors are `{\"code\":...,\"message\":...}`: 400 for what cannot be decoded, 413
 `tree`, which are not read yet, 503 with `Retry-After` when there is no room. A defective profile among good ones in a push
 costs itself alone and is counted; the answer is 200, because a client that resends would double the rest.
 
-`X-Scope-OrgID` names the tenant if the sender is on the same machine; other senders belong to `default`.
+With `auth` only those get in whom the authenticator knows, and their credential names the tenant. Else `X-Scope-OrgID` names it if the
+sender is one of `trusted_peers`, which is this machine unless set; other senders belong to `default`.
 ";
 
 pub(super) const SPEC: ReceiverSpec = ReceiverSpec {

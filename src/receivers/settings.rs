@@ -10,6 +10,8 @@ use super::door::Door;
 use super::limits::LimitsConfig;
 use super::listen::Service;
 use crate::formats::Limits;
+use crate::net::auth::tenant::Network;
+use crate::net::auth::{AuthConfig, ServerAuth, guard};
 use crate::net::body::BodyLimits;
 use crate::net::endpoint::Endpoint;
 use crate::net::server::{ServerLimits, ServerSettings};
@@ -30,6 +32,10 @@ pub(super) struct HttpServerConfig {
     pub endpoint: Option<String>,
     /// Certificates; plaintext without.
     pub tls: Option<ServerTlsConfig>,
+    /// Who may send; everybody without.
+    pub auth: Option<AuthConfig>,
+    /// Whose `X-Scope-OrgID` names the tenant where the credential does not: addresses such as `10.0.0.0/8`.
+    pub trusted_peers: Vec<Network>,
     /// Largest body, as sent and as decompressed.
     pub max_request_body_size: ByteSize,
     /// How much one request may hold.
@@ -62,6 +68,10 @@ pub(super) struct GrpcServerConfig {
     pub endpoint: String,
     /// Certificates; plaintext without.
     pub tls: Option<ServerTlsConfig>,
+    /// Who may send; everybody without.
+    pub auth: Option<AuthConfig>,
+    /// Whose `X-Scope-OrgID` names the tenant where the credential does not: addresses such as `10.0.0.0/8`.
+    pub trusted_peers: Vec<Network>,
     /// Largest message in MiB, as sent and as decompressed.
     pub max_recv_msg_size_mib: u64,
     /// How much one message may hold.
@@ -147,6 +157,8 @@ impl Default for HttpServerConfig {
         Self {
             endpoint: None,
             tls: None,
+            auth: None,
+            trusted_peers: Network::loopback(),
             max_request_body_size: ByteSize::mib(64),
             limits: LimitsConfig::default(),
             read_header_timeout: Span(limits.read_header_timeout),
@@ -168,6 +180,8 @@ impl Default for GrpcServerConfig {
         Self {
             endpoint: "localhost:4317".to_owned(),
             tls: None,
+            auth: None,
+            trusted_peers: Network::loopback(),
             max_recv_msg_size_mib: 64,
             limits: LimitsConfig::default(),
             keepalive: KeepAlive::default(),
@@ -188,6 +202,8 @@ pub(super) struct Server {
     key: String,
     endpoint: Endpoint,
     settings: ServerSettings,
+    auth: Option<ServerAuth>,
+    trusted: Vec<Network>,
     body: BodyLimits,
     limits: Limits,
 }
@@ -230,6 +246,8 @@ impl HttpServerConfig {
                 tls: tls(path, self.tls.as_ref())?,
                 metrics: cx.metrics.server(&cx.id),
             },
+            auth: auth(path, self.auth.as_ref())?,
+            trusted: self.trusted_peers,
             body,
             limits: self.limits.check(&below(path, "limits"), body.max_bytes)?,
         })
@@ -283,6 +301,8 @@ impl GrpcServerConfig {
                 tls: tls(path, self.tls.as_ref())?,
                 metrics: cx.metrics.server(&cx.id),
             },
+            auth: auth(path, self.auth.as_ref())?,
+            trusted: self.trusted_peers,
             body,
             limits: self.limits.check(&below(path, "limits"), body.max_bytes)?,
         })
@@ -293,10 +313,18 @@ impl Server {
     /// The service that serves `routes` behind a door to `out`.
     pub fn service(self, out: &Outlet, routes: impl FnOnce(Door) -> Router) -> Service {
         let door = Door::new(out.clone(), self.settings.metrics.clone(), self.body, self.limits);
+        let door = door.trusting(self.trusted);
+        let router = match self.auth {
+            Some(auth) => {
+                let out = out.clone();
+                guard(routes(door), auth, move |refusal| out.refused(refusal))
+            }
+            None => routes(door),
+        };
         Service {
             key: self.key,
             endpoint: self.endpoint,
-            router: routes(door),
+            router,
             server: self.settings,
         }
     }
@@ -345,6 +373,10 @@ fn endpoint(key: &str, text: &str) -> Result<Endpoint, BuildError> {
 fn tls(path: &str, config: Option<&ServerTlsConfig>) -> Result<Option<ServerTls>, BuildError> {
     let checked = config.map(ServerTlsConfig::check).transpose();
     checked.map_err(|error| BuildError::at(error.path(&below(path, "tls")), error.message))
+}
+
+fn auth(path: &str, config: Option<&AuthConfig>) -> Result<Option<ServerAuth>, BuildError> {
+    config.map(|auth| auth.server(&below(path, "auth"))).transpose()
 }
 
 /// A key without anything below it is a key that is present.

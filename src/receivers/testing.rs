@@ -75,6 +75,10 @@ impl Intake for Arc<Engine> {
     }
 
     fn ready(&self) {}
+
+    fn is_ready(&self) -> bool {
+        true
+    }
 }
 
 impl Engine {

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use tracing::callsite::Identifier;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -35,6 +36,7 @@ pub enum Encoding {
 
 /// Starts logging. Only the first call of a process has an effect.
 pub fn init(level: Level, encoding: Encoding) {
+    CURRENT.store(Some(Arc::new(level)));
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(colours)
@@ -51,12 +53,20 @@ pub fn init(level: Level, encoding: Encoding) {
     }));
 }
 
+/// The least severe level that is written.
+pub fn level() -> Level {
+    CURRENT.load().as_deref().copied().unwrap_or(Level::INFO)
+}
+
 /// Changes the least severe level that is written.
 pub fn set_level(level: Level) {
+    CURRENT.store(Some(Arc::new(level)));
     if let Some(set) = LEVEL.get() {
         set(level);
     }
 }
+
+static CURRENT: ArcSwapOption<Level> = ArcSwapOption::const_empty();
 
 /// Reaches the filter that [`init`] made.
 static LEVEL: OnceLock<Box<dyn Fn(Level) + Send + Sync>> = OnceLock::new();

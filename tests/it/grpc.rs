@@ -55,9 +55,14 @@ impl Client {
 
     /// Exports a request of profiles; the answer as it came.
     pub async fn export(&mut self, request: &[u8]) -> Result<Bytes, Status> {
+        self.call(PATH, request).await
+    }
+
+    /// Calls a method; the answer as it came.
+    pub async fn call(&mut self, path: &str, request: &[u8]) -> Result<Bytes, Status> {
         self.0.ready().await.unwrap();
         let request = Request::new(Bytes::copy_from_slice(request));
-        let answer = self.0.unary(request, PATH.parse().unwrap(), Raw).await?;
+        let answer = self.0.unary(request, path.parse().unwrap(), Raw).await?;
         Ok(answer.into_inner())
     }
 }

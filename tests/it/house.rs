@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("processors", &["profile", "formats", "pipeline", "telemetry"]),
     ("receivers", &["profile", "formats", "pipeline", "telemetry", "net"]),
     ("exporters", &["profile", "formats", "pipeline", "telemetry", "net"]),
+    ("extensions", &["telemetry", "pipeline", "net"]),
     ("admin", &["pipeline", "telemetry", "config", "net"]),
 ];
 

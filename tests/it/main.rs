@@ -3,6 +3,8 @@
 // helpers of tests may panic as tests do
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod admin;
+mod auth;
 mod cli;
 mod collector;
 mod conformance;

@@ -1,0 +1,55 @@
+//! `health_check`: 200 while ready, 503 otherwise.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::net::endpoint::Endpoint;
+use crate::pipeline::spec::{About, BuildError, ExtensionSpec, RawConfig, Stability, parse};
+
+/// The row of the table.
+pub const SPEC: ExtensionSpec = ExtensionSpec {
+    about: About {
+        name: "health_check",
+        aliases: &[],
+        summary: "says over HTTP whether the gate is ready",
+        docs: "Answers 200 while requests should be sent here, 503 while starting, stopping or broken, with the reason. \
+`flamegate health` asks it, and so may a load balancer. It needs no credentials: it says nothing else.",
+        stability: Stability::Stable,
+        signals: &[],
+        example: "health_check:\n  endpoint: localhost:13133\n  path: /\n",
+        schema: || schemars::schema_for!(HealthCheck),
+    },
+    check: |raw, _| HealthCheck::read(raw).map(drop),
+};
+
+/// The extension `health_check`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthCheck {
+    /// Where it listens; port 0 takes any free one.
+    pub endpoint: String,
+    /// Path it answers on.
+    pub path: String,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            endpoint: "localhost:13133".to_owned(),
+            path: "/".to_owned(),
+        }
+    }
+}
+
+impl HealthCheck {
+    /// Reads and checks: where it listens, and its path.
+    pub fn read(raw: RawConfig) -> Result<(Endpoint, String), BuildError> {
+        let config: Self = parse(raw)?;
+        if !config.path.starts_with('/') || config.path.contains(['{', '}', '?', '#']) {
+            return Err(BuildError::at("path", "not a path; write it as /health"));
+        }
+        let endpoint = config.endpoint.parse();
+        let endpoint = endpoint.map_err(|error| BuildError::at("endpoint", format!("{error}")))?;
+        Ok((endpoint, config.path))
+    }
+}

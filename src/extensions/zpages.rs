@@ -1,0 +1,70 @@
+//! `zpages`: small pages for whoever looks after the gate, and the level of its logs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::net::auth::{AuthConfig, ServerAuth};
+use crate::net::endpoint::Endpoint;
+use crate::pipeline::spec::{About, BuildError, ExtensionSpec, RawConfig, Stability, parse};
+
+/// The row of the table.
+pub const SPEC: ExtensionSpec = ExtensionSpec {
+    about: About {
+        name: "zpages",
+        aliases: &[],
+        summary: "pages about the running gate, and the level of its logs",
+        docs: "\
+| route | is |
+|---|---|
+| GET `/debug/servicez` | version, uptime, readiness, memory |
+| GET `/debug/pipelinez` | the pipelines with their components, and the queue of every exporter |
+| GET `/debug/extensionz` | the extensions that run |
+| GET `/debug/loglevel` | the level of the logs |
+| PUT `/debug/loglevel` | sets it until the next reload: `curl -X PUT -d debug http://localhost:55679/debug/loglevel` |
+
+On a loopback address nobody has to say who they are, but `Host` must name this machine and `Origin`, if a browser sends it, too: so \
+no web page reaches in by a name of its own. On any other address `auth` has to name an authenticator. The pages show configured \
+names and counts, nothing of a profile and nothing of a tenant.",
+        stability: Stability::Beta,
+        signals: &[],
+        example: "zpages:\n  endpoint: localhost:55679\n",
+        schema: || schemars::schema_for!(Zpages),
+    },
+    check: |raw, _| Zpages::read(raw).map(drop),
+};
+
+/// The extension `zpages`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Zpages {
+    /// Where it listens; port 0 takes any free one.
+    pub endpoint: String,
+    /// Who may look; needed on addresses that other machines reach.
+    pub auth: Option<AuthConfig>,
+}
+
+impl Default for Zpages {
+    fn default() -> Self {
+        Self {
+            endpoint: "localhost:55679".to_owned(),
+            auth: None,
+        }
+    }
+}
+
+impl Zpages {
+    /// Reads and checks: where it listens, and who may look.
+    pub fn read(raw: RawConfig) -> Result<(Endpoint, Option<ServerAuth>), BuildError> {
+        let config: Self = parse(raw)?;
+        let endpoint: Endpoint = match config.endpoint.parse() {
+            Ok(endpoint) => endpoint,
+            Err(error) => return Err(BuildError::at("endpoint", format!("{error}"))),
+        };
+        let auth = config.auth.map(|auth| auth.server("auth")).transpose()?;
+        if auth.is_none() && !endpoint.is_loopback() {
+            let why = "other machines reach this address: name an authenticator under `auth`, or listen on localhost";
+            return Err(BuildError::at("endpoint", why));
+        }
+        Ok((endpoint, auth))
+    }
+}
