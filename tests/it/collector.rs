@@ -1,6 +1,6 @@
 //! What a Collector's operator writes: it runs, or the answer names our own way.
 
-use crate::support::{Finished, Gate, config, free_port, http, run, wait_for};
+use crate::support::{Finished, Gate, config, data, flamegate, free_port, http, run, wait_for};
 
 /// A pipeline with every processor that a Collector's one has, and keys that mean nothing here.
 fn written(otlp: u16, metrics: u16, queue: &str) -> String {
@@ -106,4 +106,124 @@ fn the_memory_budget_is_set_in_one_place() {
         "{told}"
     );
     assert!(told.contains("drop this key"), "{told}");
+}
+
+/// A configuration as a Collector would run it.
+fn published(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector");
+    path.join(name).display().to_string()
+}
+
+#[test]
+fn three_published_configurations_validate_and_run_one_behind_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::tls::issue(folder.path(), "server");
+    let token = folder.path().join("token").display().to_string();
+    std::fs::write(&token, "plantedEXAMPLE-token\n").unwrap();
+    let mut env = vec![
+        ("TOKEN_FILE", token),
+        ("CERTIFICATES", folder.path().display().to_string()),
+        ("GRPC_USER", "agent".to_owned()),
+        ("GRPC_PASSWORD", "plantedEXAMPLE-password".to_owned()),
+    ];
+    let names = [
+        "PROFILER_GRPC",
+        "PROFILER_HEALTH",
+        "GATEWAY_GRPC",
+        "GATEWAY_HTTP",
+        "GATEWAY_HEALTH",
+        "GATEWAY_PAGES",
+        "GATEWAY_METRICS",
+        "BACKEND_GRPC",
+        "BACKEND_HTTP",
+    ];
+    let ports: Vec<u16> = names.iter().map(|_| free_port()).collect();
+    env.extend(names.iter().zip(&ports).map(|(name, port)| (*name, port.to_string())));
+    let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for name in ["ebpf-profiler.yaml", "gateway.yaml", "auth-tls.yaml"] {
+        let mut checking = flamegate();
+        checking
+            .args(["validate", "--config", &published(name)])
+            .envs(env.iter().copied());
+        let checked = Finished(checking.output().unwrap());
+        assert_eq!(checked.code(), 0, "{name}: {}", checked.err());
+        assert!(!checked.err().contains("is not set"), "{name}: {}", checked.err());
+    }
+    let start = |name: &str, more: &[&str]| {
+        let own = folder.path().join(name);
+        std::fs::create_dir(&own).unwrap();
+        let path = published(name);
+        let args = [
+            &["run", "--config", &path, "--feature-gates=+service.profilesSupport"],
+            more,
+        ]
+        .concat();
+        (Gate::start_with(&own, &args, &env), own)
+    };
+    // a second file on top, as operators do
+    let on_top = folder.path().join("on-top.yaml");
+    std::fs::write(&on_top, "service: {telemetry: {logs: {level: debug}}}\n").unwrap();
+    let (gateway, _) = start("gateway.yaml", &["--config", on_top.to_str().unwrap()]);
+    let (_profiler, _) = start("ebpf-profiler.yaml", &["--set", "exporters.debug.verbosity=basic"]);
+    let profile = data("go123-heap.pb.gz");
+    let sent = run(&[
+        "send",
+        profile.to_str().unwrap(),
+        "--to",
+        &format!("grpc://localhost:{}", ports[0]),
+    ]);
+    assert_eq!(sent.code(), 0, "{}", sent.err());
+    // the backend comes last: until then the queue holds it and the retry tries
+    wait_for("a retry", || {
+        let metrics = http("GET", ports[6], "/metrics", b"").1;
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("flamegate_exporter_retries_total{"))?
+            .to_owned();
+        (!line.ends_with(" 0")).then_some(())
+    });
+    let (_backend, own) = start("auth-tls.yaml", &[]);
+    let file = own.join("received.jsonl");
+    wait_for("the file", || {
+        std::fs::metadata(&file).ok().filter(|file| file.len() > 0)
+    });
+    let types = |file: &std::path::Path| {
+        let shown = run(&["inspect", file.to_str().unwrap(), "--format", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&shown.out()).unwrap();
+        json["profiles"][0]["types"].clone()
+    };
+    assert_eq!(types(&file), types(&profile));
+    assert!(std::fs::read_to_string(&file).unwrap().contains("node-1"));
+    assert_eq!(http("GET", ports[4], "/health/status", b"").0, 200);
+    assert!(
+        http("GET", ports[5], "/debug/pipelinez", b"")
+            .1
+            .contains("otlphttp/backend: queue 0 of 5000 requests")
+    );
+    assert!(!gateway.err().contains("plantedEXAMPLE"), "{}", gateway.err());
+}
+
+#[test]
+fn what_runs_inside_the_collector_for_ebpf_is_named_with_our_own_way() {
+    let (_folder, path) = config(
+        "receivers: {profiling: {samples_per_second: 20}}
+processors: {k8sattributes: {}, resourcedetection: {}}
+extensions: {file_storage: {}, pprof: {}, opamp: {}, no_such: {}}
+exporters: {nop: {}}
+service: {pipelines: {profiles: {receivers: [profiling], exporters: [nop]}}}",
+    );
+    let checked = run(&["validate", "--config", &path]);
+    assert_eq!(checked.code(), 1);
+    for way in [
+        "run the eBPF profiler beside the gate and point it at the otlp receiver",
+        "downward API",
+        "${env:HOSTNAME}",
+        "queues are kept in memory",
+        "use the receiver `pprof` with `self`",
+        "reloaded by itself",
+        "unknown extension; allowed: basicauth, bearertokenauth, health_check, zpages",
+        "use `debug`",
+    ] {
+        assert!(checked.err().contains(way), "{way}: {}", checked.err());
+    }
 }

@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use crate::support::{Gate, config, data, files, flamegate, free_port, http, run, wait_for};
 
 /// Writes the authority `NAME-ca.pem`, and what it issued for localhost: `NAME.pem` and `NAME.key`.
-fn issue(folder: &Path, name: &str) {
+pub fn issue(folder: &Path, name: &str) {
     let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
