@@ -16,6 +16,7 @@ mod fan_out;
 mod fuzzed;
 mod graph;
 mod grpc;
+mod hostile;
 mod house;
 mod push;
 mod quickstart;

@@ -160,6 +160,19 @@ impl Gate {
         );
     }
 
+    /// The most memory that the process has held, in bytes, since the last look away.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kilobytes << 10
+    }
+
+    /// Forgets the peak so far, where the system lets us.
+    pub fn forget_peak(&self) {
+        let _ = std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
+    }
+
     /// Waits for the end.
     pub fn code(&mut self) -> i32 {
         wait_for("the end of the process", || self.child.try_wait().unwrap())
