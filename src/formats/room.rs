@@ -100,7 +100,7 @@ impl<'a> Allowance<'a> {
             .map_err(Excess::NoRoom)?;
         self.step = (self.step * 2).min(LAST_STEP / self.bytes_each.max(1)).max(1);
         self.left -= step;
-        self.paid += step - rows;
+        self.paid = self.paid + step - rows;
         Ok(())
     }
 }
@@ -155,5 +155,15 @@ pub(crate) mod tests {
         assert!(other.spend(10).is_ok());
         assert_eq!(room.used.get(), 804_096);
         assert!(matches!(other.spend(90_000), Err(Excess::NoRoom(_))));
+    }
+
+    #[test]
+    fn many_rows_at_once_use_up_what_was_paid_before() {
+        let room = Counted::new(1 << 20);
+        let mut allowance = Allowance::new(2_000, 8, &room);
+        assert!(allowance.spend(1).is_ok());
+        assert!(allowance.spend(1_999).is_ok());
+        assert!(matches!(allowance.spend(1), Err(Excess::TooMany)));
+        assert_eq!(room.used.get(), 16_000);
     }
 }
