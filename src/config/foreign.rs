@@ -424,4 +424,55 @@ exporters: {otlp: {sending_queue: {sizer: requests, block_on_overflow: true, sto
             assert!(!rule.word.is_empty(), "{}", rule.path);
         }
     }
+
+    /// Every key of a schema, as a path below `path`.
+    fn keys(root: &Value, schema: &Value, path: &[String], found: &mut Vec<Vec<String>>) {
+        if path.len() > 8 {
+            return;
+        }
+        if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix('#')) {
+            keys(root, root.pointer(name).unwrap(), path, found);
+        }
+        for schema in ["anyOf", "oneOf"]
+            .iter()
+            .filter_map(|word| schema[word].as_array())
+            .flatten()
+        {
+            keys(root, schema, path, found);
+        }
+        if schema["items"].is_object() {
+            keys(root, &schema["items"], &[path, &["0".to_owned()]].concat(), found);
+        }
+        for (key, below) in schema["properties"].as_object().into_iter().flatten() {
+            let path = [path, std::slice::from_ref(key)].concat();
+            found.push(path.clone());
+            keys(root, below, &path, found);
+        }
+    }
+
+    #[test]
+    fn no_rule_takes_a_key_away_that_a_component_has() {
+        let catalog = crate::app::CATALOG;
+        let mut found = Vec::new();
+        for kind in super::super::Kind::ALL {
+            for about in catalog.rows(kind) {
+                let schema = (about.schema)().to_value();
+                let names = about.aliases.iter().chain([&about.name]);
+                for name in names {
+                    keys(
+                        &schema,
+                        &schema,
+                        &[kind.section().to_owned(), name.to_string()],
+                        &mut found,
+                    );
+                }
+            }
+        }
+        let service = schemars::schema_for!(super::super::Service).to_value();
+        keys(&service, &service, &["service".to_owned()], &mut found);
+        assert!(found.len() > 300, "{}", found.len());
+        for path in found {
+            assert!(!RULES.iter().any(|rule| rule.is_about(&path)), "{path:?}");
+        }
+    }
 }

@@ -13,7 +13,6 @@ use super::settings::{self, CompressionParams, KeepAlive};
 use crate::formats::{Form, Format};
 use crate::net::auth::AuthConfig;
 use crate::net::client::{Client, ClientSettings, Code, GrpcAnswer, Headers, Protocol, grpc_body};
-use crate::net::collector::{GRPC_CLIENT, pass_over};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -110,8 +109,7 @@ impl Default for Config {
     }
 }
 
-fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
-    pass_over(&mut raw, "", GRPC_CLIENT)?;
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
     let config: Config = parse(raw)?;
     let method = method(&config.endpoint, config.tls.insecure)?;
     let settings = ClientSettings {

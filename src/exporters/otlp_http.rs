@@ -14,7 +14,6 @@ use super::settings::{self, CompressionParams};
 use crate::formats::{Form, Format};
 use crate::net::auth::AuthConfig;
 use crate::net::client::{Answer, Client, ClientSettings, Headers, Protocol, retry_after};
-use crate::net::collector::{HTTP_CLIENT, pass_over};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
@@ -127,8 +126,7 @@ impl Default for Config {
     }
 }
 
-fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
-    pass_over(&mut raw, "", HTTP_CLIENT)?;
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
     let config: Config = parse(raw)?;
     let url = match config.profiles_endpoint.as_str() {
         "" => {

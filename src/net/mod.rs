@@ -3,7 +3,6 @@
 pub mod auth;
 pub mod body;
 pub mod client;
-pub mod collector;
 pub mod endpoint;
 pub mod files;
 pub mod grpc;

@@ -10,7 +10,6 @@ use super::listen::{self, Service};
 use super::otlp_routes;
 use super::settings::{GrpcServerConfig, HttpServerConfig, Server, present};
 use crate::formats::otlp::WireVersion;
-use crate::net::collector::{GRPC_SERVER, HTTP_SERVER, pass_over};
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
 use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
 
@@ -83,9 +82,7 @@ struct Otlp {
     assumed: WireVersion,
 }
 
-fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
-    pass_over(&mut raw, "protocols.grpc", GRPC_SERVER)?;
-    pass_over(&mut raw, "protocols.http", HTTP_SERVER)?;
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
     let config: Config = parse(raw)?;
     let Protocols { grpc, http } = config.protocols;
     if grpc.is_none() && http.is_none() {

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use self::itself::{SelfConfig, SelfProfiler};
 use super::listen;
 use super::settings::{HttpServerConfig, Server, present};
-use crate::net::collector::{HTTP_SERVER, pass_over};
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
 use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
 
@@ -67,8 +66,7 @@ struct Pprof {
     itself: Option<SelfProfiler>,
 }
 
-fn build(mut raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
-    pass_over(&mut raw, "server", HTTP_SERVER)?;
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
     let config: Config = parse(raw)?;
     for (key, value) in [("remote", &config.remote), ("file", &config.file)] {
         if value.is_some() {
