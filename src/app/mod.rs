@@ -67,8 +67,26 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     let mut warnings = loaded.warnings.clone();
     warnings.extend(config.warnings.iter().cloned());
     warnings.extend(batches);
+    warnings.extend(idle_authenticators(loaded, config));
     warnings.extend(service_spec(config).warnings());
     warnings
+}
+
+/// Authenticators that nobody asks: whoever wrote one may think that it guards something.
+fn idle_authenticators(loaded: &Loaded, config: &Config) -> Vec<String> {
+    let mut idle = Vec::new();
+    for extension in &config.extensions {
+        let all = Kind::ALL.into_iter().flat_map(|kind| config.components(kind));
+        let is_authenticator = extensions::authenticators::is(extension.type_name);
+        if is_authenticator && !all.into_iter().any(|one| one.names_authenticator(&extension.id)) {
+            let id = &extension.id;
+            let place = loaded.place_of(&["extensions".to_owned(), id.clone()]);
+            idle.push(format!(
+                "{place}: extensions.{id}: guards nothing: name it as `auth: {{ authenticator: {id} }}` at a server or an exporter"
+            ));
+        }
+    }
+    idle
 }
 
 /// Builds the graph of a checked configuration.

@@ -42,3 +42,45 @@ pub(super) fn insert_authenticators(raw: &mut RawConfig, path: &str, known: &[Na
     }
     Ok(whole)
 }
+
+/// Whether an id was replaced anywhere in a configuration.
+pub(super) fn names_authenticator(raw: &RawConfig, id: &str) -> bool {
+    let named = raw.get("auth").and_then(|auth| auth.get("authenticator"));
+    named.is_some_and(|named| named.get(id).is_some())
+        || raw
+            .as_object()
+            .is_some_and(|map| map.values().any(|below| names_authenticator(below, id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn known() -> Vec<Named> {
+        let named = |id: &str, raw| Named { id: id.to_owned(), raw };
+        vec![
+            named("basicauth/a", Some(json!({ "tenants": {} }))),
+            named("basicauth/b", None),
+        ]
+    }
+
+    #[test]
+    fn ids_are_replaced_with_what_stands_under_them() {
+        let mut raw = json!({ "protocols": { "grpc": { "auth": { "authenticator": "basicauth/a" } } } });
+        assert_eq!(insert_authenticators(&mut raw, "", &known()), Ok(true));
+        let inside = json!({ "basicauth/a": { "tenants": {} } });
+        assert_eq!(raw.pointer("/protocols/grpc/auth/authenticator"), Some(&inside));
+        assert!(names_authenticator(&raw, "basicauth/a") && !names_authenticator(&raw, "basicauth/b"));
+    }
+
+    #[test]
+    fn an_unknown_id_is_an_error_at_its_path_and_a_broken_one_is_told_elsewhere() {
+        let mut raw = json!({ "server": { "auth": { "authenticator": "basicauth/c" } } });
+        let error = insert_authenticators(&mut raw, "", &known()).unwrap_err();
+        assert_eq!(error.path, "server.auth.authenticator");
+        let mut raw = json!({ "auth": { "authenticator": "basicauth/b" } });
+        assert_eq!(insert_authenticators(&mut raw, "", &known()), Ok(false));
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, Kind};
 use super::error::{ConfigError, ConfigErrors, did_you_mean, plain_message, unknown_field};
-use super::references::{Named, insert_authenticators};
+use super::references::{Named, insert_authenticators, names_authenticator};
 use super::service::{Pipeline, Service};
 use super::tree::{Entry, Node, Place, Step, Tree, dotted};
 use super::{foreign, hints};
@@ -38,6 +38,13 @@ pub struct Component {
     pub type_name: &'static str,
     /// Its configuration, which it has accepted.
     pub raw: RawConfig,
+}
+
+impl Component {
+    /// Whether it names this extension under `auth`.
+    pub fn names_authenticator(&self, id: &str) -> bool {
+        names_authenticator(&self.raw, id)
+    }
 }
 
 impl Config {

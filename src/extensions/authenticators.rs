@@ -3,6 +3,11 @@
 use crate::net::auth::{BasicConfig, BearerConfig};
 use crate::pipeline::spec::{About, ExtensionSpec, Stability, parse};
 
+/// Whether a type of extension is an authenticator.
+pub fn is(type_name: &str) -> bool {
+    [BASIC.about.name, BEARER.about.name].contains(&type_name)
+}
+
 /// The row of `basicauth`.
 pub const BASIC: ExtensionSpec = ExtensionSpec {
     about: About {

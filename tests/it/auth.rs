@@ -315,3 +315,18 @@ fn every_server_of_every_receiver_can_ask_who_is_there() {
     }
     assert!(servers >= 4);
 }
+
+#[test]
+fn an_authenticator_that_nobody_asks_is_told() {
+    let ports = Ports::new();
+    let text = guarded(&ports).replace("auth: {authenticator: bearertokenauth/tokens}", "max_headers: 99");
+    let (_folder, path) = config(&text);
+    let checked = run(&["validate", "--config", &path]);
+    assert_eq!(checked.code(), 0, "{}", checked.err());
+    let told = checked.err();
+    assert!(
+        told.contains("extensions.bearertokenauth/tokens: guards nothing"),
+        "{told}"
+    );
+    assert!(!told.contains("basicauth/users: guards nothing"), "{told}");
+}
