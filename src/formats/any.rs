@@ -183,6 +183,26 @@ mod tests {
     }
 
     #[test]
+    fn real_recordings_stay_below_every_limit() {
+        let Some(corpus) = testing::corpus() else { return };
+        let mut read = 0;
+        for folder in ["pprof", "otlp", "other"] {
+            for entry in std::fs::read_dir(corpus.join(folder)).expect("a folder").flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let bytes = std::fs::read(entry.path()).expect("a file");
+                match decode_any(bytes.into(), &Limits::default()) {
+                    Ok(got) => {
+                        assert_eq!(got.decoded.overflows, crate::formats::Overflows::default(), "{name}");
+                        read += 1;
+                    }
+                    Err(error) => assert!(!matches!(error.fault(), Fault::TooLarge(_)), "{name}: {error}"),
+                }
+            }
+        }
+        assert!(read > 30, "{read} recordings");
+    }
+
+    #[test]
     fn each_stage_says_which_answer_its_error_is() {
         let fault = |bytes: &[u8], limits: Limits| {
             let read = decode_any(Bytes::copy_from_slice(bytes), &limits);

@@ -131,8 +131,12 @@ impl Batch {
         if self.received.is_none()
             && let Payload::Profiles(profiles) = &mut self.payload
         {
-            profiles.compact();
             let own = self.permit.sibling();
+            // what is made is no larger than what it is made of, and is counted before it is there
+            let most = profiles.heap_bytes();
+            own.hold(most);
+            profiles.compact();
+            own.shrink(most);
             own.hold(profiles.heap_bytes());
             self.permit = own;
         }

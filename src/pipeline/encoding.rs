@@ -37,11 +37,28 @@ impl Batch {
     pub fn encoded(&self, form: Form) -> Result<Encoded, EncodeError> {
         let slot = self.encodings().slot(form);
         let result = slot.get_or_init(|| {
-            let encoded = self.encode(form)?;
+            // counted before it is there, so that others wait: nothing that was accepted can be refused any more
+            let expected = self.expected_bytes(form);
+            self.permit().hold(expected);
+            let encoded = self.encode(form);
+            self.permit().shrink(expected);
+            let encoded = encoded?;
             self.permit().hold(encoded.body.len());
             Ok(encoded)
         });
         result.clone()
+    }
+
+    /// About what encoding takes: a request has seldom more bytes than its columns.
+    fn expected_bytes(&self, form: Form) -> usize {
+        match (
+            self.received().filter(|received| received.format == form.format),
+            self.as_profiles(),
+        ) {
+            (Some(received), _) => received.bytes.len(),
+            (None, Some(profiles)) => profiles.heap_bytes(),
+            (None, None) => 0,
+        }
     }
 
     /// Whether these are bytes that the batch made by [`encoded`](Self::encoded), and so holds anyway.

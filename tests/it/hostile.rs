@@ -522,6 +522,63 @@ fn many_at_once_share_one_budget() {
     target.serves("many at once");
 }
 
+/// A pprof of so many different stacks, none of which is wrong.
+fn large(samples: u64) -> Vec<u8> {
+    let functions = 2_000;
+    pprof_with(|w| {
+        for i in 0..samples {
+            w.message(2, |w| {
+                w.packed(
+                    1,
+                    [
+                        i % functions,
+                        i / 7 % functions,
+                        i / 31 % functions,
+                        i / 1_009 % functions,
+                    ]
+                    .map(|id| id + 1)
+                    .into_iter(),
+                );
+                w.packed(2, [i + 1].into_iter());
+            });
+        }
+        for id in 1..=functions {
+            w.message(4, |w| {
+                w.uint(1, id);
+                w.message(4, |w| w.uint(1, id));
+            });
+            w.message(5, |w| {
+                w.uint(1, id);
+                w.uint(2, 1);
+            });
+        }
+    })
+}
+
+#[test]
+fn large_profiles_at_once_share_one_budget() {
+    let target = Target::start();
+    let bomb = Bomb::new(PPROF, &[], large(600_000));
+    target.gate.forget_peak();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..10).map(|_| scope.spawn(|| target.send(&bomb).0)).collect();
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    });
+    let peak = target.gate.peak_memory();
+    eprintln!(
+        "{} MiB each: {statuses:?}, peak {} MiB",
+        bomb.body.len() >> 20,
+        peak >> 20
+    );
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| matches!(status, 200 | 503)),
+        "{statuses:?}"
+    );
+    assert!(peak <= BUDGET + BESIDE, "{} MiB at the peak", peak >> 20);
+    target.serves("large profiles");
+}
+
 /// A backend that answers every request with 1 GiB; the bytes that it could send.
 fn verbose_backend(port: u16) -> Arc<AtomicU64> {
     let sent = Arc::new(AtomicU64::new(0));
