@@ -1,0 +1,25 @@
+//! Codecs against named baselines, as ratios within one run: `cargo bench`, explained in `docs/benchmarks.md`.
+//!
+//! A baseline runs in turn with what it is compared to, so that noise hits both, and the best round of each counts.
+//! An argument picks a part: `cargo bench -- decode`, `path` or `growth`.
+
+#![allow(clippy::unwrap_used)]
+
+mod decode;
+mod growth;
+mod inputs;
+mod path;
+mod pprof_by_prost;
+mod timing;
+
+fn main() {
+    let parts: [(&str, fn()); 3] = [("decode", decode::run), ("path", path::run), ("growth", growth::run)];
+    // cargo passes `--bench` along
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for (name, run) in parts {
+        if chosen.is_empty() || chosen.iter().any(|word| word == name) {
+            run();
+            println!();
+        }
+    }
+}
