@@ -14,7 +14,7 @@ impl Profiles {
             return false;
         }
         let before = self.census();
-        let mut interner = Interner::new();
+        let mut interner = Interner::with_room_for(self.dictionary());
         let mut transfer = Transfer::new(self.dictionary(), &mut interner);
         let resources = self.resources().iter().filter_map(|r| transfer.resource(r)).collect();
         *self = Self::new_compact(interner.finish(), resources);

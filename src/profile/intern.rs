@@ -10,7 +10,8 @@ use super::dictionary::{
     Location, LocationId, Mapping, MappingId, Stack, StackId,
 };
 use super::ids::Id;
-use super::strings::{StringId, Text};
+use super::strings::{StringId, Strings, Text};
+use super::table::{Lists, Table};
 
 /// A dictionary under construction in which equal rows are stored once.
 ///
@@ -33,6 +34,25 @@ impl Interner {
     /// An empty dictionary under construction.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same with room for every row of `other`: growing would hash all stacks again each time.
+    pub(super) fn with_room_for(other: &Dictionary) -> Self {
+        Self {
+            dictionary: Dictionary {
+                strings: Strings::with_capacity(other.strings.len(), other.strings.text_bytes()),
+                functions: Table::with_capacity(other.functions.len()),
+                locations: Table::with_capacity(other.locations.len()),
+                lines: Lists::with_capacity(other.lines.len(), other.lines.items().len()),
+                stacks: Lists::with_capacity(other.stacks.len(), other.stacks.items().len()),
+                ..Dictionary::default()
+            },
+            strings: HashTable::with_capacity(other.strings.len()),
+            functions: HashTable::with_capacity(other.functions.len()),
+            locations: HashTable::with_capacity(other.locations.len()),
+            stacks: HashTable::with_capacity(other.stacks.len()),
+            ..Self::default()
+        }
     }
 
     /// The dictionary so far.
