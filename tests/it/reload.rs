@@ -30,7 +30,7 @@ fn version(ports: &Ports, n: usize) -> String {
     format!(
         "receivers: {{pyroscope: {{endpoint: \"localhost:{}\", max_request_body_size: {limit}MiB}}}}
 processors: {{resource: {{attributes: [{{key: n, value: \"{name}\", action: upsert}}]}}}}
-exporters: {{file: {{directory: ./profiles{folder}, format: collapsed}}}}
+exporters: {{file: {{directory: ./profiles{folder}, format: collapsed, sending_queue: {{queue_size: 100000}}}}}}
 service:
   reload_interval: 0s
   pipelines: {{profiles: {{receivers: [pyroscope], processors: [resource], exporters: [file]}}}}
