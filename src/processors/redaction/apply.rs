@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::detectors::{is_hex_id, is_masked};
 use super::keys::{KeyRule, is_identity};
 use super::names::{self, Originals};
@@ -78,7 +80,7 @@ enum Draft {
 pub(super) struct Pass<'p> {
     policy: &'p Policy,
     /// Every string is looked at once for each class of roles, however often it is met.
-    seen: HashMap<(u8, StringId), Option<Arc<Masked>>>,
+    seen: HashMap<(u8, StringId), Option<Arc<Masked>>, RandomState>,
     report: Report,
     summaries: Option<Summaries>,
 }
@@ -87,7 +89,7 @@ impl<'p> Pass<'p> {
     pub(super) fn new(policy: &'p Policy) -> Self {
         Self {
             policy,
-            seen: HashMap::new(),
+            seen: HashMap::default(),
             report: Report::default(),
             summaries: None,
         }
