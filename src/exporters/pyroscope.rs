@@ -61,7 +61,7 @@ What a server would refuse, or take and lose, is put right:
 | in the profile | sent |
 |---|---|
 | a `-` or `:` in the name of a type, a `:` in `pyroscope.name` | `_` |
-| no time; no period | the time of arrival; a period from the sample type |
+| no time | the time of arrival |
 | a sample without frames, a frame without name and address | the frame `[unknown]` |
 | labels of samples that begin with `__`, or have no name | left out |
 | labels over 2,048 bytes; over 28 text labels on a sample, or 98 in all | cut; left out |
@@ -250,7 +250,7 @@ impl Exporter for Pyroscope {
         let profiles = fit::fitted(part, profiles, self.label_names);
         let options = pprof::EncodeOptions {
             resource: pprof::ResourceText::None,
-            fill_period: true,
+            fill_period: false,
         };
         let (mut request, mut plain_bytes) = (Writer::default(), 0);
         for at in profiles.iter() {

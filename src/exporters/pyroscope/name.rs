@@ -5,19 +5,7 @@ use crate::profile::{Dictionary, Profile, StackId, Value};
 /// The profile attribute that holds the name under which a Pyroscope client sent it.
 const RECEIVED: &str = "pyroscope.name";
 
-/// A type is of a family if its name holds one of these words; the first family that has one of the types wins.
-const FAMILIES: [(&str, &[&str]); 5] = [
-    ("wall", &["wall"]),
-    ("off_cpu", &["off_cpu", "off-cpu"]),
-    ("process_cpu", &["cpu", "itimer"]),
-    ("memory", &["alloc", "inuse", "live", "space", "objects"]),
-    ("goroutines", &["goroutine"]),
-];
-
-/// Types that profiles of mutexes and of blocking have in common.
-const WAITING: [&str; 2] = ["contentions", "delay"];
-
-/// The name as received, else that of the family, else the first type.
+/// The name as received, else the one that the server gives such a pprof when it comes without: by the first type that tells.
 pub(super) fn name(dictionary: &Dictionary, profile: &Profile) -> String {
     if let Some(Value::String(id)) = dictionary.attribute(profile.attributes, RECEIVED)
         && id.is_set()
@@ -26,31 +14,42 @@ pub(super) fn name(dictionary: &Dictionary, profile: &Profile) -> String {
         return dictionary.str(*id).replace(':', "_");
     }
     let types = || profile.sample_types.iter().map(|of| dictionary.str(of.kind));
-    let period = dictionary.str(profile.period_type.kind);
-    for (family, words) in FAMILIES {
-        if types().any(|kind| words.iter().any(|word| kind.contains(word))) {
-            return family.to_owned();
+    for name in ["wall", "off_cpu"] {
+        if types().any(|kind| kind.contains(name)) {
+            return name.to_owned();
         }
     }
-    for (word, prefix) in [("mutex", "mutex_"), ("block", "block_"), ("lock", "lock_")] {
-        if period == word || types().any(|kind| kind == word || kind.starts_with(prefix)) {
-            return word.to_owned();
-        }
+    match types().find_map(|kind| of_type(dictionary, profile, kind)) {
+        Some(name) => name.to_owned(),
+        None => plain(types().last().unwrap_or_default()),
     }
-    if types().any(|kind| WAITING.contains(&kind)) {
-        return waiting(dictionary, profile, period).to_owned();
+}
+
+/// The name that one type gives the whole profile; none if it tells nothing.
+fn of_type(dictionary: &Dictionary, profile: &Profile, kind: &str) -> Option<&'static str> {
+    let holds = |words: &[&str]| words.iter().any(|word| kind.contains(word));
+    match kind {
+        "samples" => Some("process_cpu"),
+        "space" | "objects" => Some("memory"),
+        "goroutine" => Some("goroutines"),
+        "contentions" | "delay" => Some(waiting(dictionary, profile)),
+        _ if holds(&["cpu", "itimer"]) => Some("process_cpu"),
+        _ if holds(&["alloc_", "inuse_", "heap_"]) => Some("memory"),
+        _ if holds(&["mutex_"]) => Some("mutex"),
+        _ if holds(&["block_"]) => Some("block"),
+        _ if holds(&["lock_"]) => Some("lock"),
+        _ if holds(&["goroutines"]) => Some("goroutines"),
+        _ => None,
     }
-    if period == "cpu" {
-        return "process_cpu".to_owned();
-    }
-    plain(types().next().unwrap_or_default())
 }
 
 /// Go gives its mutex and its block profiles the same types and period. The stacks tell: a mutex profile shows who let go of
 /// the lock, a block profile who waited. Without names, or from elsewhere, it is what Pyroscope takes it for: `mutex`.
-fn waiting(dictionary: &Dictionary, profile: &Profile, period: &str) -> &'static str {
-    if period != "contentions" {
-        return "mutex";
+fn waiting(dictionary: &Dictionary, profile: &Profile) -> &'static str {
+    match dictionary.str(profile.period_type.kind) {
+        "block" => return "block",
+        "contentions" => {}
+        _ => return "mutex",
     }
     let mut leaves = profile
         .samples
@@ -108,10 +107,11 @@ mod tests {
         for (types, period, expected) in [
             (&["samples", "wall", "cpu"][..], "wall", "wall"),
             (&["samples", "cpu"], "cpu", "process_cpu"),
-            (&["samples"], "cpu", "process_cpu"),
+            (&["samples"], "", "process_cpu"),
             (&["itimer"], "itimer", "process_cpu"),
             (&["alloc_objects", "inuse_space"], "space", "memory"),
             (&["alloc_in_new_tlab_bytes"], "space", "memory"),
+            (&["objects", "space"], "space", "memory"),
             (&["goroutine"], "goroutine", "goroutines"),
             (&["contentions", "delay"], "mutex", "mutex"),
             (&["contentions", "delay"], "block", "block"),
@@ -121,10 +121,10 @@ mod tests {
             (&["mutex_duration"], "", "mutex"),
             (&["lock_count", "lock_time"], "", "lock"),
             (&["cpu", "alloc_size", "lock_count"], "cpu", "process_cpu"),
+            (&["samples", "off_cpu"], "", "off_cpu"),
             (&["locks"], "", "locks"),
             (&["threadcreate"], "threadcreate", "threadcreate"),
-            (&["off-cpu"], "", "off_cpu"),
-            (&["exceptions"], "", "exceptions"),
+            (&["allocations", "exceptions"], "", "exceptions"),
             (&["time spent"], "", "time_spent"),
             (&[""], "", "other"),
             (&[], "", "other"),

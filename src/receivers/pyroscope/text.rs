@@ -36,11 +36,13 @@ const fn clocked(kind: &'static str, name: &'static str) -> Counted {
 
 const CPU: Counted = clocked("cpu", "process_cpu");
 
-/// The last names that Pyroscope knows.
+const WALL: Counted = clocked("wall", "wall");
+
+/// The last names that Pyroscope knows, with what a server makes of them.
 const ENDINGS: [(&str, Counted); 26] = [
     ("cpu", CPU),
-    ("wall", clocked("wall", "wall")),
-    ("itimer", counted("itimer", "count", "process_cpu")),
+    ("wall", WALL),
+    ("itimer", CPU),
     ("inuse_space", counted("inuse_space", "bytes", "memory")),
     ("inuse_objects", counted("inuse_objects", "count", "memory")),
     ("alloc_space", counted("alloc_space", "bytes", "memory")),
@@ -62,20 +64,20 @@ const ENDINGS: [(&str, Counted); 26] = [
         counted("alloc_outside_tlab_objects", "count", "memory"),
     ),
     ("live", counted("live", "count", "memory")),
-    ("bytes", counted("space", "bytes", "memory")),
-    ("goroutines", counted("goroutines", "count", "goroutines")),
+    ("bytes", counted("samples", "bytes", "memory")),
+    ("goroutines", counted("goroutines", "count", "goroutine")),
     ("mutex_count", counted("contentions", "count", "mutex")),
     ("mutex_duration", counted("delay", "nanoseconds", "mutex")),
     ("block_count", counted("contentions", "count", "block")),
     ("block_duration", counted("delay", "nanoseconds", "block")),
-    ("lock_count", counted("contentions", "count", "mutex")),
-    ("lock_duration", counted("delay", "nanoseconds", "mutex")),
-    ("exceptions", counted("exceptions", "count", "exceptions")),
+    ("lock_count", counted("contentions", "count", "block")),
+    ("lock_duration", counted("delay", "nanoseconds", "block")),
+    ("exceptions", counted("samples", "count", "exceptions")),
     ("samples", counted("samples", "count", "")),
-    ("seconds", counted("wall", "seconds", "wall")),
-    ("milliseconds", counted("wall", "milliseconds", "wall")),
-    ("microseconds", counted("wall", "microseconds", "wall")),
-    ("nanoseconds", counted("wall", "nanoseconds", "wall")),
+    ("seconds", WALL),
+    ("milliseconds", WALL),
+    ("microseconds", WALL),
+    ("nanoseconds", WALL),
 ];
 
 /// Takes the ending off an application's name. A name without a dot counts CPU; none for an ending that counts nothing.
@@ -97,6 +99,10 @@ impl Counted {
             kind: dictionary.strings.push(self.kind),
             unit: dictionary.strings.push(self.unit),
         };
+        let clock = ValueType {
+            kind: dictionary.strings.push(CPU.kind),
+            unit: dictionary.strings.push(CPU.unit),
+        };
         let period = i64::try_from(1_000_000_000 / sample_rate.max(1)).unwrap_or(1).max(1);
         let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
         for profile in scopes.flat_map(|scope| &mut scope.profiles) {
@@ -104,7 +110,8 @@ impl Counted {
             if !self.clocked {
                 continue;
             }
-            (profile.period_type, profile.period) = (sample_type, period);
+            // as a server has it, for `wall` too
+            (profile.period_type, profile.period) = (clock, period);
             if let Observations::Totals(values) = &mut Arc::make_mut(&mut profile.samples).observations {
                 for value in values {
                     *value = value.saturating_mul(period);
@@ -137,6 +144,8 @@ mod tests {
         for (name, rate, kind, sum, period) in [
             ("a.cpu", 100, "cpu", 7 * 10_000_000, 10_000_000),
             ("a.wall", 1_000, "wall", 7 * 1_000_000, 1_000_000),
+            ("a.seconds", 1_000, "wall", 7 * 1_000_000, 1_000_000),
+            ("a.itimer", 1_000, "cpu", 7 * 1_000_000, 1_000_000),
             ("a.inuse_objects", 100, "inuse_objects", 7, 0),
         ] {
             let mut profiles = collapsed::decode(b"main;work 3\nmain 4\n", &Limits::default())
@@ -146,6 +155,8 @@ mod tests {
             let profile = profiles.iter().next().unwrap().profile;
             assert_eq!(profiles.dictionary().str(profile.sample_types[0].kind), kind);
             assert_eq!((profile.samples.sum(0, 1), profile.period), (sum, period));
+            let clock = profiles.dictionary().str(profile.period_type.kind);
+            assert_eq!(clock, if period > 0 { "cpu" } else { "" }, "{name}");
         }
     }
 }
