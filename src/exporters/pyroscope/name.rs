@@ -21,7 +21,7 @@ pub(super) fn name(dictionary: &Dictionary, profile: &Profile) -> String {
     }
     match types().find_map(|kind| of_type(dictionary, profile, kind)) {
         Some(name) => name.to_owned(),
-        None => plain(types().last().unwrap_or_default()),
+        None => plain(types().next_back().unwrap_or_default()),
     }
 }
 
