@@ -13,6 +13,10 @@ use super::ids::Id;
 use super::strings::{StringId, Strings, Text};
 use super::table::{Lists, Table};
 
+/// Rows of a table, and entries of its lists, that room is made for ahead of time.
+const MOST_ROWS: usize = 1 << 16;
+const MOST_ITEMS: usize = 1 << 21;
+
 /// A dictionary under construction in which equal rows are stored once.
 ///
 /// The indexes hold ids only and compare with the rows in place, so nothing is stored twice.
@@ -36,21 +40,24 @@ impl Interner {
         Self::default()
     }
 
-    /// The same with room for every row of `other`: growing would hash all stacks again each time.
+    /// The same with room for the rows of `other`: growing would hash all stacks again each time. Rows that nothing refers to
+    /// are not carried, so a dictionary of millions of those must not have room made for it.
     pub(super) fn with_room_for(other: &Dictionary) -> Self {
+        let rows = |rows: usize| rows.min(MOST_ROWS);
+        let items = |items: usize| items.min(MOST_ITEMS);
         Self {
             dictionary: Dictionary {
-                strings: Strings::with_capacity(other.strings.len(), other.strings.text_bytes()),
-                functions: Table::with_capacity(other.functions.len()),
-                locations: Table::with_capacity(other.locations.len()),
-                lines: Lists::with_capacity(other.lines.len(), other.lines.items().len()),
-                stacks: Lists::with_capacity(other.stacks.len(), other.stacks.items().len()),
+                strings: Strings::with_capacity(rows(other.strings.len()), items(other.strings.text_bytes())),
+                functions: Table::with_capacity(rows(other.functions.len())),
+                locations: Table::with_capacity(rows(other.locations.len())),
+                lines: Lists::with_capacity(rows(other.lines.len()), items(other.lines.items().len())),
+                stacks: Lists::with_capacity(rows(other.stacks.len()), items(other.stacks.items().len())),
                 ..Dictionary::default()
             },
-            strings: HashTable::with_capacity(other.strings.len()),
-            functions: HashTable::with_capacity(other.functions.len()),
-            locations: HashTable::with_capacity(other.locations.len()),
-            stacks: HashTable::with_capacity(other.stacks.len()),
+            strings: HashTable::with_capacity(rows(other.strings.len())),
+            functions: HashTable::with_capacity(rows(other.functions.len())),
+            locations: HashTable::with_capacity(rows(other.locations.len())),
+            stacks: HashTable::with_capacity(rows(other.stacks.len())),
             ..Self::default()
         }
     }
