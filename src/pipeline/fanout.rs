@@ -34,8 +34,10 @@ pub struct Pipeline {
 
 /// What all receivers share.
 pub struct Shared {
-    /// Where CPU work runs.
+    /// Where requests are decoded and run through their chains.
     pub compute: Compute,
+    /// Where sinks cut and encode: apart, because behind a row of waiting requests they would fall back, and their queues fill.
+    pub delivery: Compute,
     /// Memory.
     pub budget: Budget,
     /// Metrics.

@@ -295,7 +295,7 @@ impl Delivery {
     }
 
     fn start(exporter: NamedExporter, shared: &Arc<Shared>) -> Self {
-        let (metrics, compute) = (shared.metrics.clone(), shared.compute.clone());
+        let (metrics, compute) = (shared.metrics.clone(), shared.delivery.clone());
         let readiness = shared.readiness.clone();
         let sink = Sink::new(exporter.id, exporter.built, exporter.unit, metrics, compute, readiness);
         let (done, running) = (CancellationToken::new(), sink.clone());

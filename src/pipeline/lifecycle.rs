@@ -58,6 +58,7 @@ impl Graph {
     pub fn start(self, budget: Budget) -> Running {
         let shared = Arc::new(Shared {
             compute: Compute::default(),
+            delivery: Compute::default(),
             budget,
             metrics: self.metrics.clone(),
             readiness: Readiness::expecting(self.receivers.iter().map(|receiver| receiver.id.clone())),
