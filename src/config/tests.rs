@@ -88,6 +88,7 @@ static RECEIVERS: &[ReceiverSpec] = &[ReceiverSpec {
 static PROCESSORS: &[ProcessorSpec] = &[ProcessorSpec {
     about: about("redaction"),
     adds_text: false,
+    removes_text: None,
     build: |raw, _| check(raw).map(|()| Box::new(Nothing) as Box<dyn Processor>),
 }];
 static CATALOG: Catalog = Catalog {

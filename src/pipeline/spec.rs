@@ -89,6 +89,8 @@ pub struct ProcessorSpec {
     pub about: About,
     /// Whether it writes strings that came from elsewhere than the profile: such a processor may not stand behind `redaction`.
     pub adds_text: bool,
+    /// Whether it takes out what must not leave, as it is configured: only behind such a processor may an exporter be external.
+    pub removes_text: Option<fn(&RawConfig) -> bool>,
     /// Checks the configuration and builds.
     pub build: Build<Box<dyn Processor>>,
 }

@@ -25,6 +25,7 @@ that is slow holds back nobody else: set `sending_queue.batch` there. `validate`
         schema: || schemars::schema_for!(Config),
     },
     adds_text: false,
+    removes_text: None,
     build,
 };
 

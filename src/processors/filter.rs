@@ -26,6 +26,7 @@ The sender gets OK with the number of dropped profiles.",
         schema: || schemars::schema_for!(Config),
     },
     adds_text: false,
+    removes_text: None,
     build,
 };
 

@@ -24,6 +24,7 @@ It is the same as `service.memory_budget` and `service.memory_soft_limit`, and c
         schema: || schemars::schema_for!(Config),
     },
     adds_text: false,
+    removes_text: None,
     build,
 };
 

@@ -22,6 +22,7 @@ where that is missing nothing happens. Stands before `redaction`.",
         schema: || schemars::schema_for!(Config),
     },
     adds_text: true,
+    removes_text: None,
     build,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Summary;
+use super::config::Summary;
 use crate::profile::{
     Attribute, AttributeId, AttributeSet, AttributeSetId, Dictionary, KeyValue, Lists, Profile, ResourceProfiles,
     StringId, Value,

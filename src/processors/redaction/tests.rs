@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::profile::testing::{any_profiles, tell};
-use crate::profile::{Attribute, Dictionary, Function, KeyValue, Profile, ResourceProfiles, ScopeProfiles, Value};
+use crate::profile::{
+    Attribute, Dictionary, Function, KeyValue, Profile, Profiles, ResourceProfiles, ScopeProfiles, Value,
+};
 
 fn policy(yaml: serde_json::Value) -> Policy {
     Policy::new(parse(yaml).unwrap()).unwrap()
@@ -387,7 +389,10 @@ fn names_of_real_programs_stay() {
         for text in bytes.split(|b| *b < 0x20 || *b >= 0x7f).filter(|t| t.len() > 3) {
             let text = String::from_utf8_lossy(text);
             texts += 1;
-            assert!(rules.mask(&text, Role::FunctionName).is_none(), "{name}: {text}");
+            assert!(
+                rules.mask(&text, crate::profile::Role::FunctionName).is_none(),
+                "{name}: {text}"
+            );
         }
         assert!(texts > 3, "{name} holds only {texts} texts");
     }

@@ -1,34 +1,19 @@
 //! Takes a policy through every table of a batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::MARKER;
+use super::config::Summary;
 use super::detectors::{is_hex_id, is_masked};
 use super::keys::{KeyRule, is_identity};
 use super::names::{self, Originals};
+use super::policy::{Masking, Policy, has_context};
+use super::report::Report;
 use super::summary::{Status, Summaries, Tally};
-use super::{MARKER, Policy, Summary};
 use crate::profile::{Attribute, Dictionary, KeyValue, Lists, Profiles, Role, StringId, Value};
-
-/// What was removed: how often each rule hit on each carrier. Never the text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Hits by rule and carrier.
-    pub hits: BTreeMap<(&'static str, &'static str), u64>,
-}
-
-impl Report {
-    fn add(&mut self, rule: &'static str, carrier: &'static str) {
-        *self.hits.entry((rule, carrier)).or_default() += 1;
-    }
-
-    /// Whether nothing was removed.
-    pub fn is_empty(&self) -> bool {
-        self.hits.is_empty()
-    }
-}
 
 /// A text after the policy, with the rules that hit.
 struct Masked {
@@ -329,7 +314,7 @@ impl<'p> Pass<'p> {
         Some(Draft::Text(masked.text))
     }
 
-    fn count(&mut self, masked: &super::Masking, role: Role) {
+    fn count(&mut self, masked: &Masking, role: Role) {
         for rule in &masked.rules {
             self.report.add(rule, role.label());
         }
@@ -374,7 +359,7 @@ fn is_value(role: Role) -> bool {
 fn class(role: Role) -> u8 {
     match role {
         Role::SourceFile | Role::MappingFile => 0,
-        _ if super::has_context(role) => 1,
+        _ if has_context(role) => 1,
         _ => 2,
     }
 }
