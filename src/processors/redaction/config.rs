@@ -3,17 +3,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::arguments::Arguments;
+use super::detectors::Detector;
 use super::paths::PathMode;
-
-/// A detector that comes with the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Detector {
-    /// Keys, tokens and passwords, by shape or by the key in front of them.
-    Secrets,
-    /// E-mail addresses.
-    Emails,
-}
 
 /// What is said about it in attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -32,7 +24,7 @@ pub enum Summary {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What is looked for.
+    /// What is looked for. `pii` is `emails`, `ip_addresses`, `cards`, `ibans` and `ssns`.
     pub detectors: Vec<Detector>,
     /// Whether attributes stay that `allowed_keys` does not name; true until `allowed_keys` is set.
     pub allow_all_keys: Option<bool>,
@@ -48,6 +40,8 @@ pub struct Config {
     pub blocked_values: Vec<String>,
     /// What becomes of paths.
     pub paths: PathMode,
+    /// What becomes of argument values in names of functions.
+    pub arguments: Arguments,
     /// What the attributes `redaction.*` of resources, scopes and profiles say: `silent` nothing, `info` counts of attributes,
     /// `debug` their keys too.
     pub summary: Summary,
@@ -56,7 +50,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            detectors: vec![Detector::Secrets, Detector::Emails],
+            detectors: Detector::DEFAULT.to_vec(),
             allow_all_keys: None,
             allowed_keys: Vec::new(),
             ignored_keys: Vec::new(),
@@ -64,6 +58,7 @@ impl Default for Config {
             allowed_values: Vec::new(),
             blocked_values: Vec::new(),
             paths: PathMode::Keep,
+            arguments: Arguments::Keep,
             summary: Summary::Silent,
         }
     }

@@ -2,6 +2,7 @@
 
 use regex::Regex;
 
+use super::detectors::is_identity;
 use super::summary::is_summary;
 
 /// What a key alone decides.
@@ -45,25 +46,4 @@ impl Keys {
     pub fn is_blocked(&self, key: &str) -> bool {
         self.blocked.iter().any(|pattern| pattern.is_match(key))
     }
-}
-
-/// Keys that join and identify: without them a profile belongs to nobody and to no trace.
-pub fn is_identity(key: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "service.name",
-        "service.instance.id",
-        "trace_id",
-        "span_id",
-        "traceid",
-        "spanid",
-        "trace.id",
-        "span.id",
-        "trace id",
-        "span id",
-        "local root span id",
-        "profile_id",
-        "profile.frame.type",
-        "pyroscope.session_id",
-    ];
-    NAMES.contains(&key) || key.starts_with("process.executable.build_id.") || key.starts_with("pprof.")
 }

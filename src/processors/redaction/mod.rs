@@ -1,5 +1,6 @@
 //! `redaction`: takes secrets, addresses and names of users out of every text that a profile carries.
 
+mod arguments;
 mod config;
 mod detectors;
 mod keys;
@@ -14,7 +15,9 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use config::{Config, Detector, Summary};
+pub use arguments::Arguments;
+pub use config::{Config, Summary};
+pub use detectors::Detector;
 pub use paths::PathMode;
 pub use policy::Policy;
 pub use report::Report;

@@ -7,10 +7,10 @@ use foldhash::fast::RandomState;
 
 use super::MARKER;
 use super::config::Summary;
-use super::detectors::{is_hex_id, is_masked};
-use super::keys::{KeyRule, is_identity};
+use super::detectors::{Place, is_identity, is_masked};
+use super::keys::KeyRule;
 use super::names::{self, Originals};
-use super::policy::{Masking, Policy, has_context};
+use super::policy::{Masking, Policy};
 use super::report::Report;
 use super::summary::{Status, Summaries, Tally};
 use crate::profile::{Attribute, Dictionary, KeyValue, Lists, Profiles, Role, StringId, Value};
@@ -249,9 +249,18 @@ impl<'p> Pass<'p> {
         }
     }
 
+    /// A number that joins: no pattern may hit one by chance.
+    fn is_exempt(&self, d: &Dictionary, key: &str, value: &Value) -> bool {
+        match value {
+            Value::String(id) => self.policy.detectors.is_exempt(key, d.str(*id)),
+            Value::Int(number) => is_identity(key) && self.policy.detectors.is_exempt(key, &number.to_string()),
+            _ => false,
+        }
+    }
+
     /// The value after the policy, if it changes. `key` is the nearest key above it.
     fn value(&mut self, d: &Dictionary, key: &str, value: &Value, role: Role) -> Option<Draft> {
-        if self.is_allowed(d, value) || (is_identity(key) && is_id(d, value)) {
+        if self.is_allowed(d, value) || self.is_exempt(d, key, value) {
             return None;
         }
         let sensitive = !is_identity(key) && self.policy.detectors.is_sensitive_key(key);
@@ -338,15 +347,6 @@ impl<'p> Pass<'p> {
     }
 }
 
-/// A number that joins: no pattern may hit one by chance.
-fn is_id(d: &Dictionary, value: &Value) -> bool {
-    match value {
-        Value::String(id) => is_hex_id(d.str(*id)),
-        Value::Int(_) => true,
-        _ => false,
-    }
-}
-
 fn is_stars(d: &Dictionary, value: &Value) -> bool {
     matches!(value, Value::String(id) if d.str(*id) == "****")
 }
@@ -357,10 +357,12 @@ fn is_value(role: Role) -> bool {
 
 /// Roles that every rule treats alike.
 fn class(role: Role) -> u8 {
-    match role {
-        Role::SourceFile | Role::MappingFile => 0,
-        _ if has_context(role) => 1,
-        _ => 2,
+    match Place::of(role) {
+        Place::Name if role == Role::TypeName => 0,
+        Place::Name => 1,
+        Place::File => 2,
+        Place::Key => 3,
+        Place::Text => 4,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use regex::Regex;
 
-use super::config::{Config, Detector, Summary};
-use super::detectors::{Detectors, user_pattern};
+use super::arguments::Arguments;
+use super::config::{Config, Summary};
+use super::detectors::{Detectors, Place, user_pattern};
 use super::keys::Keys;
 use super::pass::Pass;
 use super::paths::Paths;
@@ -24,6 +25,7 @@ pub struct Policy {
     blocked_values: Vec<Regex>,
     pub(super) detectors: Detectors,
     paths: Paths,
+    arguments: Arguments,
     pub(super) summary: Summary,
 }
 
@@ -40,12 +42,9 @@ impl Policy {
             },
             allowed_values: patterns("allowed_values", &config.allowed_values)?,
             blocked_values: patterns("blocked_values", &config.blocked_values)?,
-            detectors: Detectors::new(
-                config.detectors.contains(&Detector::Secrets),
-                config.detectors.contains(&Detector::Emails),
-            )
-            .map_err(internal)?,
+            detectors: Detectors::new(&config.detectors).map_err(internal)?,
             paths: Paths::new(config.paths).map_err(internal)?,
+            arguments: config.arguments,
             summary: config.summary,
         })
     }
@@ -63,7 +62,7 @@ impl Policy {
         self.allowed_values.iter().any(|pattern| pattern.is_match(text))
     }
 
-    /// One text in one role: blocked values, then detectors, then paths.
+    /// One text in one role: blocked values, then arguments, then detectors, then paths.
     pub(super) fn mask(&self, text: &str, role: Role) -> Option<Masking> {
         let mut rules = Vec::new();
         let mut masked: Option<String> = None;
@@ -75,25 +74,23 @@ impl Policy {
                 masked = Some(next.into_owned());
             }
         }
-        let now = masked.as_deref().unwrap_or(text);
-        if let Some(next) = self.detectors.mask(now, has_context(role), |rule| rules.push(rule)) {
+        if matches!(role, Role::FunctionName | Role::SystemName)
+            && let Some(next) = self.arguments.rewrite(masked.as_deref().unwrap_or(text))
+        {
+            rules.push("arguments");
             masked = Some(next);
         }
-        let file = matches!(role, Role::SourceFile | Role::MappingFile);
+        let now = masked.as_deref().unwrap_or(text);
+        if let Some(next) = self.detectors.mask(now, Place::of(role), |rule| rules.push(rule)) {
+            masked = Some(next);
+        }
+        let file = Place::of(role) == Place::File;
         if let Some(next) = self.paths.rewrite(masked.as_deref().unwrap_or(text), file) {
             rules.push("paths");
             masked = Some(next);
         }
         masked.map(|text| Masking { text, rules })
     }
-}
-
-/// Whether people write keys and values into texts of this role.
-pub(super) fn has_context(role: Role) -> bool {
-    !matches!(
-        role,
-        Role::FunctionName | Role::SystemName | Role::SourceFile | Role::MappingFile | Role::TypeName
-    )
 }
 
 fn patterns(key: &str, patterns: &[String]) -> Result<Vec<Regex>, BuildError> {

@@ -3,7 +3,47 @@
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 use regex::{Captures, Regex, RegexBuilder};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use exempt::{is_hex_id, is_identity};
+pub use place::Place;
+
 use super::MARKER;
+
+mod exempt;
+mod place;
+
+/// A detector that comes with the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// Keys, tokens and passwords, by shape or by the key in front of them.
+    Secrets,
+    /// E-mail addresses, IP addresses, numbers of cards, accounts and social security.
+    Pii,
+    /// E-mail addresses.
+    Emails,
+    /// IPv4 and IPv6 addresses.
+    IpAddresses,
+    /// Numbers of payment cards.
+    Cards,
+    /// Numbers of bank accounts.
+    Ibans,
+    /// Social security numbers of the United States.
+    Ssns,
+    /// Telephone numbers by their shape alone.
+    Phones,
+    /// UUIDs.
+    Uuids,
+    /// Names of hosts and services in a network.
+    Hosts,
+}
+
+impl Detector {
+    /// The default of the processor.
+    pub const DEFAULT: &[Detector] = &[Detector::Secrets, Detector::Pii];
+}
 
 /// Where a rule may look.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,7 +218,9 @@ pub struct Detectors {
 
 impl Detectors {
     /// The detectors asked for.
-    pub fn new(secrets: bool, emails: bool) -> Result<Self, String> {
+    pub fn new(wanted: &[Detector]) -> Result<Self, String> {
+        let secrets = wanted.contains(&Detector::Secrets);
+        let emails = wanted.contains(&Detector::Emails) || wanted.contains(&Detector::Pii);
         // a mask inside of a value is part of it: what is glued to a mask may be the rest of the secret
         let value = format!(r#"(?:{MASK}|[^\s"'&,;:=)}}\]])(?:{MASK}|[^\s"'&,;)}}\]])*"#);
         let assignment = format!(
@@ -228,8 +270,14 @@ impl Detectors {
         self.sensitive_key.as_ref().is_some_and(|regex| regex.is_match(key))
     }
 
+    /// Whether the value of this key is an identifier by key and shape: no detector and no pattern may tear it.
+    pub fn is_exempt(&self, key: &str, value: &str) -> bool {
+        is_identity(key) && is_hex_id(value)
+    }
+
     /// The text with every hit masked, if there is one; `hit` hears the rule of each.
-    pub fn mask(&self, text: &str, context: bool, mut hit: impl FnMut(&'static str)) -> Option<String> {
+    pub fn mask(&self, text: &str, place: Place, mut hit: impl FnMut(&'static str)) -> Option<String> {
+        let context = matches!(place, Place::Key | Place::Text);
         let mut wanted = 0u64;
         for found in self.keywords.find_overlapping_iter(text) {
             if let Some(rule) = self.owner.get(found.pattern().as_usize()) {
@@ -314,11 +362,6 @@ fn is_no_address(captures: &Captures<'_>) -> bool {
     versioned || NOT_A_DOMAIN.contains(&tld.as_str().to_ascii_lowercase().as_str())
 }
 
-/// Build ids, trace ids, addresses: hexadecimal through and through.
-pub fn is_hex_id(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-}
-
 /// A user's pattern, compiled within limits, so that no pattern can take the memory or the time of the gate.
 pub fn user_pattern(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(pattern)
@@ -336,21 +379,27 @@ mod tests {
     use super::*;
 
     fn mask(text: &str) -> Option<String> {
-        Detectors::new(true, true).unwrap().mask(text, true, |_| {})
+        Detectors::new(Detector::DEFAULT)
+            .unwrap()
+            .mask(text, Place::Text, |_| {})
     }
 
     #[test]
     fn structural_secrets_are_found_in_mangled_names() {
-        let detectors = Detectors::new(true, true).unwrap();
+        let detectors = Detectors::new(Detector::DEFAULT).unwrap();
         for text in [
             "_ZN7HandlerI39ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0E3runEv",
             "main.AKIAEXAMPLE0EXAMPLE0",
             "connect(postgres://svc_user:EXAMPLE-PASSWORD@db:5432/orders)",
             "run_sk_test_EXAMPLEEXAMPLEEXAMPLE000",
         ] {
-            let masked = detectors.mask(text, false, |_| {}).unwrap();
+            let masked = detectors.mask(text, Place::Name, |_| {}).unwrap();
             assert!(masked.contains(MARKER) && !masked.contains("EXAMPLE"), "{masked}");
-            assert_eq!(detectors.mask(&masked, true, |_| {}), None, "not idempotent: {masked}");
+            assert_eq!(
+                detectors.mask(&masked, Place::Text, |_| {}),
+                None,
+                "not idempotent: {masked}"
+            );
         }
     }
 
