@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::memory;
 use super::pages::{Served, Sources};
 use super::setup::{RunOptions, Setup};
+use super::{audit, memory};
 use crate::config::{Config, ConfigError, ConfigErrors, Encoding, Level, Node};
 use crate::net::endpoint::BindError;
 use crate::pipeline::{Budget, Failure, Readiness, Report, Running};
@@ -59,6 +59,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     }
     let runtime = runtime.enable_all().build()?;
     let daemon = Daemon {
+        audit: audit::Writer::new(metrics.clone()),
         sources: Sources {
             budget: budget(&setup.config),
             metrics,
@@ -107,6 +108,7 @@ struct Daemon {
     /// The configuration as it was last looked at, running or refused.
     seen: Node,
     sources: Sources,
+    audit: audit::Writer,
     served: Served,
     started: Instant,
 }
@@ -123,6 +125,7 @@ impl Daemon {
         let mut signals = Signals::new()?;
         // bound before anything runs
         let pages = self.served.bind(&self.setup.pages).await?;
+        self.audit.follow(&self.setup.loaded, &self.setup.config, "started")?;
         self.sources.show(&self.setup.config);
         let mut running = graph.start(self.sources.budget.clone());
         self.served.serve(pages, &self.sources, running.readiness());
@@ -149,6 +152,7 @@ impl Daemon {
         }
         let report = self.drain(running, &mut signals).await;
         self.tell(&report);
+        self.audit.end();
         ended.map(drop)
     }
 
@@ -215,6 +219,7 @@ impl Daemon {
             tracing::warn!("{warning}");
         }
         let pages = self.served.bind(&next.pages).await?;
+        audit::try_open(&next.loaded, &next.config)?;
         let drain_timeout = next.config.service.drain_timeout.0;
         let before = std::mem::replace(&mut self.setup, next);
         if let Err(failure) = running.reload(graph, drain_timeout).await {
@@ -226,7 +231,7 @@ impl Daemon {
         self.served.serve(pages, &self.sources, running.readiness());
         self.seen = self.setup.loaded.tree.clone();
         self.apply(&before.config);
-        Ok(())
+        self.audit.follow(&self.setup.loaded, &self.setup.config, "reloaded")
     }
 
     /// What is set in place, and what cannot be.

@@ -1,5 +1,6 @@
 //! Configuration to running daemon: graph, signals, drain.
 
+mod audit;
 mod daemon;
 mod dry_run;
 mod greeting;
@@ -53,6 +54,7 @@ pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
 fn resolve(loaded: &Loaded) -> Result<Config, ConfigErrors> {
     let config = loaded.resolve(&CATALOG, &checking())?;
     memory::check(loaded, &config)?;
+    audit::settings(loaded, &config)?;
     Ok(config)
 }
 

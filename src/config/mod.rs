@@ -32,7 +32,7 @@ pub use interpolate::Environment;
 pub use print::{to_json, to_yaml};
 pub use resolve::{Component, Config};
 pub use schema::schema;
-pub use service::{Encoding, Level, Logs, MetricsConfig, Pipeline, Routing, Service, Telemetry};
+pub use service::{Audit, Encoding, Level, Logs, MetricsConfig, Pipeline, Routing, Service, Telemetry};
 pub use tree::{Entry, Node, Place, Tree};
 
 use crate::pipeline::spec::BuildContext;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::pipeline::matcher::MatchConfig;
-use crate::pipeline::units::{ByteSize, Span};
+use crate::pipeline::units::{ByteSize, Secret, Span};
 
 /// What runs, and how the process behaves.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -84,6 +84,37 @@ pub struct Telemetry {
     pub logs: Logs,
     /// Metrics in Prometheus' text format.
     pub metrics: MetricsConfig,
+    /// What was removed from whom, by which policy, in a file of its own; none is kept unless this is set.
+    pub audit: Option<Audit>,
+}
+
+/// `service.telemetry.audit`: JSON lines with counts of what was removed, never the text.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// The file; earlier ones are beside it, with `.1`, `.2` and so on behind the name.
+    pub path: String,
+    /// Bytes at which the next file is begun.
+    pub max_bytes: ByteSize,
+    /// Earlier files that are kept.
+    pub max_files: usize,
+    /// How often counts are written; they are at the end in any case.
+    pub interval: Span,
+    /// Adds keyed fingerprints of what was removed, never of what a person could be known by. At least 32 bytes, and a key that
+    /// serves nothing else.
+    pub fingerprint_key: Option<Secret>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            max_bytes: ByteSize::mib(16),
+            max_files: 8,
+            interval: Span::secs(10),
+            fingerprint_key: None,
+        }
+    }
 }
 
 /// `service.telemetry.logs`.

@@ -78,6 +78,8 @@ pub struct Amount {
 
 /// The metrics of the process. Labels come from the configuration or are enumerated: nothing of a payload becomes one.
 pub struct Metrics {
+    /// The audit trail beside them: whoever counts a removal tells it there too.
+    pub audit: super::Audit,
     registry: Registry,
     accepted: Amounts,
     refused: Family<Two, Counter>,
@@ -137,6 +139,7 @@ fn ages() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
+            audit: super::Audit::default(),
             registry: Registry::default(),
             accepted: Amounts::default(),
             refused: Family::default(),

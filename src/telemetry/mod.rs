@@ -1,6 +1,8 @@
-//! What the gate tells about itself: every metric name in one file, and logs.
+//! What the gate tells about itself: every metric name in one file, logs, and the audit trail.
 
+pub mod audit;
 pub mod logs;
 mod metrics;
 
+pub use audit::Audit;
 pub use metrics::{Amount, ExporterMetrics, Metrics, Number, Opened, ServerMetrics};

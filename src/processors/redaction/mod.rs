@@ -3,6 +3,7 @@
 mod arguments;
 mod config;
 mod detectors;
+pub mod escrow;
 mod keys;
 mod names;
 mod pass;
