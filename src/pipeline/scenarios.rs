@@ -155,6 +155,32 @@ async fn a_full_queue_costs_its_own_exporter_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_backend_holds_no_more_than_its_queue_may() {
+    let (dead, fine) = (fake((0..9).map(|_| Step::Hang)), fake([]));
+    let mut config = SinkConfig::default();
+    // room for two requests
+    config.queue.queue_bytes = ByteSize(1500);
+    config.timeout = Span::secs(3600);
+    let exporters = vec![
+        ("dead", dead.clone(), Unit::Batch, config),
+        ("fine", fine, Unit::Batch, SinkConfig::default()),
+    ];
+    let bench = bench(vec![(vec![], vec!["dead", "fine"])], exporters).await;
+    for _ in 0..5 {
+        assert_eq!(bench.send(1, 0).await, Ok(Receipt::default()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(dead.calls.load(Ordering::SeqCst), 2);
+    let waiting = bench.metrics.exporter(&"dead".into()).queue_bytes.get();
+    let bodies = 2 * 400;
+    assert_eq!(bench.budget.used() as u64, waiting + bodies);
+    let books = bench.stop(Duration::from_secs(1)).await;
+    assert_eq!(books.of("fine"), (5, BTreeMap::new()));
+    assert_eq!(books.of("dead").1, BTreeMap::from([("queue_full", 3), ("shutdown", 2)]));
+    assert_eq!(books.metrics.exporter(&"dead".into()).queue_bytes.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_required_queue_refuses_before_anyone_took_it() {
     let (stuck, fine) = (fake([Step::Hang]), fake([]));
     let exporters = vec![

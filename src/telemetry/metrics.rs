@@ -18,7 +18,6 @@ use prometheus_client::registry::Registry;
 
 type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
-type Three = [(&'static str, &'static str); 3];
 type Ages = Family<One, Histogram, fn() -> Histogram>;
 
 /// A number whose name is exposed exactly as registered.
@@ -91,9 +90,6 @@ pub struct Metrics {
     outgoing: Family<One, Number>,
     dropped: Family<Two, Counter>,
     redactions: Family<Two, Counter>,
-    redaction_trials: Family<Three, Counter>,
-    redaction_texts: Family<One, Number>,
-    redaction_text_bytes: Family<One, Number>,
     panics: Family<Two, Counter>,
     exporter_accepted: Family<One, Number>,
     sent: Amounts,
@@ -154,9 +150,6 @@ impl Default for Metrics {
             outgoing: Family::default(),
             dropped: Family::default(),
             redactions: Family::default(),
-            redaction_trials: Family::default(),
-            redaction_texts: Family::default(),
-            redaction_text_bytes: Family::default(),
             panics: Family::default(),
             exporter_accepted: Family::default(),
             sent: Amounts::default(),
@@ -243,21 +236,6 @@ impl Metrics {
             self.redactions.clone(),
         );
         r.register(
-            "flamegate_redaction_trials",
-            "Strings that a policy on trial would have removed, by policy, rule and carrier",
-            self.redaction_trials.clone(),
-        );
-        r.register(
-            "flamegate_redaction_cache_texts",
-            "Texts that a redaction remembers",
-            self.redaction_texts.clone(),
-        );
-        r.register(
-            "flamegate_redaction_cache_bytes",
-            "Memory in which a redaction remembers texts",
-            self.redaction_text_bytes.clone(),
-        );
-        r.register(
             "flamegate_panics",
             "Panics caught, by component and fingerprint",
             self.panics.clone(),
@@ -304,7 +282,7 @@ impl Metrics {
         );
         r.register(
             "flamegate_exporter_queue_bytes",
-            "Bytes waiting",
+            "Bytes waiting or on their way",
             self.queue_bytes.clone(),
         );
         r.register(
@@ -421,19 +399,6 @@ impl Metrics {
         self.redactions.get_or_create(&key).inc_by(strings);
     }
 
-    /// A policy on trial (`shadow`, `dry_run`) would have removed strings of one carrier.
-    pub fn redaction_tried(&self, policy: &'static str, rule: &'static str, carrier: &'static str, strings: u64) {
-        let key = [("policy", policy), ("rule", rule), ("carrier", carrier)];
-        self.redaction_trials.get_or_create(&key).inc_by(strings);
-    }
-
-    /// What a redaction remembers of texts from batch to batch.
-    pub fn redaction_remembers(&self, component: &Arc<str>, texts: usize, bytes: usize) {
-        let key = [("component", component.clone())];
-        self.redaction_texts.get_or_create(&key).set(texts as u64);
-        self.redaction_text_bytes.get_or_create(&key).set(bytes as u64);
-    }
-
     /// A component panicked at the place that `fingerprint` stands for.
     pub fn panicked(&self, component: &Arc<str>, fingerprint: &str) {
         let key = [("component", component.clone()), ("fingerprint", fingerprint.into())];
@@ -548,7 +513,7 @@ pub struct ExporterMetrics {
     pub queue_size: Number,
     /// Requests that may wait.
     pub queue_capacity: Number,
-    /// Bytes waiting.
+    /// Bytes waiting or on their way.
     pub queue_bytes: Number,
     /// Requests on their way.
     pub in_flight_requests: Number,

@@ -75,7 +75,7 @@ pub struct QueueConfig {
     pub queue_size: usize,
     /// What `queue_size` counts: `requests` or `bytes`.
     pub sizer: Sizer,
-    /// Bytes that may wait.
+    /// Bytes that may wait or be on their way; a request larger than that goes alone.
     pub queue_bytes: ByteSize,
     /// Merges what waits into larger requests.
     pub batch: Option<BatchConfig>,
@@ -106,7 +106,7 @@ pub enum Sizer {
 }
 
 impl QueueConfig {
-    /// Requests and bytes that may wait.
+    /// Requests that may wait, and bytes that may wait or be on their way.
     pub fn room(&self) -> (usize, usize) {
         match self.sizer {
             _ if !self.enabled => (1, self.queue_bytes.as_usize()),

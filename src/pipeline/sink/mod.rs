@@ -138,9 +138,9 @@ impl Sink {
     }
 
     async fn consume(self: Arc<Self>) {
-        while let Some(batches) = self.queue.take().await {
-            self.deliver(batches).await;
-            self.queue.done();
+        while let Some(taken) = self.queue.take().await {
+            self.deliver(taken.batches).await;
+            self.queue.done(taken.bytes);
         }
     }
 

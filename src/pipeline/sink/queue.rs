@@ -1,4 +1,5 @@
-//! What waits for one exporter: bounded in requests and in bytes, and room is reserved before anything is put in.
+//! What waits for one exporter: bounded in requests and in bytes, and room is reserved before anything is put in. Bytes on their
+//! way count until they are through: else a dead backend would hold the memory of the whole process, and close the door for all.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use crate::telemetry::ExporterMetrics;
 /// The queue of one sink.
 pub struct Queue {
     config: QueueConfig,
-    /// Requests and bytes that may wait.
+    /// Requests that may wait, and bytes that may wait or be on their way.
     room: (usize, usize),
     metrics: ExporterMetrics,
     state: Mutex<State>,
@@ -25,7 +26,9 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
+    /// Waiting, and reserved.
     requests: usize,
+    /// The same, and those of what was taken out and is not yet finished.
     bytes: usize,
     /// Taken out and not yet finished.
     under_way: usize,
@@ -38,6 +41,14 @@ struct Waiting {
     batch: Batch,
     bytes: usize,
     since: Instant,
+}
+
+/// What is to be sent next: several batches if they are to be merged.
+pub struct Taken {
+    /// The batches.
+    pub batches: Vec<Batch>,
+    /// Bytes to give back with [`Queue::done`].
+    pub bytes: usize,
 }
 
 /// Room in a queue, given back if it is dropped unused.
@@ -72,13 +83,14 @@ impl Queue {
         self.metrics.queue_bytes.change(bytes, state.bytes);
     }
 
-    /// Reserves room for some requests of so many bytes together. What is larger than the whole queue gets in when it is empty.
+    /// Reserves room for some requests of so many bytes together. What is larger than the whole queue gets in
+    /// when there is nothing else.
     pub fn reserve(self: &Arc<Self>, requests: usize, bytes: usize) -> Option<Room> {
         let mut state = self.state();
         let idle_needed = !self.config.enabled && (state.under_way > 0 || state.requests > 0);
-        let fits =
-            state.requests.saturating_add(requests) <= self.room.0 && state.bytes.saturating_add(bytes) <= self.room.1;
-        if state.closed || idle_needed || (!fits && state.requests > 0) {
+        let fits = |used: usize, more: usize, room: usize| used == 0 || used.saturating_add(more) <= room;
+        let fits = fits(state.requests, requests, self.room.0) && fits(state.bytes, bytes, self.room.1);
+        if state.closed || idle_needed || !fits {
             return None;
         }
         state.requests += requests;
@@ -97,8 +109,8 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// What is to be sent next, several batches if they are to be merged; none when input has ended and nothing waits.
-    pub async fn take(&self) -> Option<Vec<Batch>> {
+    /// What is to be sent next; none when input has ended and nothing waits.
+    pub async fn take(&self) -> Option<Taken> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -106,14 +118,14 @@ impl Queue {
             let pause = {
                 let mut state = self.state();
                 match self.next(&mut state) {
-                    Next::Take(batches) => {
+                    Next::Take(taken) => {
                         state.under_way += 1;
                         self.observe(&mut state);
                         // whoever slept through several arrivals must not leave the rest lying
                         if !state.waiting.is_empty() {
                             self.changed.notify_one();
                         }
-                        return Some(batches);
+                        return Some(taken);
                     }
                     Next::Nothing if state.closed && state.requests == 0 => return None,
                     Next::Nothing => None,
@@ -129,9 +141,12 @@ impl Queue {
         }
     }
 
-    /// What was taken is finished.
-    pub fn done(&self) {
-        self.state().under_way -= 1;
+    /// What was taken, so many bytes, is finished.
+    pub fn done(&self, bytes: usize) {
+        let mut state = self.state();
+        state.under_way -= 1;
+        state.bytes = state.bytes.saturating_sub(bytes);
+        self.observe(&mut state);
     }
 
     /// Empties it, for the deadline.
@@ -164,7 +179,7 @@ impl Queue {
 enum Next {
     Nothing,
     Wait(Duration),
-    Take(Vec<Batch>),
+    Take(Taken),
 }
 
 /// Positions of the first batch and those that may be merged with it, and the samples of all.
@@ -194,17 +209,17 @@ fn equals(waiting: &VecDeque<Waiting>, merge: &BatchConfig) -> (Vec<usize>, u64)
     (chosen, size)
 }
 
-fn take_out(state: &mut State, positions: &[usize]) -> Vec<Batch> {
-    let mut taken = Vec::with_capacity(positions.len());
+fn take_out(state: &mut State, positions: &[usize]) -> Taken {
+    let (mut batches, mut bytes) = (Vec::with_capacity(positions.len()), 0);
     for at in positions.iter().rev() {
         if let Some(waiting) = state.waiting.remove(*at) {
             state.requests = state.requests.saturating_sub(1);
-            state.bytes = state.bytes.saturating_sub(waiting.bytes);
-            taken.push(waiting.batch);
+            bytes += waiting.bytes;
+            batches.push(waiting.batch);
         }
     }
-    taken.reverse();
-    taken
+    batches.reverse();
+    Taken { batches, bytes }
 }
 
 impl Room {
