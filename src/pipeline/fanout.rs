@@ -123,7 +123,12 @@ impl Intake for Arc<Fanout> {
         let work = tokio::spawn(async move {
             let _under_way = under_way;
             let job_fanout = fanout.clone();
-            let job = move || job_fanout.work(job, &wired);
+            let job = move || {
+                let answer = job_fanout.work(job, &wired);
+                // a refusal is work done as well
+                job_fanout.shared.readiness.worked(&job_fanout.receiver);
+                answer
+            };
             match fanout.shared.compute.run(usize::MAX, job).await {
                 Ok(answer) => answer,
                 Err(panicked) => Err(fanout.after_panic(&panicked.fingerprint)),

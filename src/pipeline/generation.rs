@@ -148,6 +148,7 @@ impl Generation {
         receivers.iter().for_each(|receiver| receiver.stop.ask());
         for receiver in &receivers {
             receiver.end(deadline).await;
+            shared.readiness.worked(&receiver.fanout.receiver);
         }
         self.lines.iter().for_each(|line| line.timer.abort());
         self.under_way.close();

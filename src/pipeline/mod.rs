@@ -1,7 +1,6 @@
 //! The engine: what flows, who handles it, and what happens between them.
 
 pub mod batch;
-pub mod boundary;
 pub mod budget;
 pub mod chain;
 pub mod component;
@@ -29,7 +28,6 @@ mod scenarios;
 mod testing;
 
 pub use batch::{Batch, Origin, Payload, Received};
-pub use boundary::Boundary;
 pub use budget::{Budget, Levels, OutOfBudget, Permit};
 pub use component::{
     Context, Encoded, ExportError, Exporter, Processor, Reason, Receipt, Receiver, ReceiverError, Refusal, Sent,

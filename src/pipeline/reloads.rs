@@ -86,6 +86,20 @@ async fn a_changed_receiver_serves_before_the_old_one_stops() {
     assert_eq!(bench.stop(DRAIN).await.of("a").0, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_changed_receiver_does_not_answer_for_the_panics_of_the_old_one() {
+    let exporter = fake([]);
+    let mut bench = bench(vec![(vec![], vec!["a"])], output(&exporter)).await;
+    for _ in 0..3 {
+        assert!(bench.out.receive(|| panic!("hunter2")).await.is_err());
+    }
+    assert!(!bench.running.readiness().is_ready());
+    reload(&mut bench, &exporter, [1, 0, 0]).await.expect("a new receiver");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(bench.running.readiness().is_ready());
+    bench.stop(DRAIN).await.of("a");
+}
+
 /// Holds everything back until the end.
 #[derive(Default)]
 struct Holder(std::sync::Mutex<Vec<Batch>>);

@@ -241,6 +241,21 @@ async fn a_panic_costs_a_batch_and_three_turn_readiness_red() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_decoder_that_works_again_turns_readiness_green() {
+    let bench = single(fake([]), Unit::Batch, SinkConfig::default()).await;
+    for _ in 0..3 {
+        assert!(matches!(
+            bench.out.receive(|| panic!("hunter2")).await,
+            Err(Refusal::Invalid(_))
+        ));
+    }
+    assert!(!bench.running.readiness().is_ready());
+    assert!(bench.send(1, 0).await.is_ok());
+    assert!(bench.running.readiness().is_ready());
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_encoder_that_panics_costs_its_batch() {
     let exporter = Arc::new(Fake {
         encode_panics: true,

@@ -164,11 +164,7 @@ pub fn graph(
             id: id.into(),
             raw: exporter.clone(),
             unit,
-            built: BuiltExporter {
-                exporter: fake,
-                sink,
-                boundary: Boundary::Internal,
-            },
+            built: BuiltExporter { exporter: fake, sink },
         }
     });
     let graph = Graph {
