@@ -25,7 +25,8 @@ decoded, 413 for what is too large, 415 for an encoding that is not spoken, 503 
 
 `self` samples the CPU of Flamegate and sends the profile down the pipeline as the service `flamegate`. It is off unless asked for:
 its table of stacks holds 70 MiB from then on, and finding the names of functions as much again or more, by the debug
-information of the binary. A signal interrupts the process `frequency` times in a second of CPU. One receiver can have it.
+information of the binary. A signal interrupts the process `frequency` times in a second of CPU. Receivers take
+turns at it, one profile each. Where the process cannot be sampled the log says so, and the rest goes on.
 
 `remote` and `file` come with a later version: until then a profiler, or `curl` from a timer, pushes to `server`.
 ";
@@ -96,10 +97,10 @@ impl Receiver for Pprof {
             .collect();
         let served = listen::run(services, &out, stop.clone());
         let itself = async {
-            match itself {
-                Some(profiler) => profiler.run(&out, &stop).await,
-                None => Ok(()),
+            if let Some(profiler) = itself {
+                profiler.run(&out, &stop).await;
             }
+            Ok(())
         };
         tokio::try_join!(served, itself)?;
         Ok(())

@@ -7,12 +7,13 @@ use ::pprof::{Frames, ProfilerGuard, ProfilerGuardBuilder, Report, Symbol};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::formats::{Decoded, Format};
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::spec::BuildError;
 use crate::pipeline::units::Span;
-use crate::pipeline::{Origin, Outlet, Received, ReceiverError, Refusal, Stop};
+use crate::pipeline::{Origin, Outlet, Received, Refusal, Stop};
 use crate::profile::{
     Function, Id, Interner, KeyValue, Line, Location, LocationId, Observations, Profile, Profiles, ResourceProfiles,
     Samples, ScopeProfiles, Value, ValueType,
@@ -20,6 +21,9 @@ use crate::profile::{
 
 /// Code that must not be unwound from inside a signal handler.
 const NOT_UNWOUND: [&str; 4] = ["libc", "libgcc", "pthread", "vdso"];
+
+/// A process can be sampled once at a time: after a reload the new receiver takes its turn when the old one has ended.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -45,6 +49,13 @@ pub(super) struct SelfProfiler {
     frequency: i32,
 }
 
+/// This process being sampled.
+struct Sampling {
+    // dropped in this order: the turn ends when the profiler has stopped
+    profiler: ProfilerGuard<'static>,
+    _turn: MutexGuard<'static, ()>,
+}
+
 impl SelfProfiler {
     pub(super) fn new(config: SelfConfig) -> Result<Self, BuildError> {
         if config.collection_interval < Span::secs(1) {
@@ -62,59 +73,70 @@ impl SelfProfiler {
         })
     }
 
-    /// Sends a profile for every interval until `stop` is asked; the last one is shorter.
-    pub(super) async fn run(&self, out: &Outlet, stop: &Stop) -> Result<(), ReceiverError> {
+    /// Sends a profile for every interval until `stop` is asked; the last one is shorter. Without a profiler there is no
+    /// profile, but everything else goes on.
+    pub(super) async fn run(&self, out: &Outlet, stop: &Stop) {
         while !stop.is_asked() {
+            let turn = tokio::select! {
+                turn = TURN.lock() => turn,
+                () = stop.asked() => return,
+            };
             let began = SystemTime::now();
-            let guard = self.start().await?;
+            let sampling = self.start(turn).await;
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
                 () = stop.asked() => {}
             }
-            let (permit, frequency) = (out.budget().permit(), self.frequency);
-            let origin = Arc::new(Origin::local(out.receiver()));
-            let sent = out.receive(move || {
-                let profiles = finish(guard, began, frequency)?;
-                Ok(vec![Arrival {
-                    decoded: Decoded {
-                        profiles,
-                        ..Decoded::default()
-                    },
-                    received: Received {
-                        format: Format::Pprof,
-                        bytes: Bytes::new(),
-                    },
-                    origin,
-                    permit,
-                }])
-            });
-            if let Err(refusal) = sent.await {
-                tracing::warn!(receiver = %out.receiver(), why = refusal.label(), "own profile not taken");
+            match sampling {
+                Ok(sampling) => self.send(sampling, began, out).await,
+                Err(why) => tracing::warn!(receiver = %out.receiver(), why, "no profile of this process"),
             }
         }
-        Ok(())
+    }
+
+    async fn send(&self, sampling: Sampling, began: SystemTime, out: &Outlet) {
+        let (permit, frequency) = (out.budget().permit(), self.frequency);
+        let origin = Arc::new(Origin::local(out.receiver()));
+        let sent = out.receive(move || {
+            let profiles = finish(sampling, began, frequency)?;
+            Ok(vec![Arrival {
+                decoded: Decoded {
+                    profiles,
+                    ..Decoded::default()
+                },
+                received: Received {
+                    format: Format::Pprof,
+                    bytes: Bytes::new(),
+                },
+                origin,
+                permit,
+            }])
+        });
+        if let Err(refusal) = sent.await {
+            tracing::warn!(receiver = %out.receiver(), why = refusal.label(), "own profile not taken");
+        }
     }
 
     /// The first start of a process fills the table of stacks, which takes a moment.
-    async fn start(&self) -> Result<ProfilerGuard<'static>, ReceiverError> {
+    async fn start(&self, turn: MutexGuard<'static, ()>) -> Result<Sampling, String> {
         let frequency = self.frequency;
         let started = tokio::task::spawn_blocking(move || {
-            ProfilerGuardBuilder::default()
+            let profiler = ProfilerGuardBuilder::default()
                 .frequency(frequency)
                 .blocklist(&NOT_UNWOUND)
-                .build()
+                .build();
+            profiler.map(|profiler| Sampling { profiler, _turn: turn })
         });
         match started.await {
-            Ok(Ok(guard)) => Ok(guard),
-            Ok(Err(error)) => Err(ReceiverError(format!("self: {error}"))),
-            Err(_) => Err(ReceiverError("self: stopped while starting".to_owned())),
+            Ok(started) => started.map_err(|error| error.to_string()),
+            Err(_) => Err("stopped while starting".to_owned()),
         }
     }
 }
 
-fn finish(guard: ProfilerGuard<'_>, began: SystemTime, frequency: i32) -> Result<Profiles, Refusal> {
-    let report = guard.report().build();
-    drop(guard);
+fn finish(sampling: Sampling, began: SystemTime, frequency: i32) -> Result<Profiles, Refusal> {
+    let report = sampling.profiler.report().build();
+    drop(sampling);
     let report = report.map_err(|_| Refusal::Invalid("self: the samples cannot be read back".to_owned()))?;
     Ok(profiles(&report, began, frequency))
 }

@@ -108,6 +108,31 @@ async fn own_cpu_becomes_a_profile() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_take_turns_at_this_process() {
+    let config = json!({ "self": { "collection_interval": "1s", "frequency": 500 } });
+    let (engines, stop) = ([Engine::new(), Engine::new()], Stop::new());
+    let running = engines.each_ref().map(|engine| {
+        let receiver = build(config.clone(), &context()).unwrap();
+        tokio::spawn(receiver.run(engine.outlet(), stop.clone()))
+    });
+    let mut delivered = [false; 2];
+    for _ in 0..60 {
+        tokio::task::spawn_blocking(burn).await.unwrap();
+        for (delivered, engine) in delivered.iter_mut().zip(&engines) {
+            *delivered |= !engine.take().batches.is_empty();
+        }
+        if delivered == [true; 2] {
+            break;
+        }
+    }
+    stop.ask();
+    for receiver in running {
+        receiver.await.unwrap().unwrap();
+    }
+    assert_eq!(delivered, [true; 2]);
+}
+
 fn names(batch: &Batch) -> Vec<String> {
     let d = batch.as_profiles().unwrap().dictionary();
     d.strings.ids().map(|id| d.str(id).to_owned()).collect()
