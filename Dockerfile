@@ -7,8 +7,8 @@ RUN cargo build --release --locked
 FROM debian:bookworm-slim
 COPY --from=build /src/target/release/flamegate /usr/local/bin/flamegate
 COPY configs/container.yaml /etc/flamegate/container.yaml
-# any UID may run it: the data folder is the group's, and the group is 0
-RUN mkdir -p /var/lib/flamegate && chgrp 0 /var/lib/flamegate && chmod 2770 /var/lib/flamegate && chown 65532 /var/lib/flamegate
+# any UID of group 0 may run it, and another one later on the same data: both folders are the group's
+RUN install -d -o 65532 -g 0 -m 2770 /var/lib/flamegate /var/lib/flamegate/profiles
 USER 65532:0
 VOLUME /var/lib/flamegate
 EXPOSE 4317 4318 4040 13133 8888

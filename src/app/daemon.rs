@@ -52,6 +52,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     }
     let metrics = Arc::new(Metrics::default());
     let graph = setup.graph(&metrics, options.dry_run)?;
+    super::cores::forbid();
     crate::net::files::raise_limit();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = setup.config.service.worker_threads {

@@ -1,6 +1,7 @@
 //! Configuration to running daemon: graph, signals, drain.
 
 mod audit;
+mod cores;
 mod daemon;
 mod dry_run;
 mod greeting;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 
 use super::Failure;
+use crate::config::io_reason;
 use crate::formats::any::{decode_as, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::{Decoded, Format, Limits, sniff};
@@ -51,6 +52,8 @@ impl FormatName {
 const ENDINGS: &[(&str, Format, Compression)] = &[
     (".otlp.json", Format::OtlpJson, Compression::None),
     (".speedscope.json", Format::Speedscope, Compression::None),
+    (".otlp.pb", Format::Otlp, Compression::None),
+    (".otlp.gz", Format::Otlp, GZIP),
     (".pb.gz", Format::Pprof, GZIP),
     (".pprof", Format::Pprof, GZIP),
     (".pb", Format::Pprof, Compression::None),
@@ -75,7 +78,7 @@ pub struct Input {
 /// Reads a file, or the standard input for `-`, whatever its format.
 pub fn read(path: &Path, from: Option<FormatName>) -> Result<Input, Failure> {
     let fail = |why: String| Failure::Trouble(format!("{}: {why}", path.display()));
-    let stored = read_bytes(path).map_err(|error| fail(error.kind().to_string()))?;
+    let stored = read_bytes(path).map_err(|error| fail(io_reason(&error)))?;
     let limits = Limits {
         decompressed_bytes: FILE_BYTES as usize,
         ..Limits::OWN_FILE
@@ -138,11 +141,14 @@ impl Output {
             (Some(format), _) => (format, Compression::None),
             (None, Some((_, format, compression))) => (*format, *compression),
             (None, None) => {
-                let message = format!(
-                    "{}: the name tells no format; end it in {}, or say --to",
-                    path.display(),
-                    endings()
-                );
+                let message = match path == Path::new("-") {
+                    true => "the standard output has no name that tells the format; say --to".to_owned(),
+                    false => format!(
+                        "{}: the name tells no format; end it in {}, or say --to",
+                        path.display(),
+                        endings()
+                    ),
+                };
                 return Err(Failure::Trouble(message));
             }
         };
@@ -223,7 +229,7 @@ impl Output {
             Compression::None => plain.to_vec(),
             compression => compress(plain, compression),
         };
-        let fail = |error: std::io::Error| Failure::Trouble(format!("{}: {}", path.display(), error.kind()));
+        let fail = |error: std::io::Error| Failure::Trouble(format!("{}: {}", path.display(), io_reason(&error)));
         if path == Path::new("-") {
             return std::io::stdout().write_all(&bytes).map_err(fail);
         }
@@ -321,6 +327,8 @@ mod tests {
             ("a.PB", Format::Pprof),
             ("a.otlp", Format::Otlp),
             ("a.otlp.json", Format::OtlpJson),
+            ("a.otlp.pb", Format::Otlp),
+            ("a.otlp.gz", Format::Otlp),
             ("a.folded", Format::Collapsed),
             ("a.speedscope.json", Format::Speedscope),
         ] {

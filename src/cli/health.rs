@@ -24,7 +24,13 @@ pub struct HealthArgs {
 
 /// Asks; the answer is no if the gate is not ready.
 pub fn ask(args: &HealthArgs) -> Result<(), Failure> {
-    let status = status(args).map_err(|error| Failure::No(format!("{}: {}", args.endpoint, error.kind())))?;
+    let status = status(args).map_err(|error| {
+        Failure::No(format!(
+            "{}: {}; is the gate running, with the extension health_check there?",
+            args.endpoint,
+            error.kind()
+        ))
+    })?;
     match status.split(' ').nth(1) {
         Some("200") => Ok(()),
         Some(code) => Err(Failure::No(format!("{}: not ready ({code})", args.endpoint))),

@@ -31,7 +31,7 @@ struct Cli {
 enum Command {
     /// Runs the gate; without --config the built-in quickstart
     Run(RunArgs),
-    /// Checks a configuration; nothing is started
+    /// Checks a configuration and starts nothing; silent where all is well
     Validate(ConfigArgs),
     /// Shows what is built in
     Components(show::ComponentsArgs),
@@ -67,7 +67,7 @@ struct RunArgs {
     /// Counts what would be sent, and sends nothing
     #[arg(long)]
     dry_run: bool,
-    /// Taken for the Collector's sake; profiles need no gate here
+    /// Taken for the Collector's sake, and without effect
     #[arg(long, value_name = "GATES")]
     feature_gates: Vec<String>,
 }
@@ -81,7 +81,7 @@ struct ConfigArgs {
     /// One value on top of the files
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Taken for the Collector's sake; profiles need no gate here
+    /// Taken for the Collector's sake, and without effect
     #[arg(long, value_name = "GATES")]
     feature_gates: Vec<String>,
 }
@@ -139,7 +139,7 @@ fn fail(code: u8, why: &str) -> ExitCode {
 
 fn run(args: RunArgs) -> Result<(), Failure> {
     if !args.feature_gates.is_empty() {
-        eprintln!("note: --feature-gates has no effect: profiles need no gate here");
+        eprintln!("note: --feature-gates has no effect: profiles need no feature gate here");
     }
     let options = RunOptions {
         files: args.config,

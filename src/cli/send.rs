@@ -56,11 +56,12 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
         let input = files::read(path, args.from)?;
         files::warn_of_rejected(&input.decoded);
         let sent = runtime.block_on(deliver(&built, row.unit, input.decoded));
-        let sent = sent.map_err(|error| Failure::No(format!("{}: {error}", path.display())))?;
+        let sent =
+            sent.map_err(|error| Failure::No(format!("{}: not sent to {}: {error}", path.display(), place(&args.to))))?;
         eprintln!(
-            "{}: {} profiles sent, {} rejected",
+            "{}: {}, {} rejected",
             path.display(),
-            sent.profiles,
+            counted(sent.profiles),
             sent.rejected
         );
         if sent.rejected > 0 {
@@ -69,6 +70,19 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
     }
     runtime.block_on(built.exporter.close());
     Ok(())
+}
+
+/// The URL without a password in it.
+fn place(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{host}/{path}").trim_end_matches('/').to_owned()
+}
+
+fn counted(profiles: u64) -> String {
+    format!("{profiles} profile{} sent", if profiles == 1 { "" } else { "s" })
 }
 
 #[derive(Default)]
@@ -185,6 +199,13 @@ fn by_url(url: &str, exporter: Option<&str>) -> Result<(String, Value), Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_the_place_and_no_credentials() {
+        assert_eq!(place("http://h:4040"), "http://h:4040");
+        assert_eq!(place("https://me:hunter2@h:1/v1/x?token=hunter2#a"), "https://h:1/v1/x");
+        assert_eq!(place("grpc://a@b@h:4317/"), "grpc://h:4317");
+    }
 
     #[test]
     fn the_url_tells_the_exporter() {

@@ -252,7 +252,7 @@ fn read_file(path: &str) -> Result<String, String> {
     match read {
         Ok(bytes) if bytes as u64 > FILE_BYTES => Err(format!("the file is larger than {FILE_BYTES} bytes")),
         Ok(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-        Err(error) => Err(format!("the file cannot be read: {}", error.kind())),
+        Err(error) => Err(format!("the file cannot be read: {}", super::io_reason(&error))),
     }
 }
 

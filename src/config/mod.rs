@@ -27,7 +27,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub use catalog::{Catalog, Kind};
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, io_reason};
 pub use interpolate::Environment;
 pub use print::{to_json, to_yaml};
 pub use resolve::{Component, Config};
@@ -73,7 +73,7 @@ fn read_file(name: &str) -> Result<String, ConfigError> {
     match std::fs::File::open(name).and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text)) {
         Ok(bytes) if bytes as u64 > FILE_BYTES => Err(fail(format!("larger than {FILE_BYTES} bytes"))),
         Ok(_) => Ok(text),
-        Err(error) => Err(fail(format!("cannot be read: {}", error.kind()))),
+        Err(error) => Err(fail(format!("cannot be read: {}", io_reason(&error)))),
     }
 }
 

@@ -214,9 +214,10 @@ fn syntax_error(error: &serde_saphyr::Error, source: &Arc<str>) -> ConfigError {
     };
     let options = serde_saphyr::render_options! { snippets: serde_saphyr::SnippetMode::Off };
     let text = error.render_with_options(options);
-    // the location is told once, in front; what stands behind a semicolon is advice for programmers
+    // the location is told once, in front; what stands behind a semicolon or `, set` is advice for programmers
     let text = text.split(" at line ").next().unwrap_or_default();
     let text = text.split(';').next().unwrap_or_default();
+    let text = text.split(", set ").next().unwrap_or_default();
     // the one message that quotes a value
     let text = if text.starts_with("non-finite float") {
         "not a finite number"
@@ -369,6 +370,7 @@ mod tests {
     fn keys_written_twice_are_refused() {
         let error = Node::parse("a: 1\nb: 2\na: 3\n", "f.yaml").unwrap_err();
         assert!(error.to_string().starts_with("f.yaml:3:1"), "{error}");
+        assert!(!error.to_string().contains("Policy"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, SinkConfig};
@@ -55,6 +56,8 @@ struct Config {
     sampling_thereafter: u64,
     /// What waits to be told.
     sending_queue: QueueConfig,
+    /// `external` if somebody takes the log out of the house: then it must pass `redaction`. Otherwise `internal`.
+    boundary: Option<Boundary>,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Default for Config {
             sampling_initial: 2,
             sampling_thereafter: 1,
             sending_queue: QueueConfig::default(),
+            boundary: None,
         }
     }
 }
@@ -83,6 +87,7 @@ enum Verbosity {
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
     let config: Config = parse(raw)?;
     Ok(BuiltExporter {
+        boundary: config.boundary.unwrap_or(Boundary::Internal),
         exporter: Arc::new(Debug {
             id: cx.id.clone(),
             verbosity: config.verbosity,

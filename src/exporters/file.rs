@@ -18,6 +18,7 @@ use self::rolling::{Rolling, Rotation};
 use super::settings;
 use crate::formats::pprof::{EncodeOptions, ResourceText};
 use crate::formats::{Compression, Form, Format};
+use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -85,6 +86,8 @@ struct Config {
     sending_queue: QueueConfig,
     /// Whether senders hear 503 when the queue is full.
     required: bool,
+    /// `external` if somebody takes what is written out of the house: then it must pass `redaction`. Otherwise `internal`.
+    boundary: Option<Boundary>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -135,6 +138,7 @@ impl Default for Config {
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),
             required: false,
+            boundary: None,
         }
     }
 }
@@ -151,6 +155,7 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
         return Err(BuildError::at("resource", message));
     }
     Ok(BuiltExporter {
+        boundary: config.boundary.unwrap_or(Boundary::Internal),
         exporter: Arc::new(FileExporter {
             id: cx.id.clone(),
             form,

@@ -15,6 +15,7 @@ use crate::formats::{Form, Format};
 use crate::net::auth::AuthConfig;
 use crate::net::client::{Answer, Client, ClientSettings, Headers, Protocol, retry_after};
 use crate::net::tls::ClientTlsConfig;
+use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -91,6 +92,9 @@ struct Config {
     sending_queue: QueueConfig,
     /// Whether senders hear 503 when the queue is full.
     required: bool,
+    /// Whether the backend is in the house, `internal`, or `external`: what goes there must pass `redaction`. Unset, the host of
+    /// the address tells: private and loopback addresses, and names that public DNS cannot hold, are internal.
+    boundary: Option<Boundary>,
     /// Largest request before compression; larger ones are cut.
     max_request_size: ByteSize,
 }
@@ -121,6 +125,7 @@ impl Default for Config {
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),
             required: false,
+            boundary: None,
             max_request_size: ByteSize::mib(64),
         }
     }
@@ -135,6 +140,7 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
         }
         whole => settings::http_url("profiles_endpoint", whole)?,
     };
+    let boundary = settings::boundary(config.boundary, &url);
     let settings = ClientSettings {
         tls: config.tls,
         headers: config.headers,
@@ -156,6 +162,7 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
         },
     };
     Ok(BuiltExporter {
+        boundary,
         exporter: Arc::new(exporter),
         sink: SinkConfig {
             timeout: config.timeout,

@@ -29,6 +29,7 @@ use crate::formats::{Compression, pprof};
 use crate::net::auth::AuthConfig;
 use crate::net::client::{Client, ClientSettings, Headers, Protocol};
 use crate::net::tls::ClientTlsConfig;
+use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -133,6 +134,9 @@ struct Config {
     sending_queue: QueueConfig,
     /// Whether senders hear 503 when the queue is full.
     required: bool,
+    /// Whether the backend is in the house, `internal`, or `external`: what goes there must pass `redaction`. Unset, the host of
+    /// the address tells: private and loopback addresses, and names that public DNS cannot hold, are internal.
+    boundary: Option<Boundary>,
     /// Largest profile before compression; larger ones are cut.
     max_profile_size: ByteSize,
     /// Age above which the server refuses a profile; 0 for none.
@@ -170,6 +174,7 @@ impl Default for Config {
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),
             required: false,
+            boundary: None,
             max_profile_size: ByteSize::mib(4),
             max_age: Span::secs(3600),
             max_future: Span::secs(600),
@@ -188,6 +193,7 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<BuiltExporter, BuildError> 
     }
     let base = settings::http_url("endpoint", &config.endpoint)?;
     let tenant = Tenant::of(&config)?;
+    let boundary = settings::boundary(config.boundary, &base);
     let settings = ClientSettings {
         tls: config.tls,
         headers: config.headers,
@@ -207,6 +213,7 @@ fn build(raw: RawConfig, _: &BuildContext) -> Result<BuiltExporter, BuildError> 
         label_names: config.label_names,
     };
     Ok(BuiltExporter {
+        boundary,
         exporter: Arc::new(exporter),
         sink: SinkConfig {
             timeout: config.timeout,

@@ -10,6 +10,7 @@ use crate::formats::compress::compress;
 use crate::formats::{Compression, EncodeError, Form, Format, pprof};
 use crate::net::auth::{AuthConfig, Credentials};
 use crate::net::client::{ClientConfigError, ClientError, Pings};
+use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError};
 use crate::pipeline::spec::BuildError;
@@ -96,6 +97,11 @@ pub(super) fn http_url(path: &str, text: &str) -> Result<Uri, BuildError> {
         return wrong("credentials do not belong into a URL; set them under `headers` (or `auth`)");
     }
     Ok(uri)
+}
+
+/// Where the backend stands: as configured, else as its address says. A proxy on the way changes nothing.
+pub(super) fn boundary(configured: Option<Boundary>, url: &Uri) -> Boundary {
+    configured.unwrap_or_else(|| Boundary::of_host(url.host().unwrap_or_default()))
 }
 
 /// `base` with `suffix` behind its path; a query stays behind both.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::boundary::Boundary;
 use super::chain::Stage;
 use super::component::Receiver;
 use super::matcher::{MatchConfig, Matcher};
@@ -135,6 +136,7 @@ impl Graph {
         }
         let mut pipelines = Vec::with_capacity(spec.pipelines.len());
         for (id, pipeline) in &spec.pipelines {
+            check_boundary(id, pipeline, spec, tables, &exporters)?;
             pipelines.push(wire(id, pipeline, spec, tables, &metrics)?);
         }
         Ok(Self {
@@ -324,6 +326,47 @@ fn check_order(id: &str, pipeline: &PipelineSpec, tables: Tables<'_>) -> Result<
         redacted |= row.about.name == "redaction";
     }
     Ok(())
+}
+
+/// Nothing leaves the house unredacted. Traces pass as they are: nothing here looks into them.
+fn check_boundary(
+    id: &str,
+    pipeline: &PipelineSpec,
+    spec: &ServiceSpec,
+    tables: Tables<'_>,
+    built: &[NamedExporter],
+) -> Result<(), GraphError> {
+    let is_external = |id: &&String| {
+        let named = built.iter().find(|one| *one.id == **id);
+        named.is_some_and(|one| one.built.boundary == Boundary::External)
+    };
+    let Some(outside) = pipeline.exporters.iter().find(is_external) else {
+        return Ok(());
+    };
+    if id.split('/').next() != Some("profiles") {
+        return Ok(());
+    }
+    let mut idle = None;
+    for processor in &pipeline.processors {
+        let row = find("processors", processor, tables.processors, |row| &row.about)?;
+        let raw = spec.processors.get(processor).unwrap_or(&RawConfig::Null);
+        match row.removes_text {
+            Some(removes) if removes(raw) => return Ok(()),
+            Some(_) => idle = Some(processor),
+            None => {}
+        }
+    }
+    let message = match idle {
+        None => format!(
+            "`{outside}` sends out of the house, and no `redaction` stands in this pipeline; add `redaction` to its \
+             `processors`, or say `boundary: internal` at exporters.{outside} if that backend is yours"
+        ),
+        Some(idle) => format!(
+            "`{outside}` sends out of the house, and `{idle}` removes nothing as it is configured (`dry_run`); let it \
+             remove, or say `boundary: internal` at exporters.{outside} if that backend is yours"
+        ),
+    };
+    Err(error(&["service", "pipelines", id, "exporters"], message))
 }
 
 fn about(kind: &str, id: &str, tables: Tables<'_>) -> Result<About, GraphError> {

@@ -1,6 +1,7 @@
 //! The engine: what flows, who handles it, and what happens between them.
 
 pub mod batch;
+pub mod boundary;
 pub mod budget;
 pub mod chain;
 pub mod component;
@@ -28,6 +29,7 @@ mod scenarios;
 mod testing;
 
 pub use batch::{Batch, Origin, Payload, Received};
+pub use boundary::Boundary;
 pub use budget::{Budget, Levels, OutOfBudget, Permit};
 pub use component::{
     Context, Encoded, ExportError, Exporter, Processor, Reason, Receipt, Receiver, ReceiverError, Refusal, Sent,

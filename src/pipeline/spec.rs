@@ -132,6 +132,8 @@ pub struct BuiltExporter {
     pub exporter: Arc<dyn Exporter>,
     /// Its queue, retry and timeout.
     pub sink: super::sink::SinkConfig,
+    /// Whether what it sends stays in the house.
+    pub boundary: super::Boundary,
 }
 
 /// Reads a component's `Config`, naming the path of what is wrong.

@@ -164,7 +164,11 @@ pub fn graph(
             id: id.into(),
             raw: exporter.clone(),
             unit,
-            built: BuiltExporter { exporter: fake, sink },
+            built: BuiltExporter {
+                exporter: fake,
+                sink,
+                boundary: Boundary::Internal,
+            },
         }
     });
     let graph = Graph {

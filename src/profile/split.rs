@@ -1,5 +1,6 @@
 //! One request becomes several, each with a dictionary of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::dictionary::Dictionary;
@@ -20,6 +21,19 @@ impl Profiles {
     pub fn by_profile(&self) -> Vec<Self> {
         self.iter()
             .filter_map(|p| part(self.dictionary(), vec![alone(p.resource, p.scope, p.profile.clone())]))
+            .collect()
+    }
+
+    /// One part for each number that `of` has for the profiles, in their order; what it has no number for goes nowhere.
+    pub fn partition(&self, of: &[usize]) -> Vec<(usize, Self)> {
+        let mut groups: BTreeMap<usize, Vec<ResourceProfiles>> = BTreeMap::new();
+        for (p, number) in self.iter().zip(of) {
+            let profile = alone(p.resource, p.scope, p.profile.clone());
+            groups.entry(*number).or_default().push(profile);
+        }
+        groups
+            .into_iter()
+            .filter_map(|(number, resources)| Some((number, part(self.dictionary(), resources)?)))
             .collect()
     }
 

@@ -7,10 +7,14 @@
 //! | any other that begins with `__` | nothing: `__sampled__` from outside would hide data at the backend |
 //! | the rest | resource attribute of the same key |
 
+use std::collections::BTreeMap;
+
 use crate::profile::{Attribute, Dictionary, Id, KeyValue, Profiles, ResourceProfiles, Value};
 
-/// Labels of one series; more are refused.
+/// Labels of one series, those that are repeated or left out among them; more are refused.
 const MAX_LABELS: usize = 1_024;
+/// About what a label takes beside its text: two allocations, and its place in a map.
+const LABEL_BYTES: usize = 192;
 
 /// What a client says about the profiles it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +25,9 @@ pub(super) struct Series {
     /// Profile attributes, by key.
     own: Vec<(&'static str, String)>,
     /// Resource attributes, by key.
-    labels: Vec<(String, String)>,
+    labels: BTreeMap<String, String>,
+    /// How often a label was added.
+    added: usize,
 }
 
 /// Text that does not name a series. It never quotes what it was given.
@@ -71,7 +77,10 @@ impl Series {
 
     /// Adds a label; the last one of a name counts.
     pub(super) fn label(&mut self, name: &str, value: &str) -> Result<(), SeriesError> {
-        let is_full = self.labels.len() == MAX_LABELS;
+        if self.added == MAX_LABELS {
+            return Err(SeriesError::TooMany);
+        }
+        self.added += 1;
         match name {
             "" => return Err(SeriesError::Label),
             "service_name" => self.service_name = value.to_owned(),
@@ -79,13 +88,24 @@ impl Series {
             "__name__" => self.say("pyroscope.name", value),
             "__session_id__" => self.say("pyroscope.session_id", value),
             _ if name.starts_with("__") => {}
-            _ => match self.labels.iter_mut().find(|(known, _)| known == name) {
-                Some((_, known)) => *known = value.to_owned(),
-                None if is_full => return Err(SeriesError::TooMany),
-                None => self.labels.push((name.to_owned(), value.to_owned())),
-            },
+            _ => {
+                self.labels.insert(name.to_owned(), value.to_owned());
+            }
         }
         Ok(())
+    }
+
+    /// What a label takes, here and in each profile that it is written into.
+    pub(super) fn label_bytes(name: &str, value: &str) -> usize {
+        LABEL_BYTES + name.len() + value.len()
+    }
+
+    /// About the bytes that it adds to a profile.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let labels = self.labels.iter().map(|(name, value)| (name.as_str(), value));
+        let own = self.own.iter().map(|(name, value)| (*name, value));
+        let all = labels.chain(own).map(|(name, value)| Self::label_bytes(name, value));
+        all.sum::<usize>() + Self::label_bytes("service.name", self.service())
     }
 
     /// Adds an attribute of the profiles themselves.
@@ -190,7 +210,7 @@ mod tests {
         let series = Series::parse(" my.app-1/x { region = eu west , k8s.pod.name=a=b,,} ").unwrap();
         assert_eq!(series.app(), "my.app-1/x");
         let labels = [("region", "eu west"), ("k8s.pod.name", "a=b")];
-        assert_eq!(series.labels, labels.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        assert_eq!(series.labels, labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
         assert_eq!(Series::parse("app{}"), Series::parse("app"));
         for (text, error) in [
             ("", SeriesError::NoName),
@@ -203,8 +223,14 @@ mod tests {
         ] {
             assert_eq!(Series::parse(text), Err(error), "{text}");
         }
-        let many: String = (0..=MAX_LABELS).map(|i| format!("l{i}=v,")).collect();
-        assert_eq!(Series::parse(&format!("app{{{many}}}")), Err(SeriesError::TooMany));
+        let different: String = (0..=MAX_LABELS).map(|i| format!("l{i}=v,")).collect();
+        for many in [
+            different,
+            "l=v,".repeat(MAX_LABELS + 1),
+            "__l=v,".repeat(MAX_LABELS + 1),
+        ] {
+            assert_eq!(Series::parse(&format!("app{{{many}}}")), Err(SeriesError::TooMany));
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 
 type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
+type Three = [(&'static str, &'static str); 3];
 type Ages = Family<One, Histogram, fn() -> Histogram>;
 
 /// A number whose name is exposed exactly as registered.
@@ -90,6 +91,9 @@ pub struct Metrics {
     outgoing: Family<One, Number>,
     dropped: Family<Two, Counter>,
     redactions: Family<Two, Counter>,
+    redaction_trials: Family<Three, Counter>,
+    redaction_texts: Family<One, Number>,
+    redaction_text_bytes: Family<One, Number>,
     panics: Family<Two, Counter>,
     exporter_accepted: Family<One, Number>,
     sent: Amounts,
@@ -150,6 +154,9 @@ impl Default for Metrics {
             outgoing: Family::default(),
             dropped: Family::default(),
             redactions: Family::default(),
+            redaction_trials: Family::default(),
+            redaction_texts: Family::default(),
+            redaction_text_bytes: Family::default(),
             panics: Family::default(),
             exporter_accepted: Family::default(),
             sent: Amounts::default(),
@@ -234,6 +241,21 @@ impl Metrics {
             "flamegate_redactions",
             "Strings removed, by rule and carrier",
             self.redactions.clone(),
+        );
+        r.register(
+            "flamegate_redaction_trials",
+            "Strings that a policy on trial would have removed, by policy, rule and carrier",
+            self.redaction_trials.clone(),
+        );
+        r.register(
+            "flamegate_redaction_cache_texts",
+            "Texts that a redaction remembers",
+            self.redaction_texts.clone(),
+        );
+        r.register(
+            "flamegate_redaction_cache_bytes",
+            "Memory in which a redaction remembers texts",
+            self.redaction_text_bytes.clone(),
         );
         r.register(
             "flamegate_panics",
@@ -397,6 +419,19 @@ impl Metrics {
     pub fn redacted(&self, rule: &Arc<str>, carrier: &'static str, strings: u64) {
         let key = [("rule", rule.clone()), ("carrier", carrier.into())];
         self.redactions.get_or_create(&key).inc_by(strings);
+    }
+
+    /// A policy on trial (`shadow`, `dry_run`) would have removed strings of one carrier.
+    pub fn redaction_tried(&self, policy: &'static str, rule: &'static str, carrier: &'static str, strings: u64) {
+        let key = [("policy", policy), ("rule", rule), ("carrier", carrier)];
+        self.redaction_trials.get_or_create(&key).inc_by(strings);
+    }
+
+    /// What a redaction remembers of texts from batch to batch.
+    pub fn redaction_remembers(&self, component: &Arc<str>, texts: usize, bytes: usize) {
+        let key = [("component", component.clone())];
+        self.redaction_texts.get_or_create(&key).set(texts as u64);
+        self.redaction_text_bytes.get_or_create(&key).set(bytes as u64);
     }
 
     /// A component panicked at the place that `fingerprint` stands for.

@@ -492,6 +492,57 @@ fn parts_are_counted() {
     assert_eq!(target.limited("multipart_parts"), 1);
 }
 
+const PUSH: &str = "/push.v1.PusherService/Push";
+
+/// A push of so many series with so many labels of so many bytes each, and samples of one small profile.
+fn push_of(series: usize, labels: usize, label_bytes: usize, samples: usize) -> Vec<u8> {
+    let (profile, text) = (pprof_with(|_| {}), "v".repeat(label_bytes));
+    let mut w = Writer::default();
+    for _ in 0..series {
+        w.message(1, |w| {
+            for i in 0..labels {
+                w.message(1, |w| {
+                    w.bytes(1, format!("label{i}").as_bytes());
+                    w.bytes(2, text.as_bytes());
+                });
+            }
+            for _ in 0..samples {
+                w.message(2, |w| w.bytes(1, &profile));
+            }
+        });
+    }
+    w.finish()
+}
+
+#[test]
+fn labels_of_a_push_are_held_once_and_counted() {
+    let target = Target::start();
+    let protobuf = |body| Bomb::new(PUSH, &[PROTOBUF], body);
+    let shared = protobuf(push_of(1, 1, 256 << 10, 4_000));
+    assert!(matches!(
+        target.survives("one long label, 4,000 samples", &shared),
+        413 | 503
+    ));
+    let longer = protobuf(push_of(1, 1, (1 << 20) + 1, 1));
+    assert_eq!(target.survives("a label longer than a string", &longer), 413);
+    assert_eq!(target.survives("1,025 labels", &protobuf(push_of(1, 1_025, 1, 1))), 413);
+    assert_eq!(target.survives("5,000 series", &protobuf(push_of(5_000, 0, 0, 0))), 413);
+    // the allocator keeps much of what so many small texts took
+    let target = Target::start();
+    let many = protobuf(push_of(4_000, 1_000, 1, 1));
+    assert!(matches!(target.survives("4 M labels", &many), 413 | 503));
+    let target = Target::start();
+    let json = |item: &str, count: usize| {
+        let body = [r#"{"series":["#, &item.repeat(count), "{}]}"].concat();
+        Bomb::new(PUSH, &[JSON], body.into_bytes())
+    };
+    assert_eq!(target.survives("10 M series in JSON", &json("{},", 10_000_000)), 413);
+    let labels = json(&format!(r#"{{"labels":[{}{{}}]}},"#, "{},".repeat(1_000)), 10_000);
+    assert!(matches!(target.survives("10 M labels in JSON", &labels), 400 | 413));
+    let samples = json(&format!(r#"{{"samples":[{}{{}}]}},"#, "{},".repeat(1_000)), 10_000);
+    assert_eq!(target.survives("10 M samples in JSON", &samples), 413);
+}
+
 #[test]
 fn many_at_once_share_one_budget() {
     let target = Target::start();

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;
+mod audit;
 mod auth;
+mod boundary;
 mod cli;
 mod collector;
 mod conformance;

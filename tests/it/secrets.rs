@@ -168,7 +168,7 @@ fn leaky(ingest: u16, metrics: u16, nobody: u16, refusing: u16, file: &std::path
                 "  otlp_grpc/{name}: {{endpoint: \"http://127.0.0.1:{port}\", headers: {{authorization: \"Bearer {PLANTED}-1\", x-key: \"${{env:PLANTED_ENV}}\"}}, {quick}}}
   otlp_http/{name}: {{endpoint: \"http://127.0.0.1:{port}/{PLANTED}?token={PLANTED}-2\", headers: {{x-key: \"${{file:{file}}}\"}}, {quick}}}
   otlp_http/{name}-query: {{profiles_endpoint: \"http://127.0.0.1:{port}/x?key=${{env:PLANTED_ENV}}\", {quick}}}
-  otlp_http/{name}-proxy: {{endpoint: \"http://profiles.invalid\", proxy_url: \"http://me:{PLANTED}-6@127.0.0.1:{port}\", {quick}}}
+  otlp_http/{name}-proxy: {{endpoint: \"http://profiles.invalid\", boundary: internal, proxy_url: \"http://me:{PLANTED}-6@127.0.0.1:{port}\", {quick}}}
   pyroscope/{name}: {{endpoint: \"http://127.0.0.1:{port}/?k={PLANTED}-3\", tenant_id: \"${{env:PLANTED_ENV}}\", basic_auth: {{username: \"1234\", password: \"{PLANTED}-4\"}}, headers: {{x-key: {PLANTED}-5}}, {quick}}}
 "
             )

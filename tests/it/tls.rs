@@ -216,16 +216,16 @@ service: {{pipelines: {{profiles: {{receivers: [pyroscope], exporters: [file]}}}
         String::from_utf8(sent.stderr).unwrap()
     };
     let told = send("server-ca.pem");
-    assert!(told.contains("1 profiles sent, 0 rejected"), "{told}");
+    assert!(told.contains("1 profile sent, 0 rejected"), "{told}");
     std::fs::rename(at.join("server-ca.pem"), at.join("old-ca.pem")).unwrap();
     std::fs::write(at.join("server.key"), "no key").unwrap();
     let told = send("old-ca.pem");
-    assert!(told.contains("1 profiles sent"), "{told}");
+    assert!(told.contains("1 profile sent"), "{told}");
     let log = gate.err();
     assert!(log.contains("server.key holds no private key"), "{log}");
     issue(at, "server");
     let told = send("server-ca.pem");
-    assert!(told.contains("1 profiles sent"), "{told}");
+    assert!(told.contains("1 profile sent"), "{told}");
     let told = send("old-ca.pem");
     assert!(told.contains("an authority that is not trusted here"), "{told}");
 }

@@ -8,11 +8,11 @@ use super::summary::{ProfileSummary, Row, Summary};
 pub fn text(summary: &Summary) -> String {
     let mut page = String::new();
     let count = summary.profiles.len();
-    let plural = if count == 1 { "" } else { "s" };
     let _ = writeln!(
         page,
-        "{} · {count} profile{plural} · {}",
+        "{} · {} · {} without compression",
         summary.format,
+        counted(count, "profile"),
         quantity(summary.bytes as i128, "bytes")
     );
     if summary.rejected_profiles > 0 {
@@ -43,9 +43,9 @@ fn one(page: &mut String, profile: &ProfileSummary) {
         page,
         "samples",
         &format!(
-            "{} in {} stacks",
+            "{} in {}",
             grouped(profile.samples as i128),
-            grouped(profile.stacks as i128)
+            counted(profile.stacks, "stack")
         ),
     );
     if let Some(time) = &profile.time {
@@ -75,16 +75,16 @@ fn one(page: &mut String, profile: &ProfileSummary) {
         page,
         "functions",
         &format!(
-            "{} in {} mappings",
+            "{} in {}",
             grouped(profile.functions as i128),
-            grouped(profile.mappings as i128)
+            counted(profile.mappings, "mapping")
         ),
     );
     if profile.trace_links > 0 {
         let links = format!(
-            "{} spans, {} samples",
-            grouped(profile.trace_links as i128),
-            grouped(profile.linked_samples as i128)
+            "{}, {}",
+            counted(profile.trace_links, "span"),
+            counted(profile.linked_samples, "sample")
         );
         line(page, "trace links", &links);
     }
@@ -92,7 +92,7 @@ fn one(page: &mut String, profile: &ProfileSummary) {
         let labels: Vec<String> = profile
             .labels
             .iter()
-            .map(|(key, values)| format!("{} ({values})", plain(key)))
+            .map(|(key, values)| format!("{} ({})", plain(key), counted(*values, "value")))
             .collect();
         line(page, "labels", &labels.join(", "));
     }
@@ -174,6 +174,12 @@ fn scaled(value: i128, steps: &[(i128, &str)], smallest: &str) -> String {
     }
 }
 
+/// `1 stack`, `1 234 stacks`
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(count as i128))
+}
+
 /// `1 234 567`
 fn grouped(value: i128) -> String {
     let digits = value.unsigned_abs().to_string();
@@ -198,6 +204,8 @@ mod tests {
         assert_eq!(quantity(1_500_000_000, "nanoseconds"), "1.50 s");
         assert_eq!(quantity(999, "nanoseconds"), "999 ns");
         assert_eq!(quantity(3 << 20, "bytes"), "3.00 MiB");
+        assert_eq!(counted(1, "stack"), "1 stack");
+        assert_eq!(counted(1_234, "stack"), "1 234 stacks");
     }
 
     #[test]

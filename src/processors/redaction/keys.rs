@@ -2,8 +2,11 @@
 
 use regex::Regex;
 
+use super::config::Config;
 use super::detectors::is_identity;
+use super::patterns::compile_all;
 use super::summary::is_summary;
+use crate::pipeline::spec::BuildError;
 
 /// What a key alone decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,17 +23,29 @@ pub enum KeyRule {
 
 /// The rules on keys.
 pub struct Keys {
-    pub(super) allow_all: bool,
-    pub(super) allowed: Vec<String>,
-    pub(super) ignored: Vec<String>,
-    pub(super) blocked: Vec<Regex>,
+    allow_all: bool,
+    allowed: Vec<String>,
+    ignored: Vec<String>,
+    ignored_patterns: Vec<Regex>,
+    blocked: Vec<Regex>,
 }
 
 impl Keys {
+    /// Compiles the patterns of a configuration.
+    pub fn new(config: &Config) -> Result<Self, BuildError> {
+        Ok(Self {
+            allow_all: config.allow_all_keys.unwrap_or(config.allowed_keys.is_empty()),
+            allowed: config.allowed_keys.clone(),
+            ignored: config.ignored_keys.clone(),
+            ignored_patterns: compile_all("ignored_key_patterns", &config.ignored_key_patterns)?,
+            blocked: compile_all("blocked_key_patterns", &config.blocked_key_patterns)?,
+        })
+    }
+
     /// What the key decides: ignored, then not allowed, then blocked.
     pub fn rule(&self, key: &str) -> KeyRule {
         let named = |list: &[String]| list.iter().any(|name| name == key);
-        if named(&self.ignored) {
+        if named(&self.ignored) || self.ignored_patterns.iter().any(|pattern| pattern.is_match(key)) {
             return KeyRule::Ignore;
         }
         if !self.allow_all && !named(&self.allowed) && !is_identity(key) && !is_summary(key) {
@@ -46,4 +61,40 @@ impl Keys {
     pub fn is_blocked(&self, key: &str) -> bool {
         self.blocked.iter().any(|pattern| pattern.is_match(key))
     }
+}
+
+/// Whether values of the key are names of threads or processes.
+pub fn is_thread(key: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "thread",
+        "thread.name",
+        "thread_name",
+        "thread name",
+        "threadName",
+        "os_thread_name",
+        "process.name",
+        "process_name",
+        "process name",
+        // what a speedscope profile is of
+        "speedscope.profile.name",
+    ];
+    NAMES.contains(&key)
+}
+
+/// Whether values of the key say which trace or span was running.
+pub fn is_link(key: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "trace_id",
+        "span_id",
+        "traceid",
+        "spanid",
+        "traceID",
+        "spanID",
+        "trace.id",
+        "span.id",
+        "trace id",
+        "span id",
+        "local root span id",
+    ];
+    NAMES.contains(&key)
 }

@@ -1,18 +1,27 @@
 //! `redaction`: takes secrets, addresses and names of users out of every text that a profile carries.
 
 mod arguments;
+mod cache;
+mod carriers;
 mod config;
 mod detectors;
 pub mod escrow;
+mod frames;
 mod keys;
+mod masks;
+mod measures;
 mod names;
 mod pass;
 mod paths;
+mod patterns;
 mod policy;
+mod pseudonym;
 mod report;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod texts;
+mod values;
 
 use std::sync::Arc;
 
@@ -20,15 +29,13 @@ pub use arguments::Arguments;
 pub use config::{Config, Summary};
 pub use detectors::Detector;
 pub use paths::PathMode;
+use policy::Done;
 pub use policy::Policy;
 pub use report::Report;
 
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::{Batch, Context, Processor, Verdict};
 use crate::telemetry::Metrics;
-
-/// How every mask begins; what follows is the rule and a closing bracket.
-pub(crate) const MARKER: &str = "[REDACTED:";
 
 /// The row of the table.
 pub const SPEC: ProcessorSpec = ProcessorSpec {
@@ -67,11 +74,12 @@ persons and customers, and secrets that neither shape nor key reveals, such as a
 ";
 
 /// Whether this configuration takes anything out: the check of what leaves for an external exporter asks it.
-fn removes_text(_raw: &RawConfig) -> bool {
-    true
+fn removes_text(raw: &RawConfig) -> bool {
+    parse::<Config>(raw.clone()).is_ok_and(|config| !config.dry_run)
 }
 
 struct Redaction {
+    id: Arc<str>,
     policy: Policy,
     metrics: Arc<Metrics>,
 }
@@ -79,22 +87,58 @@ struct Redaction {
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
     let policy = Policy::new(parse(raw)?)?;
     Ok(Box::new(Redaction {
+        id: cx.id.clone(),
         policy,
         metrics: cx.metrics.clone(),
     }))
 }
 
+impl Redaction {
+    fn count(&self, service: &str, report: Report) {
+        for ((rule, carrier), hits) in report.hits {
+            self.metrics.redacted(&rule.into(), carrier, hits);
+            self.metrics
+                .audit
+                .redacted(self.policy.digest(), service, rule, carrier, hits);
+        }
+    }
+
+    fn count_trial(&self, policy: &'static str, report: Report) {
+        for ((rule, carrier), hits) in report.hits {
+            self.metrics.redaction_tried(policy, rule, carrier, hits);
+        }
+    }
+}
+
 impl Processor for Redaction {
     fn process(&self, mut batch: Batch, _cx: &Context) -> Verdict {
-        let mut pass = pass::Pass::new(&self.policy);
+        let origin = batch.origin().clone();
         let Some(profiles) = batch.as_profiles() else {
             return Verdict::pass(batch);
         };
-        if pass.would_change(profiles)
+        // what is made on the way is no larger than what came, and is counted before it is there
+        let most = profiles.heap_bytes();
+        let working = batch.permit().sibling();
+        if let Some(shadow) = self.policy.shadow() {
+            working.hold(most);
+            self.count_trial("shadow", shadow.trial(profiles, &origin));
+            working.shrink(most);
+        }
+        if self.policy.is_dry_run() {
+            working.hold(most);
+            self.count_trial("dry_run", self.policy.trial(profiles, &origin));
+            return Verdict::pass(batch);
+        }
+        let work = self.policy.look(profiles, &origin, self.metrics.audit.is_on());
+        if let Some((texts, bytes)) = work.remembered {
+            self.metrics.redaction_remembers(&self.id, texts, bytes);
+        }
+        if work.changes()
             && let Some(profiles) = batch.edit()
         {
-            for ((rule, carrier), hits) in pass.apply(profiles).hits {
-                self.metrics.redacted(&rule.into(), carrier, hits);
+            working.hold(most);
+            for Done { service, report } in work.apply(profiles) {
+                self.count(&service, report);
             }
         }
         Verdict::pass(batch)

@@ -1,102 +1,58 @@
-//! Takes a policy through every table of a batch.
+//! Takes the measures of a policy through every table of a batch.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::MARKER;
-use super::config::Summary;
-use super::detectors::{Place, is_identity, is_masked};
-use super::keys::KeyRule;
+use super::config::{LinkAction, Summary};
+use super::frames::{Names, Plan};
+use super::measures::{Class, Measures};
 use super::names::{self, Originals};
-use super::policy::{Masking, Policy};
 use super::report::Report;
-use super::summary::{Status, Summaries, Tally};
-use crate::profile::{Attribute, Dictionary, KeyValue, Lists, Profiles, Role, StringId, Value};
+use super::summary::{Summaries, Tally};
+use super::texts::{Texts, is_value};
+use super::values::{KeyFacts, Outcome};
+use crate::profile::{Attribute, Dictionary, Id, KeyValue, Lists, Profiles, ResourceProfiles, Role, StringId, Value};
 
-/// A text after the policy, with the rules that hit.
-struct Masked {
-    text: String,
-    rules: Vec<&'static str>,
-}
-
-/// What becomes of an attribute.
-enum Outcome {
-    Keep,
-    /// Kept, and the configuration says so.
-    Ignore,
-    Allow,
-    Delete,
-    Replace(Draft),
-}
-
-impl Outcome {
-    fn status(&self) -> Option<Status> {
-        match self {
-            Self::Keep => None,
-            Self::Ignore => Some(Status::Ignored),
-            Self::Allow => Some(Status::Allowed),
-            Self::Delete => Some(Status::Redacted),
-            Self::Replace(_) => Some(Status::Masked),
-        }
-    }
-
-    /// Whether the batch is another one afterwards; a summary says also what was left alone.
-    fn changes(&self, has_summary: bool) -> bool {
-        match self {
-            Self::Keep => false,
-            Self::Ignore | Self::Allow => has_summary,
-            Self::Delete | Self::Replace(_) => true,
-        }
-    }
-}
-
-/// A value with texts that are not in the string table yet.
-enum Draft {
-    Same(Value),
-    Text(String),
-    Bytes(Vec<u8>),
-    Array(Vec<Draft>),
-    Map(Vec<(StringId, Draft)>),
-}
-
-/// One pass over one batch.
-pub(super) struct Pass<'p> {
-    policy: &'p Policy,
-    /// Every string is looked at once for each class of roles, however often it is met.
-    seen: HashMap<(u8, StringId), Option<Arc<Masked>>, RandomState>,
-    report: Report,
+/// One pass over one batch: first it looks, then it changes.
+pub struct Pass<'m> {
+    pub(super) measures: &'m Measures,
+    pub(super) texts: Texts<'m>,
+    pub(super) keys: HashMap<StringId, KeyFacts, RandomState>,
+    pub(super) report: Report,
+    frames: Option<Plan>,
     summaries: Option<Summaries>,
 }
 
-impl<'p> Pass<'p> {
-    pub(super) fn new(policy: &'p Policy) -> Self {
+impl<'m> Pass<'m> {
+    pub fn new(measures: &'m Measures) -> Self {
         Self {
-            policy,
-            seen: HashMap::default(),
+            measures,
+            texts: Texts::new(measures),
+            keys: HashMap::default(),
             report: Report::default(),
+            frames: None,
             summaries: None,
         }
     }
 
     /// Whether the policy would change anything; changes nothing.
-    pub(super) fn would_change(&mut self, profiles: &Profiles) -> bool {
+    pub fn would_change(&mut self, profiles: &Profiles) -> bool {
         let d = profiles.dictionary();
-        let mut change = profiles.iter().any(|p| p.profile.original_payload.is_some());
-        profiles.strings_by_role(|role, id| {
-            // values depend on their keys and come below
-            if !change && !is_value(role) {
-                change = self.string(d, role, id).is_some();
-            }
-        });
-        let has_summary = self.policy.summary != Summary::Silent;
+        self.frames = Plan::new(&self.measures.frames, &self.measures.pseudonyms, d);
+        // all of them are looked at, so that the next batch knows them
+        let texts = self.texts.look(profiles);
+        let links = self.measures.links == LinkAction::Remove && d.links.len() > 1;
+        let payload = profiles.iter().any(|p| p.profile.original_payload.is_some());
+        texts || links || payload || self.frames.is_some() || self.attributes_change(profiles)
+    }
+
+    fn attributes_change(&mut self, profiles: &Profiles) -> bool {
+        let d = profiles.dictionary();
+        let has_summary = self.measures.summary != Summary::Silent;
         let mut probe = |key, value: &Value, role| self.attribute(d, key, value, role).changes(has_summary);
-        change
-            || d.attributes
-                .rows()
-                .iter()
-                .any(|a| probe(a.key, &a.value, Role::LabelValue))
+        let rows = d.attributes.rows();
+        rows.iter().any(|a| probe(a.key, &a.value, Role::LabelValue))
             || profiles.resources().iter().any(|resource| {
                 let scopes = resource.scopes.iter().flat_map(|scope| &scope.attributes);
                 let mut all = resource.attributes.iter().chain(scopes);
@@ -104,49 +60,125 @@ impl<'p> Pass<'p> {
             })
     }
 
+    /// What was found, kept for later batches; how much is kept, if that changed.
+    pub fn remember(&self, profiles: &Profiles) -> Option<(usize, usize)> {
+        self.texts.remember(profiles.dictionary())
+    }
+
     /// Changes the batch and says what went.
-    pub(super) fn apply(mut self, profiles: &mut Profiles) -> Report {
+    pub fn apply(mut self, profiles: &mut Profiles) -> Report {
         self.report = Report::default();
         let (d, resources) = profiles.edit();
-        self.summaries = Summaries::new(self.policy.summary, d);
+        self.frames(d);
+        self.summaries = Summaries::new(self.measures.summary, d);
         self.attributes(d);
-        for resource in resources {
+        for resource in resources.iter_mut() {
             self.key_values(d, &mut resource.attributes);
             for scope in &mut resource.scopes {
                 self.key_values(d, &mut scope.attributes);
-                for profile in &mut scope.profiles {
-                    if profile.original_payload.take().is_some() {
-                        self.report.add("original_payload", "original_payload");
-                    }
-                }
             }
         }
-        let mut replaced: HashMap<(u8, StringId), StringId> = HashMap::new();
-        let mut keys = Originals::new();
-        profiles.replace_strings(|d, role, id| {
-            if is_value(role) {
-                return id;
-            }
-            let Some(masked) = self.string(d, role, id) else {
-                return id;
-            };
-            for rule in &masked.rules {
-                self.report.add(rule, role.label());
-            }
-            let new = *replaced
-                .entry((class(role), id))
-                .or_insert_with(|| d.strings.push(&masked.text));
-            if matches!(role, Role::LabelKey | Role::ResourceKey) {
-                keys.insert(new, id);
-            }
-            new
-        });
+        self.payloads(resources);
+        self.links(resources);
+        let keys = self.strings(profiles);
         let (d, resources) = profiles.edit();
+        for profile in resources
+            .iter_mut()
+            .flat_map(|r| &mut r.scopes)
+            .flat_map(|s| &mut s.profiles)
+        {
+            profile.comments.retain(|comment| comment.is_set());
+        }
         names::separate(d, resources, &keys);
         if let Some(summaries) = self.summaries {
             summaries.write(d, resources);
         }
         self.report
+    }
+
+    fn frames(&mut self, d: &mut Dictionary) {
+        let Some(plan) = self.frames.take() else {
+            return;
+        };
+        let measures = self.measures;
+        let masked = |name: &str| measures.mask(name, Class::Name).map(|masking| masking.text);
+        let report = &mut self.report;
+        let names = Names {
+            frames: &measures.frames,
+            pseudonyms: &measures.pseudonyms,
+            threads: measures.threads,
+            masked: &masked,
+            hit: &mut |rule| report.add(rule, "frame"),
+            made: &mut |_, _, _| {},
+        };
+        plan.apply(d, names);
+    }
+
+    fn payloads(&mut self, resources: &mut [ResourceProfiles]) {
+        for profile in resources
+            .iter_mut()
+            .flat_map(|r| &mut r.scopes)
+            .flat_map(|s| &mut s.profiles)
+        {
+            if profile.original_payload.take().is_some() {
+                self.report.add("original_payload", "original_payload");
+            }
+        }
+    }
+
+    fn links(&mut self, resources: &mut [ResourceProfiles]) {
+        if self.measures.links == LinkAction::Keep {
+            return;
+        }
+        for profile in resources
+            .iter_mut()
+            .flat_map(|r| &mut r.scopes)
+            .flat_map(|s| &mut s.profiles)
+        {
+            if profile.samples.links.iter().any(|link| link.is_set()) {
+                let samples = std::sync::Arc::make_mut(&mut profile.samples);
+                samples.links.fill(Id::UNSET);
+                self.report.add("links", "link");
+            }
+        }
+    }
+
+    /// Replaces every text that is no value. Says which keys became other keys.
+    fn strings(&mut self, profiles: &mut Profiles) -> Originals {
+        let carriers = self.measures.carriers;
+        let mut replaced: HashMap<(Role, StringId), StringId, RandomState> = HashMap::default();
+        let mut keys = Originals::new();
+        profiles.replace_strings(|d, role, id| {
+            if !id.is_set() || is_value(role) {
+                return id;
+            }
+            let masking = self.texts.masking(d, Class::of(role), id);
+            let text = masking.as_ref().map_or(d.str(id), |masking| masking.text.as_str());
+            let carried = carriers.replace(role, text, &self.measures.pseudonyms);
+            if carried.is_some() {
+                self.report.add(role.label(), role.label());
+            }
+            let Some(text) = carried
+                .as_deref()
+                .or(masking.as_ref().map(|masking| masking.text.as_str()))
+            else {
+                return id;
+            };
+            for rule in masking.iter().flat_map(|masking| &masking.rules) {
+                self.report.add(rule, role.label());
+            }
+            let new = match replaced.get(&(role, id)) {
+                Some(known) => *known,
+                None if text.is_empty() => Id::UNSET,
+                None => d.strings.push(text),
+            };
+            replaced.insert((role, id), new);
+            if matches!(role, Role::LabelKey | Role::ResourceKey) {
+                keys.insert(new, id);
+            }
+            new
+        });
+        keys
     }
 
     fn attributes(&mut self, d: &mut Dictionary) {
@@ -168,7 +200,13 @@ impl<'p> Pass<'p> {
                     *row = Attribute::default();
                     *gone = true;
                 }
-                Outcome::Replace(draft) => row.value = store(d, draft),
+                Outcome::Replace(draft) => {
+                    let was_number = matches!(row.value, Value::Int(_) | Value::Double(_));
+                    row.value = draft.store(d);
+                    if was_number {
+                        row.unit = Id::UNSET;
+                    }
+                }
             }
         }
         d.attributes.rows_mut().clone_from_slice(&rows);
@@ -199,7 +237,7 @@ impl<'p> Pass<'p> {
                 Outcome::Keep | Outcome::Ignore | Outcome::Allow => true,
                 Outcome::Delete => false,
                 Outcome::Replace(draft) => {
-                    kv.value = store(d, draft);
+                    kv.value = draft.store(d);
                     true
                 }
             }
@@ -211,167 +249,9 @@ impl<'p> Pass<'p> {
 
     /// A key as it will leave.
     fn shown(&mut self, d: &Dictionary, role: Role, key: StringId) -> String {
-        match self.string(d, role, key) {
-            Some(masked) => masked.text.clone(),
+        match self.texts.masking(d, Class::of(role), key) {
+            Some(masking) => masking.text.clone(),
             None => d.str(key).to_owned(),
         }
-    }
-
-    fn attribute(&mut self, d: &Dictionary, key: StringId, value: &Value, role: Role) -> Outcome {
-        if !key.is_set() && *value == Value::Empty {
-            return Outcome::Keep;
-        }
-        let key = d.str(key);
-        match self.policy.keys.rule(key) {
-            KeyRule::Ignore => Outcome::Ignore,
-            KeyRule::Delete => {
-                self.report.add("allowed_keys", role.label());
-                Outcome::Delete
-            }
-            KeyRule::Mask | KeyRule::Scan if self.is_allowed(d, value) => Outcome::Allow,
-            KeyRule::Mask => self.mask_whole(d, value, role),
-            KeyRule::Scan => self.value(d, key, value, role).map_or(Outcome::Keep, Outcome::Replace),
-        }
-    }
-
-    fn mask_whole(&mut self, d: &Dictionary, value: &Value, role: Role) -> Outcome {
-        if *value == Value::Empty || is_stars(d, value) {
-            return Outcome::Keep;
-        }
-        self.report.add("blocked_key", role.label());
-        Outcome::Replace(Draft::Text("****".to_owned()))
-    }
-
-    fn is_allowed(&self, d: &Dictionary, value: &Value) -> bool {
-        match value {
-            Value::String(id) => self.policy.is_allowed(d.str(*id)),
-            _ => false,
-        }
-    }
-
-    /// A number that joins: no pattern may hit one by chance.
-    fn is_exempt(&self, d: &Dictionary, key: &str, value: &Value) -> bool {
-        match value {
-            Value::String(id) => self.policy.detectors.is_exempt(key, d.str(*id)),
-            Value::Int(number) => is_identity(key) && self.policy.detectors.is_exempt(key, &number.to_string()),
-            _ => false,
-        }
-    }
-
-    /// The value after the policy, if it changes. `key` is the nearest key above it.
-    fn value(&mut self, d: &Dictionary, key: &str, value: &Value, role: Role) -> Option<Draft> {
-        if self.is_allowed(d, value) || self.is_exempt(d, key, value) {
-            return None;
-        }
-        let sensitive = !is_identity(key) && self.policy.detectors.is_sensitive_key(key);
-        if sensitive && !matches!(value, Value::Empty | Value::Bool(_) | Value::Array(_) | Value::Map(_)) {
-            let unset = matches!(value, Value::String(id) if !id.is_set() || is_masked(d.str(*id)));
-            if !unset {
-                self.report.add("sensitive_key", role.label());
-                return Some(Draft::Text(format!("{MARKER}sensitive_key]")));
-            }
-        }
-        match value {
-            Value::Empty | Value::Bool(_) => None,
-            Value::String(id) => {
-                let masked = self.string(d, role, *id)?;
-                for rule in &masked.rules {
-                    self.report.add(rule, role.label());
-                }
-                Some(Draft::Text(masked.text.clone()))
-            }
-            Value::Int(number) => self.number(&number.to_string(), role),
-            Value::Double(number) => self.number(&number.to_string(), role),
-            Value::Bytes(bytes) => {
-                let masked = self.policy.mask(&String::from_utf8_lossy(bytes), role)?;
-                self.count(&masked, role);
-                Some(Draft::Bytes(masked.text.into_bytes()))
-            }
-            Value::Array(items) => {
-                let mut changed = false;
-                let drafts = items.iter().map(|item| match self.value(d, key, item, role) {
-                    Some(draft) => {
-                        changed = true;
-                        draft
-                    }
-                    None => Draft::Same(item.clone()),
-                });
-                let drafts = drafts.collect();
-                changed.then_some(Draft::Array(drafts))
-            }
-            Value::Map(entries) => {
-                let mut changed = false;
-                let mut drafts = Vec::with_capacity(entries.len());
-                for (key, item) in entries {
-                    let name = d.str(*key);
-                    let draft = if self.policy.keys.is_blocked(name) {
-                        Some(Draft::Text("****".to_owned())).filter(|_| !is_stars(d, item))
-                    } else {
-                        self.value(d, name, item, role)
-                    };
-                    changed |= draft.is_some();
-                    drafts.push((*key, draft.unwrap_or_else(|| Draft::Same(item.clone()))));
-                }
-                changed.then_some(Draft::Map(drafts))
-            }
-        }
-    }
-
-    fn number(&mut self, text: &str, role: Role) -> Option<Draft> {
-        let masked = self.policy.mask(text, role)?;
-        self.count(&masked, role);
-        Some(Draft::Text(masked.text))
-    }
-
-    fn count(&mut self, masked: &Masking, role: Role) {
-        for rule in &masked.rules {
-            self.report.add(rule, role.label());
-        }
-    }
-
-    fn string(&mut self, d: &Dictionary, role: Role, id: StringId) -> Option<Arc<Masked>> {
-        if !id.is_set() {
-            return None;
-        }
-        let policy = self.policy;
-        self.seen
-            .entry((class(role), id))
-            .or_insert_with(|| {
-                let masking = policy.mask(d.str(id), role)?;
-                Some(Arc::new(Masked {
-                    text: masking.text,
-                    rules: masking.rules,
-                }))
-            })
-            .clone()
-    }
-}
-
-fn is_stars(d: &Dictionary, value: &Value) -> bool {
-    matches!(value, Value::String(id) if d.str(*id) == "****")
-}
-
-fn is_value(role: Role) -> bool {
-    matches!(role, Role::LabelValue | Role::ResourceValue)
-}
-
-/// Roles that every rule treats alike.
-fn class(role: Role) -> u8 {
-    match Place::of(role) {
-        Place::Name if role == Role::TypeName => 0,
-        Place::Name => 1,
-        Place::File => 2,
-        Place::Key => 3,
-        Place::Text => 4,
-    }
-}
-
-fn store(d: &mut Dictionary, draft: Draft) -> Value {
-    match draft {
-        Draft::Same(value) => value,
-        Draft::Text(text) => Value::String(d.strings.push(&text)),
-        Draft::Bytes(bytes) => Value::Bytes(bytes.into()),
-        Draft::Array(items) => Value::Array(items.into_iter().map(|item| store(d, item)).collect()),
-        Draft::Map(entries) => Value::Map(entries.into_iter().map(|(key, item)| (key, store(d, item))).collect()),
     }
 }

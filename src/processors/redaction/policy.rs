@@ -1,101 +1,264 @@
-//! A configuration made ready: what one text becomes in one role.
+//! A policy with those that take its place for some services or tenants, and the one that is on trial beside it.
 
-use regex::Regex;
+use std::collections::BTreeMap;
 
-use super::arguments::Arguments;
-use super::config::{Config, Summary};
-use super::detectors::{Detectors, Place, user_pattern};
-use super::keys::Keys;
+use ring::digest::{SHA256, digest};
+
+use super::config::Config;
+use super::measures::Measures;
 use super::pass::Pass;
-use super::paths::Paths;
 use super::report::Report;
+use crate::pipeline::Origin;
+use crate::pipeline::matcher::Matcher;
 use crate::pipeline::spec::BuildError;
-use crate::profile::{Profiles, Role};
-
-/// A text after the policy.
-pub(super) struct Masking {
-    pub(super) text: String,
-    pub(super) rules: Vec<&'static str>,
-}
+use crate::profile::{ProfileRef, Profiles};
 
 /// A configuration made ready.
 pub struct Policy {
-    pub(super) keys: Keys,
-    allowed_values: Vec<Regex>,
-    blocked_values: Vec<Regex>,
-    pub(super) detectors: Detectors,
-    paths: Paths,
-    arguments: Arguments,
-    pub(super) summary: Summary,
+    pub(super) measures: Measures,
+    cases: Vec<Case>,
+    shadow: Option<Box<Policy>>,
+    dry_run: bool,
+    digest: String,
+}
+
+/// A policy for some services or tenants.
+struct Case {
+    when: Matcher,
+    measures: Measures,
 }
 
 impl Policy {
     /// Checks the configuration and compiles its patterns.
     pub fn new(config: Config) -> Result<Self, BuildError> {
-        let internal = |message: String| BuildError::at("detectors", message);
+        let mut cases = Vec::with_capacity(config.rules.len());
+        for (i, rule) in config.rules.iter().enumerate() {
+            let path = format!("rules[{i}]");
+            let when = Matcher::new(&format!("{path}.when"), &rule.when)?;
+            if when.has_sample_conditions() {
+                let message = "a policy is chosen for whole profiles: sample.<key> is not possible here";
+                return Err(BuildError::at(format!("{path}.when"), message));
+            }
+            let path = format!("{path}.policy");
+            only_measures(&rule.policy, &path)?;
+            cases.push(Case {
+                when,
+                measures: Measures::new(&rule.policy).map_err(|error| below(&path, error))?,
+            });
+        }
+        let shadow = match &config.shadow {
+            None => None,
+            Some(candidate) if candidate.shadow.is_some() || candidate.dry_run => {
+                let message = "a policy on trial does nothing anyway: it has no shadow and no dry_run";
+                return Err(BuildError::at("shadow", message));
+            }
+            Some(candidate) => {
+                let policy = Self::new((**candidate).clone()).map_err(|error| below("shadow", error))?;
+                Some(Box::new(policy))
+            }
+        };
         Ok(Self {
-            keys: Keys {
-                allow_all: config.allow_all_keys.unwrap_or(config.allowed_keys.is_empty()),
-                blocked: patterns("blocked_key_patterns", &config.blocked_key_patterns)?,
-                allowed: config.allowed_keys,
-                ignored: config.ignored_keys,
-            },
-            allowed_values: patterns("allowed_values", &config.allowed_values)?,
-            blocked_values: patterns("blocked_values", &config.blocked_values)?,
-            detectors: Detectors::new(&config.detectors).map_err(internal)?,
-            paths: Paths::new(config.paths).map_err(internal)?,
-            arguments: config.arguments,
-            summary: config.summary,
+            measures: Measures::new(&config)?,
+            cases,
+            shadow,
+            dry_run: config.dry_run,
+            digest: fingerprint(&config),
         })
     }
 
-    /// Redacts in place and says what went. What has nothing to hide is not touched.
+    /// Which policy it is, for the audit trail: another configuration has another digest. Secrets are not part of it.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Whether it only counts.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// The policy on trial.
+    pub fn shadow(&self) -> Option<&Policy> {
+        self.shadow.as_deref()
+    }
+
+    /// Redacts in place and says what went. What has nothing to hide is not touched, nor is anything by a dry run.
     pub fn redact(&self, profiles: &mut Profiles) -> Report {
-        let mut pass = Pass::new(self);
-        if !pass.would_change(profiles) {
-            return Report::default();
+        let origin = Origin::local("file");
+        match self.dry_run {
+            true => self.trial(profiles, &origin),
+            false => total(self.look(profiles, &origin, false).apply(profiles)),
         }
-        pass.apply(profiles)
     }
 
-    pub(super) fn is_allowed(&self, text: &str) -> bool {
-        self.allowed_values.iter().any(|pattern| pattern.is_match(text))
+    /// What the policy would do, done to a copy.
+    pub fn trial(&self, profiles: &Profiles, origin: &Origin) -> Report {
+        let work = self.look(profiles, origin, false);
+        match work.changes() {
+            true => total(work.apply(&mut profiles.clone())),
+            false => Report::default(),
+        }
     }
 
-    /// One text in one role: blocked values, then arguments, then detectors, then paths.
-    pub(super) fn mask(&self, text: &str, role: Role) -> Option<Masking> {
-        let mut rules = Vec::new();
-        let mut masked: Option<String> = None;
-        for pattern in &self.blocked_values {
-            let now = masked.as_deref().unwrap_or(text);
-            let next = pattern.replace_all(now, "****");
-            if next != now {
-                rules.push("blocked_values");
-                masked = Some(next.into_owned());
-            }
+    /// Looks at a batch and changes nothing. With `by_service`, what goes is told for each service on its own.
+    pub fn look(&self, profiles: &Profiles, origin: &Origin, by_service: bool) -> Work<'_> {
+        let choices = self.choose(profiles, origin, by_service);
+        let first = choices.first().map_or(self.cases.len(), |(case, _)| *case);
+        let mut numbers: BTreeMap<&(usize, Option<&str>), usize> = BTreeMap::new();
+        for choice in &choices {
+            let next = numbers.len();
+            numbers.entry(choice).or_insert(next);
         }
-        if matches!(role, Role::FunctionName | Role::SystemName)
-            && let Some(next) = self.arguments.rewrite(masked.as_deref().unwrap_or(text))
-        {
-            rules.push("arguments");
-            masked = Some(next);
+        if numbers.len() < 2 {
+            let mut pass = Pass::new(self.measures(first));
+            let changes = pass.would_change(profiles);
+            let remembered = pass.remember(profiles);
+            let own = None;
+            return Work {
+                parts: vec![Part { pass, changes, own }],
+                remembered,
+            };
         }
-        let now = masked.as_deref().unwrap_or(text);
-        if let Some(next) = self.detectors.mask(now, Place::of(role), |rule| rules.push(rule)) {
-            masked = Some(next);
+        // a dictionary that services share is split first: no policy touches what another one's profiles say
+        let of: Vec<usize> = choices
+            .iter()
+            .filter_map(|choice| numbers.get(choice))
+            .copied()
+            .collect();
+        let cases: BTreeMap<usize, usize> = numbers.iter().map(|((case, _), number)| (*number, *case)).collect();
+        let mut parts = Vec::new();
+        let mut remembered = None;
+        for (number, own) in profiles.partition(&of) {
+            let case = cases.get(&number).copied().unwrap_or(self.cases.len());
+            let mut pass = Pass::new(self.measures(case));
+            let changes = pass.would_change(&own);
+            remembered = pass.remember(&own).or(remembered);
+            let own = Some(own);
+            parts.push(Part { pass, changes, own });
         }
-        let file = Place::of(role) == Place::File;
-        if let Some(next) = self.paths.rewrite(masked.as_deref().unwrap_or(text), file) {
-            rules.push("paths");
-            masked = Some(next);
+        Work { parts, remembered }
+    }
+
+    /// For each profile the number of its case, and its service if that is asked for.
+    fn choose<'a>(&self, profiles: &'a Profiles, origin: &Origin, by_service: bool) -> Vec<(usize, Option<&'a str>)> {
+        if self.cases.is_empty() && !by_service {
+            return Vec::new();
         }
-        masked.map(|text| Masking { text, rules })
+        let d = profiles.dictionary();
+        let case = |p| self.cases.iter().position(|case| case.when.profile(d, p, origin));
+        let choose = |p: ProfileRef<'a>| {
+            let service = p.resource.attribute_str(d, SERVICE).filter(|_| by_service);
+            (case(p).unwrap_or(self.cases.len()), service)
+        };
+        profiles.iter().map(choose).collect()
+    }
+
+    fn measures(&self, case: usize) -> &Measures {
+        self.cases.get(case).map_or(&self.measures, |case| &case.measures)
     }
 }
 
-fn patterns(key: &str, patterns: &[String]) -> Result<Vec<Regex>, BuildError> {
-    let compile = |(i, pattern): (usize, &String)| {
-        user_pattern(pattern).map_err(|message| BuildError::at(format!("{key}[{i}]"), message))
-    };
-    patterns.iter().enumerate().map(compile).collect()
+const SERVICE: &str = "service.name";
+
+/// What a policy has to do with one batch.
+pub struct Work<'p> {
+    parts: Vec<Part<'p>>,
+    /// Texts and bytes that the cache holds now, if it learnt something.
+    pub remembered: Option<(usize, usize)>,
+}
+
+struct Part<'p> {
+    pass: Pass<'p>,
+    changes: bool,
+    /// The profiles that the policy is for, if it is not for all of them.
+    own: Option<Profiles>,
+}
+
+/// What was done to the profiles of one service.
+pub struct Done {
+    /// Its name after redaction; empty if it has none or they were not told apart.
+    pub service: String,
+    /// What went.
+    pub report: Report,
+}
+
+/// What was done to all of them.
+pub fn total(done: Vec<Done>) -> Report {
+    let mut report = Report::default();
+    for done in done {
+        report.merge(done.report);
+    }
+    report
+}
+
+impl Work<'_> {
+    /// Whether anything is to be done.
+    pub fn changes(&self) -> bool {
+        self.parts.iter().any(|part| part.changes)
+    }
+
+    /// Does it, to the batch that was looked at, and says what went.
+    pub fn apply(self, profiles: &mut Profiles) -> Vec<Done> {
+        let mut done = Vec::new();
+        if !self.changes() {
+            return done;
+        }
+        let mut owns = Vec::new();
+        for part in self.parts {
+            let Some(mut own) = part.own else {
+                let report = part.pass.apply(profiles);
+                let service = service(profiles);
+                done.push(Done { service, report });
+                continue;
+            };
+            if part.changes {
+                let report = part.pass.apply(&mut own);
+                let service = service(&own);
+                done.push(Done { service, report });
+            }
+            owns.push(own);
+        }
+        if !owns.is_empty() {
+            *profiles = Profiles::merge(&owns);
+        }
+        done
+    }
+}
+
+fn service(profiles: &Profiles) -> String {
+    let first = profiles.resources().first();
+    let name = first.and_then(|resource| resource.attribute_str(profiles.dictionary(), SERVICE));
+    name.unwrap_or_default().to_owned()
+}
+
+fn only_measures(config: &Config, path: &str) -> Result<(), BuildError> {
+    let wrong = [
+        ("rules", !config.rules.is_empty()),
+        ("shadow", config.shadow.is_some()),
+        ("dry_run", config.dry_run),
+    ];
+    match wrong.into_iter().find(|(_, is)| *is) {
+        Some((key, _)) => Err(BuildError::at(
+            format!("{path}.{key}"),
+            "this stands beside rules, not below them",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn below(path: &str, error: BuildError) -> BuildError {
+    match error.path.is_empty() {
+        true => BuildError::at(path, error.message),
+        false => BuildError::at(format!("{path}.{}", error.path), error.message),
+    }
+}
+
+/// Secrets show themselves as `[REDACTED]`, so that none of them goes into the digest.
+fn fingerprint(config: &Config) -> String {
+    let digest = digest(&SHA256, format!("{config:?}").as_bytes());
+    digest
+        .as_ref()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -14,6 +14,13 @@ impl Report {
         *self.hits.entry((rule, carrier)).or_default() += 1;
     }
 
+    /// Adds what another one says.
+    pub fn merge(&mut self, other: Self) {
+        for (place, hits) in other.hits {
+            *self.hits.entry(place).or_default() += hits;
+        }
+    }
+
     /// Whether nothing was removed.
     pub fn is_empty(&self) -> bool {
         self.hits.is_empty()

@@ -390,7 +390,7 @@ fn names_of_real_programs_stay() {
             let text = String::from_utf8_lossy(text);
             texts += 1;
             assert!(
-                rules.mask(&text, crate::profile::Role::FunctionName).is_none(),
+                rules.measures.mask(&text, measures::Class::Name).is_none(),
                 "{name}: {text}"
             );
         }

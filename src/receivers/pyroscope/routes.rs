@@ -135,8 +135,8 @@ async fn take_push(door: &Door, parts: &Parts, body: Body, codec: Codec) -> Resu
         };
         hold(&whole.permit, body.len())?;
         let pushed = match codec {
-            Codec::Json => push::parse_json(&body)?,
-            _ => push::parse_protobuf(&body)?,
+            Codec::Json => push::parse_json(&body, &limits, &whole.permit)?,
+            _ => push::parse_protobuf(&body, &limits, &whole.permit)?,
         };
         arrivals(pushed, &mut inflation, &limits, &origin, &whole.permit)
     };

@@ -1,7 +1,7 @@
 //! What a secret looks like: one regular expression for each family, reached only by a text that holds one of its keywords.
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
-use regex::{Captures, Regex, RegexBuilder};
+use regex::{Captures, Regex};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub use exempt::{is_hex_id, is_identity};
 pub use place::Place;
 
-use super::MARKER;
+use super::masks::{self, MARKER};
 
 mod exempt;
 mod place;
@@ -341,7 +341,9 @@ pub fn is_masked(text: &str) -> bool {
         return false;
     }
     while let Some((rule, after)) = rest.strip_prefix(MARKER).and_then(|rest| rest.split_once(']')) {
-        let is_rule = OTHER_RULES.contains(&rule) || SECRETS.iter().chain(EMAILS).any(|family| family.name == rule);
+        let is_rule = masks::is_rule(rule)
+            || OTHER_RULES.contains(&rule)
+            || SECRETS.iter().chain(EMAILS).any(|family| family.name == rule);
         if !is_rule {
             return false;
         }
@@ -360,18 +362,6 @@ fn is_no_address(captures: &Captures<'_>) -> bool {
     let mut start = domain.bytes();
     let versioned = start.next() == Some(b'v') && start.next().is_some_and(|b| b.is_ascii_digit());
     versioned || NOT_A_DOMAIN.contains(&tld.as_str().to_ascii_lowercase().as_str())
-}
-
-/// A user's pattern, compiled within limits, so that no pattern can take the memory or the time of the gate.
-pub fn user_pattern(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
-        .size_limit(1 << 20)
-        .dfa_size_limit(1 << 20)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(limit) => format!("the pattern compiles to more than {limit} bytes"),
-            _ => "not a regular expression of the Rust regex syntax".to_owned(),
-        })
 }
 
 #[cfg(test)]

@@ -1,0 +1,423 @@
+//! Takes hidden frames out of the tables: their names, files, lines and addresses, and the binaries in which a backend could
+//! look the names up again.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::{Fate, Frame, Frames, is_public_name, thread_name};
+use crate::processors::redaction::config::NameAction;
+use crate::processors::redaction::detectors::is_masked;
+use crate::processors::redaction::pseudonym::{Kind, Pseudonyms};
+use crate::profile::{
+    Dictionary, Function, FunctionId, Id, Line, Lists, Location, LocationId, MappingId, StringId, Value,
+};
+
+/// The mask of a frame.
+pub const MASK: &str = "[REDACTED:frame]";
+const THREAD_MASK: &str = "[REDACTED:thread]";
+
+/// What becomes of the frames of one batch.
+pub struct Plan {
+    /// For each line of each location, in the order of the table.
+    lines: Vec<Fate>,
+    /// For each location that has no line.
+    bare: HashMap<LocationId, Fate, RandomState>,
+    /// Whether something in the binary is hidden: then nothing of it keeps its address, for a backend that has the binary
+    /// finds inlined names below every address.
+    tainted: Vec<bool>,
+}
+
+/// What hidden names become.
+pub struct Names<'a> {
+    /// The rules.
+    pub frames: &'a Frames,
+    /// The keys.
+    pub pseudonyms: &'a Pseudonyms,
+    /// What becomes of names of threads.
+    pub threads: NameAction,
+    /// The name as the rest of the policy leaves it: what a detector hits is in no pseudonym.
+    pub masked: &'a dyn Fn(&str) -> Option<String>,
+    /// Hears of each rule that hit.
+    pub hit: &'a mut dyn FnMut(&'static str),
+    /// Hears of each pseudonym and the name it stands for.
+    pub made: &'a mut dyn FnMut(Kind, &str, &str),
+}
+
+impl Plan {
+    /// Looks at every frame; none if all of them stay as they are.
+    pub fn new(frames: &Frames, pseudonyms: &Pseudonyms, d: &Dictionary) -> Option<Self> {
+        if frames.keeps_all() {
+            return None;
+        }
+        let mut judge = Judge {
+            frames,
+            pseudonyms,
+            d,
+            known: HashMap::default(),
+        };
+        let mut plan = Self {
+            lines: Vec::with_capacity(d.lines.items().len()),
+            bare: HashMap::default(),
+            tainted: vec![false; d.mappings.len()],
+        };
+        let mut changes = false;
+        for id in d.locations.ids() {
+            let location = d.locations[id];
+            let lines = &d.lines[id];
+            let kernel = is_kernel(d, location);
+            let mut hides = false;
+            for line in lines {
+                let fate = judge.fate(line.function, location.mapping, kernel);
+                hides |= fate.hides();
+                changes |= judge.changes(fate, line);
+                plan.lines.push(fate);
+            }
+            if lines.is_empty() && id.is_set() {
+                let fate = judge.fate(Id::UNSET, location.mapping, kernel);
+                if fate.hides() && (location.address != 0 || location.mapping.is_set()) {
+                    plan.bare.insert(id, fate);
+                    (hides, changes) = (true, true);
+                }
+            }
+            if let Some(tainted) = plan.tainted.get_mut(location.mapping.index()).filter(|_| hides) {
+                *tainted = true;
+            }
+        }
+        changes |= d.locations.ids().any(|id| plan.exposes(d.locations[id]));
+        changes.then_some(plan)
+    }
+
+    /// Whether the location says where in a binary with hidden names it lies.
+    fn exposes(&self, location: Location) -> bool {
+        let tainted = self.tainted.get(location.mapping.index()).copied().unwrap_or(false);
+        tainted && (location.address != 0 || location.mapping.is_set())
+    }
+
+    /// Changes the tables. What is hidden stays behind in rows that nothing refers to, until the batch is made compact.
+    pub fn apply(self, d: &mut Dictionary, names: Names<'_>) {
+        let mut hider = Hider {
+            functions: HashMap::default(),
+            runs: HashMap::new(),
+            current: Vec::new(),
+            names,
+        };
+        let mut pieces = Pieces::default();
+        let mut fates = self.lines.iter().copied();
+        let ids = d.locations.ids();
+        for id in ids {
+            let location = d.locations[id];
+            let lines = d.lines[id].to_vec();
+            let fates: Vec<Fate> = fates.by_ref().take(lines.len()).collect();
+            let exposes = self.exposes(location);
+            if lines.is_empty() {
+                match self.bare.get(&id).copied().or(exposes.then_some(Fate::Hash)) {
+                    Some(fate) => hider.unsymbolised(d, location, fate, &mut pieces),
+                    None => pieces.add(id),
+                }
+            } else if exposes || fates.iter().any(|fate| *fate != Fate::Keep) {
+                hider.symbolised(d, location, &lines, &fates, exposes, &mut pieces);
+            } else {
+                pieces.add(id);
+            }
+            pieces.close();
+        }
+        let runs: Vec<LocationId> = hider.runs.into_values().collect();
+        let mut stacks = Lists::with_capacity(d.stacks.len(), d.stacks.items().len());
+        for stack in d.stacks.ids().skip(1) {
+            let mut last = None;
+            for location in d.stacks[stack].iter().flat_map(|old| pieces.of(*old)) {
+                if last != Some(*location) || !runs.contains(location) {
+                    stacks.add(*location);
+                }
+                last = Some(*location);
+            }
+            stacks.close();
+        }
+        d.stacks = stacks;
+    }
+}
+
+struct Judge<'a> {
+    frames: &'a Frames,
+    pseudonyms: &'a Pseudonyms,
+    d: &'a Dictionary,
+    known: HashMap<(FunctionId, MappingId, bool), Fate, RandomState>,
+}
+
+impl Judge<'_> {
+    fn fate(&mut self, function: FunctionId, mapping: MappingId, kernel: bool) -> Fate {
+        let (frames, pseudonyms, d) = (self.frames, self.pseudonyms, self.d);
+        *self.known.entry((function, mapping, kernel)).or_insert_with(|| {
+            let row = d.functions[function];
+            let frame = Frame {
+                name: d.str(row.name),
+                system_name: d.str(row.system_name),
+                file: d.str(row.filename),
+                mapping: d.str(d.mappings[mapping].filename),
+                kernel,
+            };
+            let fate = frames.fate(frame);
+            let name = d.str(name_of(&row));
+            let done = match fate {
+                Fate::Hash => is_masked(name) || frames.is_run(name) || pseudonyms.is_ours(name),
+                Fate::Mask => is_masked(name) || frames.is_run(name),
+                _ => false,
+            };
+            if done { Fate::Bare } else { fate }
+        })
+    }
+
+    /// Whether the line becomes another one.
+    fn changes(&self, fate: Fate, line: &Line) -> bool {
+        let row = self.d.functions[line.function];
+        let is_bare = row.name.is_set() && is_bare(&row) && line.line == 0 && line.column == 0;
+        match fate {
+            Fate::Keep => false,
+            Fate::KeepPublic => !has_public_names(self.d, &row),
+            Fate::Bare => !is_bare,
+            Fate::Collapse(rule) => !is_bare || self.d.str(row.name) != self.frames.run(rule),
+            Fate::Thread => {
+                let thread = thread_name(self.d.str(row.name)).map_or("", |(_, name, _)| name);
+                !(thread.is_empty() || is_masked(thread) || self.pseudonyms.is_ours(thread))
+            }
+            Fate::Mask | Fate::Hash | Fate::Drop => true,
+        }
+    }
+}
+
+fn name_of(row: &Function) -> StringId {
+    if row.name.is_set() { row.name } else { row.system_name }
+}
+
+fn is_bare(row: &Function) -> bool {
+    !row.system_name.is_set() && !row.filename.is_set() && row.start_line == 0
+}
+
+/// Whether the linker's name of a public function says no more than its name for people does.
+fn has_public_names(d: &Dictionary, row: &Function) -> bool {
+    let system_name = d.str(row.system_name);
+    system_name.is_empty()
+        || row.system_name == row.name
+        || system_name == d.str(row.name)
+        || is_public_name(system_name, "")
+}
+
+fn is_kernel(d: &Dictionary, location: Location) -> bool {
+    let kind = d.attribute(location.attributes, "profile.frame.type");
+    matches!(kind, Some(Value::String(id)) if d.str(*id) == "kernel")
+}
+
+/// The locations that each old location became.
+#[derive(Default)]
+struct Pieces {
+    flat: Vec<LocationId>,
+    ends: Vec<usize>,
+}
+
+impl Pieces {
+    fn add(&mut self, id: LocationId) {
+        self.flat.push(id);
+    }
+
+    fn close(&mut self) {
+        self.ends.push(self.flat.len());
+    }
+
+    fn of(&self, old: LocationId) -> &[LocationId] {
+        let end = self.ends.get(old.index()).copied().unwrap_or_default();
+        let start = old.index().checked_sub(1).and_then(|before| self.ends.get(before));
+        self.flat
+            .get(start.copied().unwrap_or_default()..end)
+            .unwrap_or_default()
+    }
+}
+
+struct Hider<'a> {
+    names: Names<'a>,
+    functions: HashMap<(FunctionId, Fate), FunctionId, RandomState>,
+    /// The location of each run.
+    runs: HashMap<usize, LocationId>,
+    current: Vec<Line>,
+}
+
+impl Hider<'_> {
+    fn symbolised(
+        &mut self,
+        d: &mut Dictionary,
+        location: Location,
+        lines: &[Line],
+        fates: &[Fate],
+        exposes: bool,
+        pieces: &mut Pieces,
+    ) {
+        let hides = exposes || fates.iter().any(|fate| fate.hides());
+        let place = match hides {
+            true => Location {
+                attributes: location.attributes,
+                ..Location::default()
+            },
+            false => location,
+        };
+        for (line, fate) in lines.iter().zip(fates) {
+            match *fate {
+                Fate::Keep => self.current.push(*line),
+                Fate::Drop => (self.names.hit)("frame_drop"),
+                Fate::Collapse(rule) => {
+                    self.flush(d, place, pieces);
+                    pieces.add(self.run(d, rule));
+                }
+                Fate::KeepPublic | Fate::Thread => {
+                    let function = self.function(d, line.function, location, *fate);
+                    self.current.push(Line { function, ..*line });
+                }
+                Fate::Mask | Fate::Hash | Fate::Bare => {
+                    let function = self.function(d, line.function, location, *fate);
+                    self.current.push(Line {
+                        function,
+                        ..Line::default()
+                    });
+                }
+            }
+        }
+        self.flush(d, place, pieces);
+    }
+
+    fn flush(&mut self, d: &mut Dictionary, place: Location, pieces: &mut Pieces) {
+        if !self.current.is_empty() {
+            pieces.add(d.push_location(place, &self.current));
+            self.current.clear();
+        }
+    }
+
+    fn unsymbolised(&mut self, d: &mut Dictionary, location: Location, fate: Fate, pieces: &mut Pieces) {
+        let place = Location {
+            attributes: location.attributes,
+            ..Location::default()
+        };
+        match fate {
+            Fate::Drop => (self.names.hit)("frame_drop"),
+            Fate::Collapse(rule) => pieces.add(self.run(d, rule)),
+            _ => {
+                let function = self.function(d, Id::UNSET, location, fate);
+                let line = Line {
+                    function,
+                    ..Line::default()
+                };
+                pieces.add(d.push_location(place, &[line]));
+            }
+        }
+    }
+
+    fn run(&mut self, d: &mut Dictionary, rule: usize) -> LocationId {
+        (self.names.hit)("frame_collapse");
+        let frames = self.names.frames;
+        *self.runs.entry(rule).or_insert_with(|| {
+            let name = d.strings.push(frames.run(rule));
+            let function = d.functions.push(named(name));
+            let line = Line {
+                function,
+                ..Line::default()
+            };
+            d.push_location(Location::default(), &[line])
+        })
+    }
+
+    /// The function that stands for another, made once; one without a name is told by its place.
+    fn function(&mut self, d: &mut Dictionary, old: FunctionId, location: Location, fate: Fate) -> FunctionId {
+        let row = d.functions[old];
+        let is_named = name_of(&row).is_set();
+        if let Some(known) = self.functions.get(&(old, fate)).filter(|_| is_named) {
+            return *known;
+        }
+        let new = match fate {
+            Fate::KeepPublic if has_public_names(d, &row) => return old,
+            Fate::KeepPublic => {
+                (self.names.hit)("frame_system_name");
+                Function {
+                    system_name: Id::UNSET,
+                    ..row
+                }
+            }
+            Fate::Thread => match self.thread(d.str(row.name)) {
+                Some(text) => Function {
+                    name: d.strings.push(&text),
+                    system_name: Id::UNSET,
+                    ..row
+                },
+                None => return old,
+            },
+            Fate::Bare => named(name_of(&row)),
+            _ => {
+                let text = match is_named {
+                    true => d.str(name_of(&row)).to_owned(),
+                    false => place_of(d, location),
+                };
+                let text = self.hidden(&text, fate);
+                named(d.strings.push(&text))
+            }
+        };
+        let id = d.functions.push(new);
+        self.functions.insert((old, fate), id);
+        id
+    }
+
+    fn hidden(&mut self, name: &str, fate: Fate) -> String {
+        if fate == Fate::Hash {
+            let masked = (self.names.masked)(name);
+            let name = masked.as_deref().unwrap_or(name);
+            if let Some(pseudonym) = self.names.pseudonyms.of(Kind::Function, name) {
+                (self.names.hit)("frame_hash");
+                (self.names.made)(Kind::Function, &pseudonym, name);
+                return pseudonym;
+            }
+        }
+        (self.names.hit)("frame_mask");
+        MASK.to_owned()
+    }
+
+    fn thread(&mut self, frame: &str) -> Option<String> {
+        let (before, name, after) = thread_name(frame)?;
+        if name.is_empty() || is_masked(name) || self.names.pseudonyms.is_ours(name) {
+            return None;
+        }
+        let masked = (self.names.masked)(name);
+        let name = masked.as_deref().unwrap_or(name);
+        let pseudonym = match self.names.threads {
+            NameAction::Hash => self.names.pseudonyms.of(Kind::Thread, name),
+            NameAction::Mask | NameAction::Keep => None,
+        };
+        (self.names.hit)("thread");
+        if let Some(pseudonym) = &pseudonym {
+            (self.names.made)(Kind::Thread, pseudonym, name);
+        }
+        Some(format!(
+            "{before}{}{after}",
+            pseudonym.as_deref().unwrap_or(THREAD_MASK)
+        ))
+    }
+}
+
+fn named(name: StringId) -> Function {
+    Function {
+        name,
+        ..Function::default()
+    }
+}
+
+/// Where an unsymbolised frame lies, the same for every process that runs the binary: its build id or path, and the offset.
+fn place_of(d: &Dictionary, location: Location) -> String {
+    let mapping = d.mappings[location.mapping];
+    let build_id = d
+        .attributes_of(mapping.attributes)
+        .find_map(|attribute| match &attribute.value {
+            Value::String(id) if d.str(attribute.key).starts_with("process.executable.build_id.") => Some(d.str(*id)),
+            _ => None,
+        });
+    let binary = build_id.unwrap_or_else(|| d.str(mapping.filename));
+    let offset = location
+        .address
+        .wrapping_sub(mapping.memory_start)
+        .wrapping_add(mapping.file_offset);
+    format!("{binary}+{offset:#x}")
+}

@@ -1,0 +1,239 @@
+//! Attributes: what their keys decide, and what becomes of values of every kind.
+
+use super::config::{LinkAction, NameAction};
+use super::detectors::{is_identity, is_masked};
+use super::keys::{KeyRule, is_link, is_thread};
+use super::masks;
+use super::measures::{Class, Masking};
+use super::pass::Pass;
+use super::pseudonym::Kind;
+use super::summary::Status;
+use crate::profile::{Dictionary, Role, StringId, Value};
+
+/// What becomes of an attribute.
+pub enum Outcome {
+    Keep,
+    /// Kept, and the configuration says so.
+    Ignore,
+    Allow,
+    Delete,
+    Replace(Draft),
+}
+
+impl Outcome {
+    pub fn status(&self) -> Option<Status> {
+        match self {
+            Self::Keep => None,
+            Self::Ignore => Some(Status::Ignored),
+            Self::Allow => Some(Status::Allowed),
+            Self::Delete => Some(Status::Redacted),
+            Self::Replace(_) => Some(Status::Masked),
+        }
+    }
+
+    /// Whether the batch is another one afterwards; a summary says also what was left alone.
+    pub fn changes(&self, has_summary: bool) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::Ignore | Self::Allow => has_summary,
+            Self::Delete | Self::Replace(_) => true,
+        }
+    }
+}
+
+/// A value with texts that are not in the string table yet.
+pub enum Draft {
+    Same(Value),
+    Text(String),
+    Bytes(Vec<u8>),
+    Array(Vec<Draft>),
+    Map(Vec<(StringId, Draft)>),
+}
+
+impl Draft {
+    /// Puts its texts into the table.
+    pub fn store(self, d: &mut Dictionary) -> Value {
+        match self {
+            Self::Same(value) => value,
+            Self::Text(text) => Value::String(d.strings.push(&text)),
+            Self::Bytes(bytes) => Value::Bytes(bytes.into()),
+            Self::Array(items) => Value::Array(items.into_iter().map(|item| item.store(d)).collect()),
+            Self::Map(entries) => Value::Map(entries.into_iter().map(|(key, item)| (key, item.store(d))).collect()),
+        }
+    }
+}
+
+/// What a key says of its values.
+#[derive(Clone, Copy)]
+pub struct KeyFacts {
+    rule: KeyRule,
+    blocked: bool,
+    sensitive: bool,
+    thread: bool,
+    link: bool,
+}
+
+impl Pass<'_> {
+    fn facts(&mut self, d: &Dictionary, key: StringId) -> KeyFacts {
+        let measures = self.measures;
+        *self.keys.entry(key).or_insert_with(|| {
+            let key = d.str(key);
+            KeyFacts {
+                rule: measures.keys.rule(key),
+                blocked: measures.keys.is_blocked(key),
+                sensitive: !is_identity(key) && measures.detectors.is_sensitive_key(key),
+                thread: measures.threads != NameAction::Keep && is_thread(key),
+                link: measures.links == LinkAction::Remove && is_link(key),
+            }
+        })
+    }
+
+    /// What becomes of one attribute.
+    pub fn attribute(&mut self, d: &Dictionary, key: StringId, value: &Value, role: Role) -> Outcome {
+        if !key.is_set() && *value == Value::Empty {
+            return Outcome::Keep;
+        }
+        let facts = self.facts(d, key);
+        match facts.rule {
+            KeyRule::Ignore => Outcome::Ignore,
+            KeyRule::Delete => {
+                self.report.add("allowed_keys", role.label());
+                Outcome::Delete
+            }
+            _ if facts.link => {
+                self.report.add("links", role.label());
+                Outcome::Delete
+            }
+            KeyRule::Mask | KeyRule::Scan if self.is_allowed(d, value) => Outcome::Allow,
+            KeyRule::Mask => self.mask_whole(d, value, role).map_or(Outcome::Keep, Outcome::Replace),
+            KeyRule::Scan => self.value(d, key, value, role).map_or(Outcome::Keep, Outcome::Replace),
+        }
+    }
+
+    fn mask_whole(&mut self, d: &Dictionary, value: &Value, role: Role) -> Option<Draft> {
+        let measures = self.measures;
+        let text = match value {
+            Value::Empty => return None,
+            Value::String(id) if measures.is_blocked(d.str(*id)) => return None,
+            Value::String(id) => measures.blocked(d.str(*id)),
+            Value::Bool(truth) => measures.blocked(&truth.to_string()),
+            Value::Int(number) => measures.blocked(&number.to_string()),
+            Value::Double(number) => measures.blocked(&number.to_string()),
+            Value::Bytes(bytes) => measures.blocked(&String::from_utf8_lossy(bytes)),
+            Value::Array(_) | Value::Map(_) => masks::STARS.to_owned(),
+        };
+        self.report.add("blocked_key", role.label());
+        Some(Draft::Text(text))
+    }
+
+    fn is_allowed(&self, d: &Dictionary, value: &Value) -> bool {
+        let all = self.measures.all_types;
+        match value {
+            Value::String(id) => self.measures.is_allowed(d.str(*id)),
+            Value::Int(number) if all => self.measures.is_allowed(&number.to_string()),
+            Value::Double(number) if all => self.measures.is_allowed(&number.to_string()),
+            _ => false,
+        }
+    }
+
+    /// Whether it identifies or joins, by key and shape: no pattern may hit such a thing by chance.
+    fn is_exempt(&self, d: &Dictionary, key: StringId, value: &Value) -> bool {
+        let detectors = &self.measures.detectors;
+        match value {
+            Value::String(id) => detectors.is_exempt(d.str(key), d.str(*id)),
+            Value::Int(number) => detectors.is_exempt(d.str(key), &number.to_string()),
+            _ => false,
+        }
+    }
+
+    /// The value after the policy, if it changes. `key` is the nearest key above it.
+    fn value(&mut self, d: &Dictionary, key: StringId, value: &Value, role: Role) -> Option<Draft> {
+        let facts = self.facts(d, key);
+        if self.is_allowed(d, value) || self.is_exempt(d, key, value) {
+            return None;
+        }
+        let nested = matches!(value, Value::Empty | Value::Bool(_) | Value::Array(_) | Value::Map(_));
+        if facts.sensitive && !nested {
+            let done = matches!(value, Value::String(id) if !id.is_set() || self.stands_for(d.str(*id)));
+            if !done {
+                self.report.add("sensitive_key", role.label());
+                return Some(Draft::Text(masks::mask("sensitive_key")));
+            }
+        }
+        match value {
+            Value::Empty | Value::Bool(_) => None,
+            Value::String(id) if facts.thread => self.thread(d, *id, role),
+            Value::String(id) => {
+                let masking = self.texts.masking(d, Class::Text, *id)?;
+                self.count(&masking, role);
+                Some(Draft::Text(masking.text.clone()))
+            }
+            Value::Int(number) => self.number(&number.to_string(), role),
+            Value::Double(number) => self.number(&number.to_string(), role),
+            Value::Bytes(bytes) => {
+                let masking = self.measures.mask_value(&String::from_utf8_lossy(bytes))?;
+                self.count(&masking, role);
+                Some(Draft::Bytes(masking.text.into_bytes()))
+            }
+            Value::Array(items) => {
+                let mut changed = false;
+                let drafts = items.iter().map(|item| match self.value(d, key, item, role) {
+                    Some(draft) => {
+                        changed = true;
+                        draft
+                    }
+                    None => Draft::Same(item.clone()),
+                });
+                let drafts = drafts.collect();
+                changed.then_some(Draft::Array(drafts))
+            }
+            Value::Map(entries) => {
+                let mut changed = false;
+                let mut drafts = Vec::with_capacity(entries.len());
+                for (key, item) in entries {
+                    let draft = match self.facts(d, *key).blocked {
+                        true => self.mask_whole(d, item, role),
+                        false => self.value(d, *key, item, role),
+                    };
+                    changed |= draft.is_some();
+                    drafts.push((*key, draft.unwrap_or_else(|| Draft::Same(item.clone()))));
+                }
+                changed.then_some(Draft::Map(drafts))
+            }
+        }
+    }
+
+    fn stands_for(&self, text: &str) -> bool {
+        is_masked(text) || self.measures.is_blocked(text) || self.measures.pseudonyms.is_ours(text)
+    }
+
+    /// The name of a thread, as detectors leave it.
+    fn thread(&mut self, d: &Dictionary, id: StringId, role: Role) -> Option<Draft> {
+        if !id.is_set() || self.stands_for(d.str(id)) {
+            return None;
+        }
+        let masking = self.texts.masking(d, Class::Text, id);
+        let name = masking.as_ref().map_or(d.str(id), |masking| masking.text.as_str());
+        self.report.add("thread", role.label());
+        if is_masked(name) {
+            return Some(Draft::Text(name.to_owned()));
+        }
+        let pseudonym = match self.measures.threads {
+            NameAction::Hash => self.measures.pseudonyms.of(Kind::Thread, name),
+            NameAction::Mask | NameAction::Keep => None,
+        };
+        Some(Draft::Text(pseudonym.unwrap_or_else(|| masks::mask("thread"))))
+    }
+
+    fn number(&mut self, text: &str, role: Role) -> Option<Draft> {
+        let masking = self.measures.mask_value(text)?;
+        self.count(&masking, role);
+        Some(Draft::Text(masking.text))
+    }
+
+    fn count(&mut self, masking: &Masking, role: Role) {
+        for rule in &masking.rules {
+            self.report.add(rule, role.label());
+        }
+    }
+}
