@@ -7,7 +7,7 @@ use super::{PROFILE_NAME, unit_in};
 use crate::formats::frames::build::{self, Column};
 use crate::formats::room::{Room, Unlimited};
 use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
-use crate::profile::{AttributeSetId, Id, Interner, LocationId, StackId, ValueType};
+use crate::profile::{self as model, AttributeSetId, Id, Interner, LocationId, StackId, ValueType};
 
 /// Reads a speedscope file: all its profiles, those of equal type joined.
 pub fn decode(json: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
@@ -19,7 +19,7 @@ pub fn decode_within(json: &[u8], limits: &Limits, room: &dyn Room) -> Result<De
     let given = room.take(memory(json));
     given.map_err(|why| DecodeError::no_room(Format::Speedscope, why))?;
     let file: File = serde_json::from_slice(json).map_err(|error| json_error(json, &error))?;
-    let mut decoder = Decoder::new(&file.shared.frames, limits)?;
+    let mut decoder = Decoder::new(&file.shared.frames, limits, room)?;
     let ours = file.exporter.is_some_and(|exporter| exporter.starts_with("flamegate@"));
     for profile in &file.profiles {
         decoder.profile(profile, ours)?;
@@ -52,12 +52,18 @@ fn memory(json: &[u8]) -> usize {
     bytes
 }
 
+/// What a type takes: its column, in a list that doubles, and the profile that it becomes.
+const COLUMN_BYTES: usize = 2 * size_of::<Column>() + size_of::<model::Profile>() + size_of::<model::Samples>();
+
 struct Decoder<'a> {
     limits: &'a Limits,
+    room: &'a dyn Room,
     interner: Interner,
     /// The location of each frame of the file.
     frames: Vec<LocationId>,
     columns: Vec<Column>,
+    /// The column of each type.
+    known: HashMap<ValueType, usize, foldhash::fast::RandomState>,
     rows: usize,
 }
 
@@ -69,7 +75,7 @@ struct Target {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(frames: &[Frame<'_>], limits: &'a Limits) -> Result<Self, DecodeError> {
+    fn new(frames: &[Frame<'_>], limits: &'a Limits, room: &'a dyn Room) -> Result<Self, DecodeError> {
         if frames.len() > limits.elements {
             return Err(too_large(Limit::Elements));
         }
@@ -85,9 +91,11 @@ impl<'a> Decoder<'a> {
         }
         Ok(Self {
             limits,
+            room,
             interner,
             frames: locations,
             columns: Vec::new(),
+            known: HashMap::default(),
             rows: 0,
         })
     }
@@ -121,19 +129,28 @@ impl<'a> Decoder<'a> {
             }
             false => Id::UNSET,
         };
-        let known = self.columns.iter().position(|column| column.sample_type == sample_type);
-        let column = known.unwrap_or_else(|| {
-            self.columns.push(Column {
-                sample_type,
-                ..Column::default()
-            });
-            self.columns.len() - 1
-        });
         Ok(Target {
-            column,
+            column: self.column(sample_type)?,
             attributes,
             scale,
         })
+    }
+
+    fn column(&mut self, sample_type: ValueType) -> Result<usize, DecodeError> {
+        if let Some(known) = self.known.get(&sample_type) {
+            return Ok(*known);
+        }
+        if self.columns.len() == self.limits.elements {
+            return Err(too_large(Limit::Elements));
+        }
+        let given = self.room.take(COLUMN_BYTES);
+        given.map_err(|why| DecodeError::no_room(Format::Speedscope, why))?;
+        self.columns.push(Column {
+            sample_type,
+            ..Column::default()
+        });
+        self.known.insert(sample_type, self.columns.len() - 1);
+        Ok(self.columns.len() - 1)
     }
 
     fn sampled(&mut self, profile: &Profile<'_>, target: &Target) -> Result<(), DecodeError> {

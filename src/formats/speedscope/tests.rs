@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::formats::room::tests::Counted;
 use crate::formats::{DecodeError, Decoded, Fault, Limit, Limits, collapsed};
 use crate::profile::Value;
 use crate::testing;
@@ -163,6 +164,31 @@ fn limits_hold() {
 }
 
 /// One frame opens and closes on top of a deep stack, many times: quadratic decoders take minutes.
+#[test]
+fn many_profiles_of_different_types_are_counted_and_stay_cheap() {
+    let different = |count: usize| {
+        let one = |i| format!(r#"{{"type":"sampled","name":"{i}","unit":"none","samples":[],"weights":[]}}"#);
+        let profiles: Vec<String> = (0..count).map(one).collect();
+        let ours = format!("{{\"exporter\":\"flamegate@1\",{}", &file(&profiles.join(","))[1..]);
+        ours.into_bytes()
+    };
+    let few = Limits {
+        elements: 10,
+        ..Limits::default()
+    };
+    assert!(decode(&different(10), &few).is_ok());
+    let fault = decode(&different(11), &few).map(|_| ()).map_err(|error| error.fault);
+    assert_eq!(fault, Err(Fault::TooLarge(Limit::Elements)));
+
+    let (json, room) = (different(60_000), Counted::new(usize::MAX));
+    let started = std::time::Instant::now();
+    let decoded = decode_within(&json, &Limits::default(), &room).expect("a speedscope file");
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    assert_eq!(decoded.profiles.profile_count(), 60_000);
+    let (asked, held) = (room.used.get(), decoded.profiles.heap_bytes());
+    assert!(asked >= 2 * held, "asked for {asked}, holds {held}");
+}
+
 #[test]
 fn events_on_a_deep_stack_stay_cheap() {
     let mut events: Vec<_> = (0..10_000)
