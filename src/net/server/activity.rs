@@ -86,6 +86,11 @@ impl Activity {
         (state.under_way == 0).then_some((state.served, state.since))
     }
 
+    /// Whether nothing has been asked for as long as `pause`.
+    pub(super) fn has_been_idle_for(&self, pause: Duration) -> bool {
+        self.idle().is_some_and(|(_, since)| since.elapsed() >= pause)
+    }
+
     /// Returns once a request is under way, or after `pause` without one.
     pub(super) async fn begun_within(&self, pause: Duration) {
         let mut changes = self.0.subscribe();

@@ -20,6 +20,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Connections that go at once where files run out: the rest of the process needs some too.
 const SHRINK_BY: usize = 16;
 
+/// How long a connection has done nothing before it may go because files run out. Files run out also for an accept that
+/// nobody waits for, and the request of whoever was accepted last may be here and not yet read.
+const UNHEARD: Duration = Duration::from_millis(250);
+
 /// The connections of one server.
 pub(super) struct Crowd {
     most: usize,
@@ -102,7 +106,7 @@ impl Crowd {
     pub(super) fn shrink(&self) {
         let mut members = self.members();
         for _ in 0..SHRINK_BY {
-            if !members.make_room(|_| true) {
+            if !members.make_room(|member| member.activity.has_been_idle_for(UNHEARD)) {
                 return;
             }
         }
@@ -240,6 +244,20 @@ mod tests {
             admitted = waiting => assert!(admitted),
             () = leaving => {}
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_may_not_have_been_heard_yet_stays_when_files_run_out() {
+        let crowd = Crowd::new(9, 9);
+        let first = crowd.admit(peer(1)).unwrap();
+        tokio::time::advance(UNHEARD).await;
+        let second = crowd.admit(peer(1)).unwrap();
+        crowd.shrink();
+        assert!(leaves(&first).await);
+        assert!(!leaves(&second).await);
+        tokio::time::advance(UNHEARD).await;
+        crowd.shrink();
+        assert!(leaves(&second).await);
     }
 
     #[test]
