@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use flamegate::app;
+use flamegate::config::Sources;
 use flamegate::formats::{Format, Limits, any};
 use flamegate::pipeline::spec::parse;
 use flamegate::processors::redaction::Policy;
@@ -177,4 +179,72 @@ fn what_must_stay_stays() {
         }
     }
     assert!(kept >= 24, "{kept}");
+}
+
+/// The policy for a vendor, as it stands in the example.
+fn external() -> Policy {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("configs/redaction-external.yaml");
+    let loaded = app::load(&Sources::read(&[file], &[]).unwrap()).unwrap();
+    let checked = app::check(&loaded).unwrap();
+    let redaction = checked
+        .processors
+        .iter()
+        .find(|component| component.type_name == "redaction");
+    Policy::new(parse(redaction.unwrap().raw.clone()).unwrap()).unwrap()
+}
+
+/// What must still stand: for each profile and type its total, and the same with every sample counted once for each frame of
+/// its stack; and how many samples have a link.
+fn figures(profiles: &Profiles) -> Vec<(Vec<(i128, i128)>, i128)> {
+    let d = profiles.dictionary();
+    let depth = |stack| -> i128 {
+        let lines = d.stacks[stack]
+            .iter()
+            .map(|location| d.lines[*location].len().max(1) as i128);
+        lines.sum()
+    };
+    let of = |at: flamegate::profile::ProfileRef<'_>| {
+        let (samples, types) = (&at.profile.samples, at.profile.sample_types.len());
+        let column = |column| {
+            let rows = 0..samples.len();
+            let frames = rows.map(|row| i128::from(samples.total(row, column, types)) * depth(samples.stacks[row]));
+            (samples.sum(column, types), frames.sum())
+        };
+        let linked = (0..samples.len()).filter(|row| samples.links[*row].is_set());
+        let linked = linked.map(|row| i128::from(samples.total(row, 0, types))).sum();
+        ((0..types).map(column).collect(), linked)
+    };
+    profiles.iter().map(of).collect()
+}
+
+#[test]
+fn a_vendor_sees_nothing_that_was_planted_and_the_figures_stand() {
+    let planted = std::fs::read_to_string(data("planted.txt")).unwrap();
+    let planted: Vec<&str> = planted.lines().filter(|line| !line.is_empty()).collect();
+    let policy = external();
+    let mut all = recordings(&data(""));
+    if let Some(corpus) = corpus() {
+        all.extend(recordings(&corpus.join("planted")));
+        assert!(all.len() >= 18, "{}", all.len());
+    }
+    for (name, mut profiles) in all {
+        profiles.compact();
+        let before = figures(&profiles);
+        assert!(!policy.redact(&mut profiles).is_empty());
+        profiles.compact();
+        assert_eq!(figures(&profiles), before, "{name}");
+        for (format, bytes) in written(&profiles) {
+            for text in planted.iter().filter(|text| holds(&bytes, text)) {
+                panic!("{text} leaves {name} as {format}");
+            }
+        }
+        let once = any::encode(Format::Otlp, &profiles).unwrap();
+        assert_eq!(
+            policy.redact(&mut profiles).hits,
+            Default::default(),
+            "{name} is redacted twice"
+        );
+        profiles.compact();
+        assert!(any::encode(Format::Otlp, &profiles).unwrap() == once, "{name}");
+    }
 }

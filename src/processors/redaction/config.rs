@@ -255,7 +255,8 @@ pub struct Pseudonyms {
 pub struct PseudonymKey {
     /// Its name, which stands in every pseudonym: 1 to 16 lower-case letters and digits.
     pub id: String,
-    /// The key, at least 32 bytes.
+    /// The key, at least 32 bytes; or `ephemeral` for one that the process makes for itself: its pseudonyms are of no use after
+    /// a restart or beside another replica.
     pub key: Secret,
 }
 

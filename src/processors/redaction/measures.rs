@@ -1,11 +1,14 @@
 //! The keys of one policy made ready: what one text becomes where it stands.
 
+use std::sync::Arc;
+
 use regex::Regex;
 
 use super::arguments::Arguments;
 use super::cache::Cache;
 use super::config::{Carriers, Config, LinkAction, NameAction, Summary};
 use super::detectors::{Detectors, Place, is_masked};
+use super::escrow::Keep;
 use super::frames::Frames;
 use super::keys::Keys;
 use super::masks::{MARKER, STARS};
@@ -82,6 +85,7 @@ pub struct Measures {
     pub(super) pseudonyms: Pseudonyms,
     pub(super) frames: Frames,
     pub(super) cache: Cache,
+    pub(super) keeper: Option<Arc<dyn Keep>>,
 }
 
 /// How often a text is looked at until nothing changes any more: rules of users can find each other's masks.
@@ -117,6 +121,7 @@ impl Measures {
             frames: Frames::new(&config.frames, config.threads, &pseudonyms)?,
             pseudonyms,
             cache: Cache::new(config.cache),
+            keeper: None,
         })
     }
 
@@ -183,9 +188,10 @@ impl Measures {
         if let Some(next) = self.detectors.mask(now, class.place(), |rule| rules.push(rule)) {
             masked = Some(next);
         }
-        if let Some(next) = self
-            .paths
-            .rewrite(masked.as_deref().unwrap_or(text), class == Class::File)
+        let now = masked.as_deref().unwrap_or(text);
+        let is_file = class == Class::File;
+        if !(is_file && self.frames.keeps_file(now))
+            && let Some(next) = self.paths.rewrite(now, is_file)
         {
             rules.push("paths");
             masked = Some(next);

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::config::{LinkAction, Summary};
+use super::carriers::kind;
+use super::config::{LinkAction, Summary, TextAction};
+use super::escrow::Keep;
 use super::frames::{Names, Plan};
 use super::measures::{Class, Measures};
 use super::names::{self, Originals};
+use super::pseudonym::Kind;
 use super::report::Report;
 use super::summary::{Summaries, Tally};
 use super::texts::{Texts, is_value};
@@ -21,6 +24,8 @@ pub struct Pass<'m> {
     pub(super) keys: HashMap<StringId, KeyFacts, RandomState>,
     pub(super) report: Report,
     frames: Option<Plan>,
+    /// Hears what pseudonyms stand for; nobody does when a policy is on trial.
+    pub(super) keeper: Option<&'m dyn Keep>,
     summaries: Option<Summaries>,
 }
 
@@ -32,6 +37,7 @@ impl<'m> Pass<'m> {
             keys: HashMap::default(),
             report: Report::default(),
             frames: None,
+            keeper: measures.keeper.as_deref(),
             summaries: None,
         }
     }
@@ -103,13 +109,14 @@ impl<'m> Pass<'m> {
         let measures = self.measures;
         let masked = |name: &str| measures.mask(name, Class::Name).map(|masking| masking.text);
         let report = &mut self.report;
+        let keeper = self.keeper;
         let names = Names {
             frames: &measures.frames,
             pseudonyms: &measures.pseudonyms,
             threads: measures.threads,
             masked: &masked,
             hit: &mut |rule| report.add(rule, "frame"),
-            made: &mut |_, _, _| {},
+            made: &mut |kind, pseudonym, name| keep(keeper, kind, pseudonym, name),
         };
         plan.apply(d, names);
     }
@@ -155,8 +162,11 @@ impl<'m> Pass<'m> {
             let masking = self.texts.masking(d, Class::of(role), id);
             let text = masking.as_ref().map_or(d.str(id), |masking| masking.text.as_str());
             let carried = carriers.replace(role, text, &self.measures.pseudonyms);
-            if carried.is_some() {
+            if let Some(carried) = &carried {
                 self.report.add(role.label(), role.label());
+                if carriers.action(role) == TextAction::Hash {
+                    keep(self.keeper, kind(role), carried, text);
+                }
             }
             let Some(text) = carried
                 .as_deref()
@@ -253,5 +263,18 @@ impl<'m> Pass<'m> {
             Some(masking) => masking.text.clone(),
             None => d.str(key).to_owned(),
         }
+    }
+}
+
+/// Tells the keeper, if it is a name that an owner may want back.
+pub fn keep(keeper: Option<&dyn Keep>, kind: Kind, pseudonym: &str, name: &str) {
+    let role = match kind {
+        Kind::Function => Role::FunctionName,
+        Kind::File => Role::SourceFile,
+        Kind::Thread => Role::LabelValue,
+        Kind::Scope | Kind::Type | Kind::Text => return,
+    };
+    if let Some(keeper) = keeper {
+        keeper.keep(role, pseudonym, name);
     }
 }

@@ -1,10 +1,12 @@
 //! A policy with those that take its place for some services or tenants, and the one that is on trial beside it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 
 use super::config::Config;
+use super::escrow::Keep;
 use super::measures::Measures;
 use super::pass::Pass;
 use super::report::Report;
@@ -66,6 +68,14 @@ impl Policy {
         })
     }
 
+    /// Has whatever pseudonyms are made from now on kept with the names they stand for.
+    pub fn keep_names(&mut self, keeper: &Arc<dyn Keep>) {
+        let cases = self.cases.iter_mut().map(|case| &mut case.measures);
+        for measures in cases.chain([&mut self.measures]) {
+            measures.keeper = Some(keeper.clone());
+        }
+    }
+
     /// Which policy it is, for the audit trail: another configuration has another digest. Secrets are not part of it.
     pub fn digest(&self) -> &str {
         &self.digest
@@ -92,9 +102,12 @@ impl Policy {
 
     /// What the policy would do, done to a copy.
     pub fn trial(&self, profiles: &Profiles, origin: &Origin) -> Report {
-        let work = self.look(profiles, origin, false);
+        let mut work = self.look(profiles, origin, false);
         match work.changes() {
-            true => total(work.apply(&mut profiles.clone())),
+            true => {
+                work.parts.iter_mut().for_each(|part| part.pass.keeper = None);
+                total(work.apply(&mut profiles.clone()))
+            }
             false => Report::default(),
         }
     }

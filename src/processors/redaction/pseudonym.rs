@@ -6,8 +6,10 @@
 //! text that is taken for one.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::config::{HashFunction, PseudonymKey, Pseudonyms as Config};
 use crate::pipeline::spec::BuildError;
@@ -58,6 +60,18 @@ const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// A key shorter than what it makes could be guessed.
 const SHORTEST_KEY: usize = 32;
 
+/// In the place of a key: one that this process makes for itself and forgets.
+const EPHEMERAL: &str = "ephemeral";
+
+fn ephemeral() -> Option<&'static [u8]> {
+    static KEY: OnceLock<Option<[u8; 32]>> = OnceLock::new();
+    let make = || {
+        let mut key = [0; 32];
+        SystemRandom::new().fill(&mut key).is_ok().then_some(key)
+    };
+    KEY.get_or_init(make).as_ref().map(|key| key.as_slice())
+}
+
 struct Key {
     id: String,
     key: hmac::Key,
@@ -104,6 +118,16 @@ impl Pseudonyms {
             }
             if keys.iter().any(|known| known.id == *id) {
                 return Err(at("id", "another key has this id"));
+            }
+            if key.expose() == EPHEMERAL {
+                tracing::warn!(
+                    "pseudonyms are made with a key of this process alone: after a restart, and on another replica, they are others"
+                );
+                let no_random = "the system gives no random numbers: set a key";
+                let key = ephemeral().ok_or_else(|| at("key", no_random))?;
+                let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+                keys.push(Key { id: id.clone(), key });
+                continue;
             }
             if key.expose().len() < SHORTEST_KEY {
                 return Err(at("key", "a key has at least 32 bytes; `flamegate keygen` makes one"));

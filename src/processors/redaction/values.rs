@@ -2,10 +2,11 @@
 
 use super::config::{LinkAction, NameAction};
 use super::detectors::{is_identity, is_masked};
+use super::frames::thread_name;
 use super::keys::{KeyRule, is_link, is_thread};
 use super::masks;
 use super::measures::{Class, Masking};
-use super::pass::Pass;
+use super::pass::{Pass, keep};
 use super::pseudonym::Kind;
 use super::summary::Status;
 use crate::profile::{Dictionary, Role, StringId, Value};
@@ -207,22 +208,26 @@ impl Pass<'_> {
         is_masked(text) || self.measures.is_blocked(text) || self.measures.pseudonyms.is_ours(text)
     }
 
-    /// The name of a thread, as detectors leave it.
+    /// The name of a thread, as detectors leave it. Its number stays: `[worker tid=17]` of async-profiler.
     fn thread(&mut self, d: &Dictionary, id: StringId, role: Role) -> Option<Draft> {
-        if !id.is_set() || self.stands_for(d.str(id)) {
+        let text = d.str(id);
+        let (before, name, after) = thread_name(text).unwrap_or(("", text, ""));
+        if name.is_empty() || self.stands_for(name) {
             return None;
         }
-        let masking = self.texts.masking(d, Class::Text, id);
-        let name = masking.as_ref().map_or(d.str(id), |masking| masking.text.as_str());
+        let masking = self.measures.mask(name, Class::Text);
+        let name = masking.as_ref().map_or(name, |masking| masking.text.as_str());
         self.report.add("thread", role.label());
-        if is_masked(name) {
-            return Some(Draft::Text(name.to_owned()));
-        }
         let pseudonym = match self.measures.threads {
+            _ if is_masked(name) => Some(name.to_owned()),
             NameAction::Hash => self.measures.pseudonyms.of(Kind::Thread, name),
             NameAction::Mask | NameAction::Keep => None,
         };
-        Some(Draft::Text(pseudonym.unwrap_or_else(|| masks::mask("thread"))))
+        if let Some(pseudonym) = &pseudonym {
+            keep(self.keeper.filter(|_| !is_masked(name)), Kind::Thread, pseudonym, name);
+        }
+        let stand_in = pseudonym.unwrap_or_else(|| masks::mask("thread"));
+        Some(Draft::Text(format!("{before}{stand_in}{after}")))
     }
 
     fn number(&mut self, text: &str, role: Role) -> Option<Draft> {

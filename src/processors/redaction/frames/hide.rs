@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::{Fate, Frame, Frames, is_public_name, thread_name};
+use super::{Fate, Frame, Frames, is_public_name, public_file, thread_name};
 use crate::processors::redaction::config::NameAction;
 use crate::processors::redaction::detectors::is_masked;
 use crate::processors::redaction::pseudonym::{Kind, Pseudonyms};
@@ -174,7 +174,7 @@ impl Judge<'_> {
         let is_bare = row.name.is_set() && is_bare(&row) && line.line == 0 && line.column == 0;
         match fate {
             Fate::Keep => false,
-            Fate::KeepPublic => !has_public_names(self.d, &row),
+            Fate::KeepPublic => !has_public_names(self.d, &row) || public_part(self.d, &row).is_some(),
             Fate::Bare => !is_bare,
             Fate::Collapse(rule) => !is_bare || self.d.str(row.name) != self.frames.run(rule),
             Fate::Thread => {
@@ -201,6 +201,12 @@ fn has_public_names(d: &Dictionary, row: &Function) -> bool {
         || row.system_name == row.name
         || system_name == d.str(row.name)
         || is_public_name(system_name, "")
+}
+
+/// The public part of the function's file, where there is more in front of it.
+fn public_part<'a>(d: &'a Dictionary, row: &Function) -> Option<&'a str> {
+    let file = d.str(row.filename);
+    public_file(file).filter(|part| *part != file)
 }
 
 fn is_kernel(d: &Dictionary, location: Location) -> bool {
@@ -331,13 +337,20 @@ impl Hider<'_> {
             return *known;
         }
         let new = match fate {
-            Fate::KeepPublic if has_public_names(d, &row) => return old,
             Fate::KeepPublic => {
-                (self.names.hit)("frame_system_name");
-                Function {
-                    system_name: Id::UNSET,
-                    ..row
+                let file = public_part(d, &row).map(str::to_owned);
+                if file.is_none() && has_public_names(d, &row) {
+                    return old;
                 }
+                let mut new = row;
+                if let Some(file) = file {
+                    new.filename = d.strings.push(&file);
+                }
+                if !has_public_names(d, &row) {
+                    (self.names.hit)("frame_system_name");
+                    new.system_name = Id::UNSET;
+                }
+                new
             }
             Fate::Thread => match self.thread(d.str(row.name)) {
                 Some(text) => Function {

@@ -9,7 +9,7 @@ use regex::Regex;
 
 pub use hide::{Names, Plan};
 use package::PackagePattern;
-pub use public::{is_public_binary, is_public_name, is_standard_type};
+pub use public::{is_public_binary, is_public_name, is_standard_type, public_file};
 
 use super::config::{FrameAction, FrameRule, Frames as Config, NameAction};
 use super::patterns::compile_pattern;
@@ -193,6 +193,11 @@ impl Frames {
             return Fate::KeepPublic;
         }
         self.default
+    }
+
+    /// Whether the file is the public part of a path, which the list needs to know it again.
+    pub fn keeps_file(&self, file: &str) -> bool {
+        self.public && public_file(file) == Some(file)
     }
 
     /// The name of the frame that a run becomes.

@@ -72,27 +72,45 @@ fn is_version(rest: &str) -> bool {
 }
 
 fn is_public_file(path: &str) -> bool {
+    public_file(path).is_some()
+}
+
+/// The part of a path that is public, if it leads into a runtime, a standard library or a widespread package: what stands
+/// before it is somebody's folder. The part is public itself.
+pub fn public_file(path: &str) -> Option<&str> {
     let path = path.strip_prefix("file://").unwrap_or(path);
     if path.starts_with("node:") || path.starts_with("<frozen ") || PYTHON_FILES.contains(&path) {
-        return true;
+        return Some(path);
     }
-    let path = path.replace('\\', "/");
-    for folder in ["/site-packages/", "/dist-packages/", "node_modules/"] {
+    for folder in ["site-packages/", "dist-packages/", "node_modules/"] {
         // the innermost: packages bring packages
-        if let Some((_, rest)) = path.rsplit_once(folder) {
+        if let Some(at) = folder_at(path, folder) {
+            let rest = path.get(at + folder.len()..)?;
             let below = |package: &str| rest.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
-            return INSTALLED.iter().any(|package| below(package));
+            return path
+                .get(at..)
+                .filter(|_| INSTALLED.iter().any(|package| below(package)));
         }
     }
-    let Some((_, rest)) = path
-        .rsplit_once("/lib/python3.")
-        .or_else(|| path.rsplit_once("/lib/ruby/3."))
-    else {
-        return false;
-    };
-    // `/lib/python3.11/json/decoder.py`
-    rest.split_once('/')
-        .is_some_and(|(version, _)| version.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    // `/usr/lib/python3.11/json/decoder.py`
+    let at = ["python3.", "ruby/3."]
+        .iter()
+        .find_map(|folder| folder_at(path, folder))?;
+    let tail = path.get(at..)?;
+    let version = tail
+        .trim_start_matches("ruby/")
+        .split('/')
+        .next()?
+        .trim_start_matches("python");
+    let is_version = version.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let in_lib = at == 0 || path.get(..at).is_some_and(|before| before.ends_with("/lib/"));
+    (is_version && in_lib && tail.contains('/')).then_some(tail)
+}
+
+/// Where the last folder of that name begins.
+fn folder_at(path: &str, folder: &str) -> Option<usize> {
+    let at = path.rfind(folder)?;
+    (at == 0 || path.get(..at)?.ends_with('/')).then_some(at)
 }
 
 fn last_segment(path: &str) -> &str {
