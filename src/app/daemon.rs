@@ -154,6 +154,7 @@ impl Daemon {
         let report = self.drain(running, &mut signals).await;
         self.tell(&report);
         self.audit.end();
+        crate::processors::redaction::escrow::finish();
         ended.map(drop)
     }
 

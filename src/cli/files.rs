@@ -1,6 +1,6 @@
 //! Profiles in files: reading any format, writing by the name of the file.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -240,6 +240,20 @@ impl Output {
             .and_then(|()| std::fs::rename(&temporary, path))
             .map_err(fail)
     }
+}
+
+/// `in.pb.gz` as `in.word.pb.gz`, in the same directory.
+pub fn named(input: &Path, word: &str) -> PathBuf {
+    let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, ending) = split_ending(&name);
+    input.with_file_name(format!("{stem}.{word}{ending}"))
+}
+
+/// The lines of the standard input, whole; at most so much as is read of a file.
+pub fn lines_of_stdin() -> Result<Vec<String>, Failure> {
+    let lines = std::io::BufReader::new(std::io::stdin().take(FILE_BYTES)).lines();
+    let lines: Result<Vec<String>, std::io::Error> = lines.collect();
+    lines.map_err(|error| Failure::Trouble(format!("the standard input: {}", io_reason(&error))))
 }
 
 /// A file's name as stem and ending.

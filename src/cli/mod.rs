@@ -5,7 +5,9 @@ mod docs;
 mod files;
 mod health;
 mod inspect;
+mod keygen;
 mod redact;
+mod reveal;
 mod send;
 mod show;
 
@@ -49,6 +51,10 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Redacts a file as the gate would
     Redact(redact::RedactArgs),
+    /// Makes the keys that redaction asks for
+    Keygen(keygen::KeygenArgs),
+    /// Puts names back where pseudonyms stand
+    Reveal(reveal::RevealArgs),
     /// Pushes files into a running gate or a backend
     Send(send::SendArgs),
     /// Asks a running gate whether it is ready; needs its health_check extension
@@ -120,6 +126,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Convert(args) => convert::convert(&args),
         Command::Redact(args) => redact::redact(&args),
+        Command::Keygen(args) => keygen::keygen(&args),
+        Command::Reveal(args) => reveal::reveal(&args),
         Command::Send(args) => send::send(&args),
         Command::Health(args) => health::ask(&args),
     };

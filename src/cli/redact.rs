@@ -43,7 +43,7 @@ pub fn redact(args: &RedactArgs) -> Result<(), Failure> {
     let name = match (&args.output, args.input == Path::new("-")) {
         (Some(output), _) => output.clone(),
         (None, true) if !args.dry_run => return Err(Failure::Trouble("say where to write with --output".to_owned())),
-        (None, _) => redacted_name(&args.input),
+        (None, _) => files::named(&args.input, "redacted"),
     };
     let input = files::read(&args.input, None)?;
     files::warn_of_rejected(&input.decoded);
@@ -63,13 +63,6 @@ pub fn redact(args: &RedactArgs) -> Result<(), Failure> {
     }
     let to_stdout = name == Path::new("-") && !args.dry_run;
     tell(args.report, &report, &written, to_stdout)
-}
-
-/// `in.pb.gz` as `in.redacted.pb.gz`.
-fn redacted_name(input: &Path) -> PathBuf {
-    let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (stem, ending) = files::split_ending(&name);
-    input.with_file_name(format!("{stem}.redacted{ending}"))
 }
 
 fn policies(config: &[PathBuf]) -> Result<Vec<Policy>, Failure> {
@@ -136,9 +129,12 @@ mod tests {
     #[test]
     fn the_word_stands_before_the_ending() {
         assert_eq!(
-            redacted_name(Path::new("d/a.b.pb.gz")),
+            files::named(Path::new("d/a.b.pb.gz"), "redacted"),
             Path::new("d/a.b.redacted.pb.gz")
         );
-        assert_eq!(redacted_name(Path::new("profile")), Path::new("profile.redacted"));
+        assert_eq!(
+            files::named(Path::new("profile"), "redacted"),
+            Path::new("profile.redacted")
+        );
     }
 }

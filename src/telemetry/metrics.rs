@@ -94,6 +94,7 @@ pub struct Metrics {
     redaction_trials: Family<Three, Counter>,
     redaction_texts: Family<One, Number>,
     redaction_text_bytes: Family<One, Number>,
+    escrowed: Family<[(&'static str, &'static str); 1], Counter>,
     panics: Family<Two, Counter>,
     exporter_accepted: Family<One, Number>,
     sent: Amounts,
@@ -157,6 +158,7 @@ impl Default for Metrics {
             redaction_trials: Family::default(),
             redaction_texts: Family::default(),
             redaction_text_bytes: Family::default(),
+            escrowed: Family::default(),
             panics: Family::default(),
             exporter_accepted: Family::default(),
             sent: Amounts::default(),
@@ -256,6 +258,11 @@ impl Metrics {
             "flamegate_redaction_cache_bytes",
             "Memory in which a redaction remembers texts",
             self.redaction_text_bytes.clone(),
+        );
+        r.register(
+            "flamegate_escrow_names",
+            "Names that pseudonyms stand for: kept, deferred to the next batch, failed, too_long",
+            self.escrowed.clone(),
         );
         r.register(
             "flamegate_panics",
@@ -432,6 +439,11 @@ impl Metrics {
         let key = [("component", component.clone())];
         self.redaction_texts.get_or_create(&key).set(texts as u64);
         self.redaction_text_bytes.get_or_create(&key).set(bytes as u64);
+    }
+
+    /// Names were handed to the escrow of pseudonyms; the result is `kept`, `deferred`, `failed` or `too_long`.
+    pub fn escrowed(&self, result: &'static str, names: u64) {
+        self.escrowed.get_or_create(&[("result", result)]).inc_by(names);
     }
 
     /// A component panicked at the place that `fingerprint` stands for.

@@ -14,6 +14,7 @@ mod connections;
 mod corpus;
 mod daemon;
 mod debug;
+mod escrow;
 mod fan_out;
 mod fuzzed;
 mod graph;

@@ -52,6 +52,8 @@ pub struct Config {
     pub frames: Frames,
     /// The keys that pseudonyms are made with: needed where something is hashed.
     pub pseudonyms: Pseudonyms,
+    /// Keeps which pseudonym stands for which name, sealed to a public key; `flamegate reveal` opens it with the private one.
+    pub escrow: Option<super::escrow::Config>,
     /// Policies for some services or tenants. The first whose `when` holds takes the place of this one, whole.
     pub rules: Vec<Rule>,
     /// A policy on trial: what it would do is counted (`flamegate_redaction_trials_total`), and nothing of it is done.
@@ -91,6 +93,7 @@ impl Default for Config {
             carriers: Carriers::default(),
             frames: Frames::default(),
             pseudonyms: Pseudonyms::default(),
+            escrow: None,
             rules: Vec::new(),
             shadow: None,
             dry_run: false,

@@ -85,7 +85,11 @@ struct Redaction {
 }
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
-    let policy = Policy::new(parse(raw)?)?;
+    let config: Config = parse(raw)?;
+    if let Some(escrow) = &config.escrow {
+        escrow::Escrow::open(escrow, &cx.metrics)?;
+    }
+    let policy = Policy::new(config)?;
     Ok(Box::new(Redaction {
         id: cx.id.clone(),
         policy,

@@ -248,6 +248,7 @@ fn only_measures(config: &Config, path: &str) -> Result<(), BuildError> {
         ("rules", !config.rules.is_empty()),
         ("shadow", config.shadow.is_some()),
         ("dry_run", config.dry_run),
+        ("escrow", config.escrow.is_some()),
     ];
     match wrong.into_iter().find(|(_, is)| *is) {
         Some((key, _)) => Err(BuildError::at(

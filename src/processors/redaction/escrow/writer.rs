@@ -1,0 +1,299 @@
+//! The writing half of an escrow: whoever redacts hands names over without waiting, a thread seals and stores them.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+
+use super::keys::Recipient;
+use super::retention::{add, retire};
+use super::seal::{Entry, seal};
+use super::{Config, Keep};
+use crate::pipeline::spec::BuildError;
+use crate::profile::Role;
+use crate::telemetry::Metrics;
+
+/// Names that may wait for the thread, and their bytes.
+const QUEUE: usize = 16 << 10;
+const QUEUE_BYTES: usize = 8 << 20;
+/// Longest name that is kept: longer ones are statements and scripts, not names.
+const LONGEST_NAME: usize = 64 << 10;
+/// Pseudonyms that are remembered as kept; with more, all are forgotten and kept again.
+const MOST_SEEN: usize = 500_000;
+/// Bytes of names that make a file at once.
+const FILE_BYTES: usize = 1 << 20;
+/// Bytes of names that wait while the disk takes none.
+const MOST_UNWRITTEN: usize = 16 << 20;
+/// How long names wait for a file, at first and at most: at the start everything is new, later hardly anything.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Least time between two forgettings.
+const RENEWAL: Duration = Duration::from_secs(3600);
+/// How long an end waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An escrow that is added to. All that have the same configuration are one.
+pub struct Escrow {
+    config: Config,
+    recipient: Recipient,
+    metrics: Arc<Metrics>,
+    front: Mutex<Front>,
+    hasher: RandomState,
+    shared: Arc<Shared>,
+    queue: OnceLock<SyncSender<Message>>,
+}
+
+/// What was kept already.
+struct Front {
+    seen: HashSet<u64, RandomState>,
+    since: Instant,
+}
+
+/// What both sides look at.
+#[derive(Default)]
+struct Shared {
+    queued_bytes: AtomicUsize,
+    /// Something that was kept has gone: everything is to be told again.
+    renew: AtomicBool,
+}
+
+enum Message {
+    Keep(Entry),
+    Flush(SyncSender<()>),
+}
+
+/// The escrows of the process.
+static OPEN: Mutex<Vec<Weak<Escrow>>> = Mutex::new(Vec::new());
+
+impl Escrow {
+    /// The escrow of a configuration. Nothing is written before the first name comes.
+    pub fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Self>, BuildError> {
+        let recipient = Recipient::parse(&config.recipient);
+        let recipient = recipient.map_err(|error| BuildError::at("escrow.recipient", error.to_string()))?;
+        if config.directory.as_os_str().is_empty() || config.directory.is_file() {
+            return Err(BuildError::at("escrow.directory", "not a directory"));
+        }
+        let mut open = lock(&OPEN);
+        open.retain(|escrow| escrow.strong_count() > 0);
+        let mut live = open.iter().filter_map(Weak::upgrade);
+        if let Some(same) = live.find(|one| one.config == *config && Arc::ptr_eq(&one.metrics, metrics)) {
+            return Ok(same);
+        }
+        let escrow = Arc::new(Self {
+            config: config.clone(),
+            recipient,
+            metrics: metrics.clone(),
+            front: Mutex::new(Front {
+                seen: HashSet::default(),
+                since: Instant::now(),
+            }),
+            hasher: RandomState::default(),
+            shared: Arc::default(),
+            queue: OnceLock::new(),
+        });
+        open.push(Arc::downgrade(&escrow));
+        Ok(escrow)
+    }
+
+    /// Brings to the disk what waits. Says whether that was done in time.
+    pub fn flush(&self) -> bool {
+        let Some(queue) = self.queue.get() else { return true };
+        let (done, told) = sync_channel(1);
+        let end = Instant::now() + PATIENCE;
+        let mut message = Message::Flush(done);
+        while let Err(full) = queue.try_send(message) {
+            if Instant::now() > end {
+                return false;
+            }
+            message = match full {
+                std::sync::mpsc::TrySendError::Full(message) => message,
+                std::sync::mpsc::TrySendError::Disconnected(_) => return false,
+            };
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        told.recv_timeout(PATIENCE).is_ok()
+    }
+
+    /// Whether the name needs no telling again.
+    fn offer(&self, entry: Entry) -> bool {
+        let bytes = size(&entry);
+        let queued = &self.shared.queued_bytes;
+        if queued.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {
+            return false;
+        }
+        queued.fetch_add(bytes, Ordering::Relaxed);
+        let sent = self
+            .queue
+            .get_or_init(|| self.start())
+            .try_send(Message::Keep(entry))
+            .is_ok();
+        if !sent {
+            queued.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    fn start(&self) -> SyncSender<Message> {
+        let (queue, messages) = sync_channel(QUEUE);
+        let writer = Writer {
+            directory: self.config.directory.clone(),
+            recipient: self.recipient.clone(),
+            max_age: self.config.max_age.0,
+            max_bytes: self.config.max_bytes.0,
+            metrics: self.metrics.clone(),
+            shared: self.shared.clone(),
+            unwritten: Vec::new(),
+            bytes: 0,
+            has_failed: false,
+            wait: FIRST_WAIT,
+            since: Instant::now(),
+        };
+        let started = std::thread::Builder::new()
+            .name("escrow".to_owned())
+            .spawn(move || writer.run(&messages));
+        if started.is_err() {
+            // the queue has no other end now, so every name is counted as deferred
+            tracing::error!("the escrow has no thread: names are not kept");
+        }
+        queue
+    }
+
+    /// Forgets what was kept, when it is about to go by age, has gone, or is too much to remember.
+    fn renew(&self, front: &mut Front) {
+        let age = front.since.elapsed();
+        let max_age = self.config.max_age.0;
+        let by_age = !max_age.is_zero() && age > max_age / 2;
+        let has_gone = age > RENEWAL && self.shared.renew.load(Ordering::Relaxed);
+        if by_age || has_gone || front.seen.len() >= MOST_SEEN {
+            front.seen.clear();
+            front.since = Instant::now();
+            self.shared.renew.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Keep for Escrow {
+    fn keep(&self, role: Role, pseudonym: &str, name: &str) {
+        let hash = self.hasher.hash_one(pseudonym);
+        let mut front = lock(&self.front);
+        self.renew(&mut front);
+        if front.seen.contains(&hash) {
+            return;
+        }
+        if name.len() > LONGEST_NAME {
+            front.seen.insert(hash);
+            return self.metrics.escrowed("too_long", 1);
+        }
+        let entry = Entry {
+            kind: role.label().to_owned(),
+            pseudonym: pseudonym.to_owned(),
+            name: name.to_owned(),
+        };
+        match self.offer(entry) {
+            true => drop(front.seen.insert(hash)),
+            false => self.metrics.escrowed("deferred", 1),
+        }
+    }
+}
+
+/// Brings to the disk what waits in any escrow of the process: for its end.
+pub fn finish() {
+    let open: Vec<Arc<Escrow>> = lock(&OPEN).iter().filter_map(Weak::upgrade).collect();
+    for escrow in open {
+        if !escrow.flush() {
+            tracing::warn!("the escrow could not be written in time: some names will not come back");
+        }
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    directory: PathBuf,
+    recipient: Recipient,
+    max_age: Duration,
+    max_bytes: u64,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+    unwritten: Vec<Entry>,
+    bytes: usize,
+    /// The disk is tried again after a while, not with every name.
+    has_failed: bool,
+    wait: Duration,
+    since: Instant,
+}
+
+impl Writer {
+    fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            let left = self.wait.saturating_sub(self.since.elapsed());
+            match messages.recv_timeout(left) {
+                Ok(Message::Keep(entry)) => self.take(entry),
+                Ok(Message::Flush(done)) => {
+                    if self.write() {
+                        let _ = done.try_send(());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.write();
+                    return;
+                }
+            }
+            if self.bytes >= FILE_BYTES && !self.has_failed || self.since.elapsed() >= self.wait {
+                self.write();
+            }
+        }
+    }
+
+    fn take(&mut self, entry: Entry) {
+        let bytes = size(&entry);
+        self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if self.bytes + bytes > MOST_UNWRITTEN {
+            self.shared.renew.store(true, Ordering::Relaxed);
+            return self.metrics.escrowed("failed", 1);
+        }
+        self.bytes += bytes;
+        self.unwritten.push(entry);
+    }
+
+    /// Whether nothing is left to write.
+    fn write(&mut self) -> bool {
+        self.since = Instant::now();
+        if self.unwritten.is_empty() {
+            return true;
+        }
+        let stored = match seal(&self.unwritten, &self.recipient) {
+            Some(file) => add(&self.directory, &file),
+            None => Err(std::io::Error::other("nothing to seal with")),
+        };
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.has_failed = stored.is_err();
+        if let Err(error) = stored {
+            tracing::warn!(directory = %self.directory.display(), kind = %error.kind(), "the escrow cannot be written; names wait");
+            self.wait = FIRST_WAIT;
+            return false;
+        }
+        self.metrics.escrowed("kept", self.unwritten.len() as u64);
+        self.unwritten.clear();
+        self.bytes = 0;
+        match retire(&self.directory, self.max_age, self.max_bytes) {
+            Ok(0) => {}
+            Ok(_) => self.shared.renew.store(true, Ordering::Relaxed),
+            Err(error) => tracing::warn!(kind = %error.kind(), "old files of the escrow cannot be removed"),
+        }
+        true
+    }
+}
+
+fn size(entry: &Entry) -> usize {
+    entry.name.len() + entry.pseudonym.len() + 64
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

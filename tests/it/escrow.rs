@@ -1,0 +1,171 @@
+//! Keys, and names that come back for whoever holds the private one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use flamegate::processors::redaction::escrow::{Config, Escrow, Identity, Keep};
+use flamegate::profile::Role;
+
+use crate::support::{data, flamegate, run};
+
+/// A key as the command makes it: the identity's file and the recipient.
+fn key(folder: &Path) -> (String, String) {
+    let file = folder.join("escrow.identity").display().to_string();
+    let made = run(&["keygen", "--escrow", "-o", &file]);
+    assert_eq!(made.code(), 0, "{}", made.err());
+    (file, made.out().trim().to_owned())
+}
+
+fn keep(directory: &Path, recipient: &str, pseudonym: &str, name: &str) {
+    let config = serde_json::json!({ "directory": directory, "recipient": recipient });
+    let config: Config = serde_json::from_value(config).unwrap();
+    let escrow = Escrow::open(&config, &Arc::default()).unwrap();
+    escrow.keep(Role::FunctionName, pseudonym, name);
+    assert!(escrow.flush());
+}
+
+#[test]
+fn keys_are_new_each_time_long_enough_and_never_overwrite() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (run(&["keygen"]).out(), run(&["keygen"]).out());
+    assert_ne!(one, two);
+    assert_eq!(one.trim().len(), 64);
+    let path = folder.path().join("key");
+    let path = path.to_str().unwrap();
+    assert_eq!(run(&["keygen", "-o", path]).code(), 0);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert_eq!(text.len(), 64);
+    let again = run(&["keygen", "-o", path]);
+    assert_eq!(again.code(), 2);
+    assert!(!again.err().contains(&text));
+    assert_eq!(std::fs::read_to_string(path).unwrap(), text);
+}
+
+#[test]
+fn the_identity_stays_in_its_file_and_the_recipient_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, recipient) = key(folder.path());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let identities = Identity::parse_all(&text).unwrap();
+    assert_eq!(identities[0].recipient().to_string(), recipient);
+    let printed = run(&["keygen", "--escrow"]);
+    assert!(Identity::parse_all(&printed.out()).is_ok());
+    assert!(
+        printed.err().starts_with("recipient: flamegate-recipient-"),
+        "{}",
+        printed.err()
+    );
+}
+
+#[test]
+fn texts_and_profiles_get_their_names_back_with_the_key_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, recipient) = key(folder.path());
+    let escrow = folder.path().join("escrow");
+    keep(&escrow, &recipient, "fn_k1_abc", "billing.charge");
+    keep(&escrow, &recipient, "fn_k1_def", "billing.refund");
+    let escrow = escrow.to_str().unwrap();
+    let reveal = |arguments: &[&str]| {
+        let known = ["reveal", "--identity", &identity, "--escrow", escrow];
+        run(&[&known, arguments].concat())
+    };
+    let words = reveal(&["--text", "fn_k1_abc", "x;fn_k1_def 3", "fn_k1_unknown"]);
+    assert_eq!(
+        words.out(),
+        "billing.charge\nx;billing.refund 3\nfn_k1_unknown\n",
+        "{}",
+        words.err()
+    );
+
+    let profile = folder.path().join("in.collapsed");
+    std::fs::write(&profile, "main;fn_k1_abc;fn_k1_def 7\n").unwrap();
+    let done = reveal(&[profile.to_str().unwrap()]);
+    assert_eq!(done.code(), 0, "{}", done.err());
+    let revealed = std::fs::read_to_string(folder.path().join("in.revealed.collapsed")).unwrap();
+    assert_eq!(revealed.trim(), "main;billing.charge;billing.refund 7");
+
+    let other = folder.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let (stranger, _) = key(&other);
+    let denied = run(&[
+        "reveal",
+        "--identity",
+        &stranger,
+        "--escrow",
+        escrow,
+        "--text",
+        "fn_k1_abc",
+    ]);
+    assert_eq!((denied.code(), denied.out()), (1, String::new()));
+    assert!(
+        denied.err().contains(".escrow: sealed to another recipient"),
+        "{}",
+        denied.err()
+    );
+    let none = run(&["reveal", "--identity", "/no/such", "--escrow", escrow, "--text", "x"]);
+    assert_eq!(none.code(), 2);
+}
+
+#[test]
+fn the_standard_input_is_read_line_by_line() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, recipient) = key(folder.path());
+    keep(folder.path(), &recipient, "fn_k1_abc", "billing.charge");
+    let mut child = flamegate()
+        .args([
+            "reveal",
+            "--identity",
+            &identity,
+            "--escrow",
+            folder.path().to_str().unwrap(),
+            "--text",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"at fn_k1_abc (x)\n\nnothing\n")
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "at billing.charge (x)\n\nnothing\n"
+    );
+}
+
+#[test]
+fn a_damaged_file_is_named_with_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, recipient) = key(folder.path());
+    let escrow = folder.path().join("escrow");
+    keep(&escrow, &recipient, "fn_k1_abc", "billing.charge");
+    let file = std::fs::read_dir(&escrow).unwrap().next().unwrap().unwrap().path();
+    let mut content = std::fs::read(&file).unwrap();
+    let last = content.len() - 1;
+    content[last] ^= 1;
+    std::fs::write(&file, content).unwrap();
+    let profile = data("py-spy-threads.collapsed");
+    let profile = profile.to_str().unwrap();
+    let broken = run(&[
+        "reveal",
+        "--identity",
+        &identity,
+        "--escrow",
+        escrow.to_str().unwrap(),
+        profile,
+        "-o",
+        "/dev/null",
+    ]);
+    assert_eq!(broken.code(), 1);
+    let err = broken.err();
+    assert!(
+        err.contains(file.to_str().unwrap()) && err.contains("bytes from"),
+        "{err}"
+    );
+}
