@@ -73,10 +73,6 @@ async fn what_backends_do_is_accounted_for() {
         (3, none(), 4)
     );
     assert_eq!(
-        outcome(fail(ExportError::TooLarge), Unit::Batch, config(), DRAIN).await,
-        (3, none(), 3)
-    );
-    assert_eq!(
         outcome(vec![Step::Panic], Unit::Batch, config(), DRAIN).await,
         (0, one("panic", 3), 1)
     );
@@ -120,6 +116,27 @@ async fn retries_end_and_too_large_parts_are_cut_to_the_last_sample() {
         outcome(vec![], Unit::Batch, config, DRAIN).await,
         (0, one("too_large", 3), 0)
     );
+}
+
+/// Twelve samples for a backend that calls so many requests too large.
+async fn too_large(times: usize) -> (Books, usize) {
+    let exporter = Arc::new(Fake {
+        script: std::sync::Mutex::new((0..times).map(|_| Step::Fail(ExportError::TooLarge)).collect()),
+        sample_bytes: Some(20 << 10),
+        ..Fake::default()
+    });
+    let bench = single(exporter.clone(), Unit::Batch, SinkConfig::default()).await;
+    assert!(bench.send(3, 0).await.is_ok());
+    (bench.stop(DRAIN).await, exporter.calls.load(Ordering::SeqCst))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_backend_calls_too_large_is_halved_while_it_is_not_small() {
+    let (books, calls) = too_large(1).await;
+    assert_eq!((books.of("a"), calls), ((3, BTreeMap::new()), 3));
+    // 240 KiB, 120, 60: no further
+    let (books, calls) = too_large(99).await;
+    assert_eq!((books.of("a"), calls), ((0, one("too_large", 3)), 7));
 }
 
 fn tiny(required: bool) -> SinkConfig {

@@ -73,6 +73,8 @@ pub struct Fake {
     pub weights: Mutex<Vec<u64>>,
     pub closed: AtomicBool,
     pub encode_panics: bool,
+    /// What the backend's limit is about, where it is not 100 bytes for each sample.
+    pub sample_bytes: Option<usize>,
 }
 
 pub enum Step {
@@ -88,8 +90,8 @@ impl Exporter for Fake {
         assert!(!self.encode_panics, "hunter2");
         let plain_bytes = part.as_profiles().map_or(0, Profiles::sample_count) * 100;
         Ok(Encoded {
-            body: vec![0; plain_bytes].into(),
-            plain_bytes,
+            body: vec![0; samples * 100].into(),
+            plain_bytes: samples * self.sample_bytes.unwrap_or(100),
         })
     }
 

@@ -15,6 +15,9 @@ use crate::pipeline::compute::{Panicked, guard_async};
 use crate::telemetry::Amount;
 
 /// How one part ended.
+/// A backend that calls so little too large, before compression, does so whatever it gets: halves would only be more requests.
+const SMALL: usize = 64 << 10;
+
 enum End {
     Sent(Sent),
     Halve,
@@ -117,6 +120,7 @@ impl Sink {
     async fn send(&self, part: &Batch, encoded: Encoded) -> End {
         let mut backoff = Backoff::new(&self.config.retry);
         loop {
+        let is_small = encoded.plain_bytes <= SMALL;
             let hint = match self.attempt(part, encoded.clone()).await {
                 None => return End::Lost(Reason::Shutdown),
                 Some(Err(panicked)) => return self.after_panic(&panicked),
@@ -126,6 +130,7 @@ impl Sink {
                     after
                 }
                 Some(Ok(Err(ExportError::TooLarge))) => return End::Halve,
+                Some(Ok(Err(ExportError::TooLarge))) if is_small => return End::Lost(Reason::TooLarge),
                 Some(Ok(Err(error))) => return self.given_up(&error),
             };
             let Some(wait) = backoff.next(hint) else {
