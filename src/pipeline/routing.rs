@@ -54,8 +54,18 @@ pub fn share<'a>(routes: impl Iterator<Item = &'a Route> + Clone, mode: Mode, ba
         .iter()
         .map(|p| choose(routes.clone(), mode, profiles.dictionary(), p, batch.origin()))
         .collect();
-    let parts = (0..routes.count())
-        .map(|at| part(batch, profiles, chosen.iter().filter_map(|rows| rows.get(at))))
+    let pipelines = routes.count();
+    let parts = (0..pipelines)
+        .map(|at| {
+            let rows = chosen.iter().filter_map(|rows| rows.get(at));
+            let cuts = rows.clone().any(|rows| matches!(rows, Rows::Some(_)));
+            let part = part(batch, profiles, rows)?;
+            Some(if cuts {
+                part.with_piece(piece(pipelines, at))
+            } else {
+                part
+            })
+        })
         .collect();
     let nobody = |rows: &&Vec<Rows>| rows.iter().all(|rows| *rows == Rows::None);
     Shares {
@@ -189,6 +199,12 @@ fn rows_of(items: &[Matcher], d: &Dictionary, p: ProfileRef<'_>, origin: &Origin
         rows = rows.or(&Rows::masked(sets.iter().map(|set| item.sample(d, *set)).collect()));
     }
     rows
+}
+
+/// The number of a pipeline's pieces: each is a leaf of one tree over all pipelines, below which a sink may cut further.
+fn piece(pipelines: usize, at: usize) -> u32 {
+    let leaves = pipelines.next_power_of_two();
+    u32::try_from(leaves - 1 + at).unwrap_or(u32::MAX)
 }
 
 /// The batch of one pipeline: the whole one if it takes everything, else a new one over the same dictionary.

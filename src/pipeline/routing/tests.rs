@@ -161,3 +161,21 @@ fn pipelines_that_nothing_reaches_are_found() {
         assert_eq!(found, *expected, "case {n}");
     }
 }
+
+#[test]
+fn pieces_of_one_profile_in_two_pipelines_can_be_told_apart() {
+    let Ok(read) = crate::formats::any::decode_any(
+        crate::testing::data("go123-heap.pb.gz").into(),
+        &crate::formats::Limits::default(),
+    ) else {
+        panic!("a recording of our own")
+    };
+    let whole = batch(read.decoded.profiles);
+    let small = [when(json!([{"sample.bytes": {"regex": "^.{1,3}$"}}])), Route::Rest];
+    let shares = share(small.iter(), Mode::All, &whole);
+    let parts: Vec<&Batch> = shares.parts.iter().flatten().collect();
+    assert_eq!(parts.iter().map(|part| part.piece()).collect::<Vec<_>>(), [1, 2]);
+    let everything = [Route::Everything, Route::Rest];
+    let shares = share(everything.iter(), Mode::First, &whole);
+    assert_eq!(shares.parts[0].as_ref().map(Batch::piece), Some(0), "nothing was cut");
+}

@@ -51,7 +51,7 @@ pub fn halve(batch: &Batch) -> Option<Vec<Batch>> {
     Some(halves.zip(pieces).map(|(half, piece)| half.with_piece(piece)).collect())
 }
 
-/// Shares the weight by the number of profiles; the parts add up to the whole.
+/// Shares the weight by the number of profiles; the parts add up to the whole, and are the piece that it is.
 fn share(whole: &Batch, parts: Vec<Profiles>) -> Vec<Batch> {
     let total: u64 = parts.iter().map(|part| part.profile_count() as u64).sum();
     if total == 0 {
@@ -65,7 +65,7 @@ fn share(whole: &Batch, parts: Vec<Profiles>) -> Vec<Batch> {
         let up_to_here = u64::try_from(up_to_here).unwrap_or(u64::MAX);
         let permit = whole.permit().sibling();
         permit.hold(part.heap_bytes());
-        let batch = Batch::made(part, up_to_here - given, whole.origin().clone(), permit);
+        let batch = Batch::made(part, up_to_here - given, whole.origin().clone(), permit).with_piece(whole.piece());
         given = up_to_here;
         shared.push(batch);
     }
