@@ -78,7 +78,7 @@ struct Config {
     proxy_url: Option<Secret>,
     /// Pings that find out whether the backend is still there; none unless set.
     keepalive: Option<KeepAlive>,
-    /// Longest time for one attempt.
+    /// Longest time for one attempt; 0 for no such bound.
     timeout: Span,
     /// What happens after a failed attempt.
     retry_on_failure: RetryConfig,

@@ -84,7 +84,7 @@ struct Config {
     http2_read_idle_timeout: Span,
     /// How long it may take to answer that.
     http2_ping_timeout: Span,
-    /// Longest time for one attempt.
+    /// Longest time for one attempt; 0 for no such bound.
     timeout: Span,
     /// What happens after a failed attempt.
     retry_on_failure: RetryConfig,

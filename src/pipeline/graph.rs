@@ -199,6 +199,7 @@ fn build_exporters(
         let row = find("exporters", id, tables.exporters, |row| &row.about)?;
         let cx = context(id, metrics);
         let exporter = (row.build)(raw.clone(), &cx).map_err(|e| located("exporters", id, e))?;
+        exporter.sink.check().map_err(|e| located("exporters", id, e))?;
         built.push(NamedExporter {
             id: cx.id,
             raw: raw.clone(),

@@ -172,6 +172,36 @@ async fn a_full_queue_costs_its_own_exporter_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_queue_senders_keep_what_finds_no_room() {
+    let mut config = SinkConfig::default();
+    config.queue.enabled = false;
+    let (hanging, fine) = (fake([Step::Hang]), fake([]));
+    let exporters = vec![
+        ("direct", hanging, Unit::Batch, config),
+        ("fine", fine, Unit::Batch, SinkConfig::default()),
+    ];
+    let bench = bench(vec![(vec![], vec!["direct", "fine"])], exporters).await;
+    assert_eq!(bench.send(1, 0).await, Ok(Receipt::default()));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(matches!(bench.send(1, 0).await, Err(Refusal::Unavailable { .. })));
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.of("direct"), (1, BTreeMap::new()));
+    assert_eq!(books.of("fine"), (1, BTreeMap::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_timeout_an_attempt_takes_as_long_as_it_takes() {
+    let config = SinkConfig {
+        timeout: Span::secs(0),
+        ..SinkConfig::default()
+    };
+    assert_eq!(
+        outcome(vec![], Unit::Batch, config, DRAIN).await,
+        (3, BTreeMap::new(), 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_backend_holds_no_more_than_its_queue_may() {
     let (dead, fine) = (fake((0..9).map(|_| Step::Hang)), fake([]));
     let mut config = SinkConfig::default();

@@ -88,7 +88,7 @@ pub enum Step {
 impl Exporter for Fake {
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         assert!(!self.encode_panics, "hunter2");
-        let plain_bytes = part.as_profiles().map_or(0, Profiles::sample_count) * 100;
+        let samples = part.as_profiles().map_or(0, Profiles::sample_count);
         Ok(Encoded {
             body: vec![0; samples * 100].into(),
             plain_bytes: samples * self.sample_bytes.unwrap_or(100),

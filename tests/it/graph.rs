@@ -63,6 +63,22 @@ async fn names_and_aliases_of_types_are_found_with_and_without_a_name_behind_the
 }
 
 #[tokio::test]
+async fn retries_without_a_pause_are_refused() {
+    let hot = |enabled: bool| {
+        let mut spec = service("profiles", pipeline(&["pyroscope"], &[], &["otlp"]));
+        let retry = json!({ "initial_interval": "0s", "enabled": enabled });
+        spec.exporters.get_mut("otlp").unwrap()["retry_on_failure"] = retry;
+        spec
+    };
+    let told = told(&hot(true));
+    assert!(
+        told.starts_with("exporters.otlp.retry_on_failure.initial_interval: "),
+        "{told}"
+    );
+    assert_eq!(wrong(&hot(false)), None);
+}
+
+#[tokio::test]
 async fn what_a_pipeline_may_not_be_is_said_at_its_key() {
     let fine = || pipeline(&["pyroscope"], &["redaction"], &["debug"]);
     let acked = |ack: &str| PipelineSpec {

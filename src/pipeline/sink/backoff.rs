@@ -27,17 +27,14 @@ impl<'a> Backoff<'a> {
         }
     }
 
-    /// The next wait; none when it is time to give up. The backend's own hint wins.
+    /// The next wait; none when it is time to give up. The backend's own hint can make it longer, never shorter.
     pub fn next(&mut self, hint: Option<Duration>) -> Option<Duration> {
         if !self.config.enabled {
             return None;
         }
-        let wait = match hint {
-            Some(hint) => hint.min(LONGEST_HINT),
-            None => self.jittered(),
-        };
+        let wait = self.jittered().max(hint.unwrap_or_default().min(LONGEST_HINT));
         let longer = self.interval.as_secs_f64() * self.config.multiplier.max(1.0);
-        let most = self.config.max_interval.0;
+        let most = self.config.max_interval.0.max(self.config.initial_interval.0);
         self.interval = Duration::try_from_secs_f64(longer).unwrap_or(most).min(most);
         let limit = self.config.max_elapsed_time.0;
         (limit.is_zero() || self.started.elapsed() + wait <= limit).then_some(wait)
@@ -49,5 +46,35 @@ impl<'a> Backoff<'a> {
         let unit = (RandomState::new().hash_one(0u8) >> 11) as f64 / (1u64 << 53) as f64;
         let scale = 1.0 + factor * (2.0 * unit - 1.0);
         Duration::try_from_secs_f64(self.interval.as_secs_f64() * scale).unwrap_or(self.interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::units::Span;
+
+    #[test]
+    fn a_backend_may_ask_for_a_longer_wait_but_not_for_a_shorter_one() {
+        let config = RetryConfig {
+            randomization_factor: 0.0,
+            ..RetryConfig::default()
+        };
+        let mut backoff = Backoff::new(&config);
+        assert_eq!(backoff.next(Some(Duration::ZERO)), Some(Duration::from_secs(5)));
+        assert_eq!(backoff.next(Some(Duration::from_secs(9))), Some(Duration::from_secs(9)));
+        assert_eq!(backoff.next(Some(Duration::MAX)), None, "longer than anybody waits");
+    }
+
+    #[test]
+    fn waits_do_not_shrink_below_the_first() {
+        let config = RetryConfig {
+            randomization_factor: 0.0,
+            max_interval: Span::secs(0),
+            ..RetryConfig::default()
+        };
+        let mut backoff = Backoff::new(&config);
+        let waits = [backoff.next(None), backoff.next(None)];
+        assert_eq!(waits, [Some(Duration::from_secs(5)); 2]);
     }
 }

@@ -3,12 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::spec::BuildError;
 use crate::pipeline::units::{ByteSize, Span};
 
 /// How a sink treats its exporter.
 #[derive(Clone, Debug)]
 pub struct SinkConfig {
-    /// Longest time for one attempt.
+    /// Longest time for one attempt; 0 for no such bound.
     pub timeout: Span,
     /// What happens after a failed attempt.
     pub retry: RetryConfig,
@@ -32,13 +33,25 @@ impl Default for SinkConfig {
     }
 }
 
-/// `retry_on_failure`: exponential backoff with jitter; a backend's own hint wins.
+impl SinkConfig {
+    /// What no exporter can work with.
+    pub fn check(&self) -> Result<(), BuildError> {
+        if self.retry.enabled && self.retry.initial_interval.0.is_zero() {
+            let message =
+                "a backend in trouble would be asked without a pause; write 100ms or more, or `enabled: false`";
+            return Err(BuildError::at("retry_on_failure.initial_interval", message));
+        }
+        Ok(())
+    }
+}
+
+/// `retry_on_failure`: exponential backoff with jitter; a backend may ask for longer waits.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryConfig {
     /// Whether failed attempts are repeated at all.
     pub enabled: bool,
-    /// Wait after the first failure.
+    /// Wait after the first failure; no later one is shorter.
     pub initial_interval: Span,
     /// Each wait is drawn from `interval * (1 ± factor)`.
     pub randomization_factor: f64,
@@ -67,7 +80,7 @@ impl Default for RetryConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueConfig {
-    /// Off means that one request at a time is taken and the next one is dropped while it is on its way.
+    /// Off means that nothing waits here: while a request is on its way, senders of further ones hear 503.
     pub enabled: bool,
     /// Requests on their way at once.
     pub num_consumers: usize,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -14,10 +15,10 @@ use crate::pipeline::component::{Encoded, ExportError, Reason, Sent};
 use crate::pipeline::compute::{Panicked, guard_async};
 use crate::telemetry::Amount;
 
-/// How one part ended.
 /// A backend that calls so little too large, before compression, does so whatever it gets: halves would only be more requests.
 const SMALL: usize = 64 << 10;
 
+/// How one part ended.
 enum End {
     Sent(Sent),
     Halve,
@@ -119,8 +120,8 @@ impl Sink {
 
     async fn send(&self, part: &Batch, encoded: Encoded) -> End {
         let mut backoff = Backoff::new(&self.config.retry);
-        loop {
         let is_small = encoded.plain_bytes <= SMALL;
+        loop {
             let hint = match self.attempt(part, encoded.clone()).await {
                 None => return End::Lost(Reason::Shutdown),
                 Some(Err(panicked)) => return self.after_panic(&panicked),
@@ -129,8 +130,8 @@ impl Sink {
                     tracing::info!(exporter = %self.id, why, "attempt failed");
                     after
                 }
-                Some(Ok(Err(ExportError::TooLarge))) => return End::Halve,
                 Some(Ok(Err(ExportError::TooLarge))) if is_small => return End::Lost(Reason::TooLarge),
+                Some(Ok(Err(ExportError::TooLarge))) => return End::Halve,
                 Some(Ok(Err(error))) => return self.given_up(&error),
             };
             let Some(wait) = backoff.next(hint) else {
@@ -149,7 +150,11 @@ impl Sink {
         let export = async {
             // the semaphore is never closed
             let _turn = self.turns.acquire().await.ok();
-            tokio::time::timeout(self.config.timeout.0, guard_async(self.exporter.export(part, encoded))).await
+            let attempt = guard_async(self.exporter.export(part, encoded));
+            match self.config.timeout.0 {
+                Duration::ZERO => Ok(attempt.await),
+                longest => tokio::time::timeout(longest, attempt).await,
+            }
         };
         tokio::select! {
             () = self.expired.cancelled() => None,

@@ -77,7 +77,8 @@ impl Sink {
 
     /// Whether senders hear 503 when there is no room here.
     pub fn required(&self) -> bool {
-        self.config.required
+        // without a queue there is nowhere to put it: whoever sends has to keep it
+        self.config.required || !self.config.queue.enabled
     }
 
     /// Room for batches, before any sink takes one.
