@@ -98,6 +98,53 @@ impl<'a> Reader<'a> {
         Ok(Some((number, value)))
     }
 
+    /// The next field with its number, if it is a number with a key of one byte: most fields of small messages are.
+    #[inline(always)]
+    pub fn short_field(&mut self) -> Option<(u32, u64)> {
+        let [key, rest @ ..] = self.rest else {
+            return None;
+        };
+        // wire type 0 and a number from 1 to 15
+        if key & 0x87 != 0 || *key == 0 {
+            return None;
+        }
+        let mut value = Self { rest, end: self.end };
+        let number = value.varint().ok()?;
+        *self = value;
+        Some((u32::from(key >> 3), number))
+    }
+
+    /// Reads numbers of a packed list until there are none left or no places for them, and says how many. What does not fit
+    /// into 32 bits is `u32::MAX`.
+    #[inline(always)]
+    pub fn fill(&mut self, places: &mut [u32]) -> Result<usize, WireError> {
+        let mut rest = self.rest;
+        let mut filled = 0;
+        for place in places {
+            let (value, after) = match rest {
+                [] => break,
+                [a, after @ ..] if *a < 0x80 => (u32::from(*a), after),
+                [a, b, after @ ..] if *b < 0x80 => (u32::from(*a & 0x7f) | u32::from(*b) << 7, after),
+                [a, b, c, after @ ..] if *c < 0x80 => {
+                    let low = u32::from(*a & 0x7f) | u32::from(*b & 0x7f) << 7;
+                    (low | u32::from(*c) << 14, after)
+                }
+                bytes => {
+                    let (value, after) = long_varint(bytes).map_err(|problem| WireError {
+                        offset: self.end - bytes.len(),
+                        problem,
+                    })?;
+                    (u32::try_from(value).unwrap_or(u32::MAX), after)
+                }
+            };
+            *place = value;
+            rest = after;
+            filled += 1;
+        }
+        self.rest = rest;
+        Ok(filled)
+    }
+
     /// A base-128 number.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
@@ -207,12 +254,24 @@ impl Writer {
 
     /// A number without a key: an item of a packed list.
     #[inline]
-    pub fn raw_varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.out.push(value as u8 | 0x80);
-            value >>= 7;
+    pub fn raw_varint(&mut self, value: u64) {
+        if value < 0x80 {
+            self.out.push(value as u8);
+        } else {
+            self.raw_longer(value);
         }
-        self.out.push(value as u8);
+    }
+
+    fn raw_longer(&mut self, value: u64) {
+        let mut rest = value;
+        while rest > ShortVarint::MAX {
+            self.out.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        let last = ShortVarint::new(rest);
+        let end = self.out.len() + last.len();
+        self.out.extend_from_slice(&last.bytes());
+        self.out.truncate(end);
     }
 
     /// Eight bytes without a key: an item of a packed list.
@@ -297,27 +356,98 @@ impl Writer {
         }
     }
 
+    /// The same of numbers whose bytes are known, as those of ids are that repeat: which of them are long cannot be foretold, so
+    /// nothing here depends on it but where the next one goes.
+    #[inline]
+    pub fn packed_ids(&mut self, number: u32, ids: impl Iterator<Item = ShortVarint>) {
+        let before = self.out.len();
+        self.key(number, 2);
+        self.out.push(0);
+        let start = self.out.len();
+        let mut chunk = [0; 256];
+        let mut filled = 0;
+        for id in ids {
+            if let Some(slot) = chunk.get_mut(filled..).and_then(|rest| rest.first_chunk_mut()) {
+                *slot = id.bytes();
+            }
+            filled += id.len();
+            if filled > chunk.len() - size_of::<ShortVarint>() {
+                self.out.extend_from_slice(chunk.get(..filled).unwrap_or_default());
+                filled = 0;
+            }
+        }
+        self.out.extend_from_slice(chunk.get(..filled).unwrap_or_default());
+        if self.out.len() == start {
+            self.out.truncate(before);
+        } else {
+            self.close_length(start);
+        }
+    }
+
     /// Most messages are shorter than 128 bytes, whose length fits the one byte kept free; longer ones move over.
+    #[inline]
     fn close_length(&mut self, start: usize) {
         let len = self.out.len() - start;
         if let (true, Some(slot)) = (len < 0x80, self.out.get_mut(start - 1)) {
             *slot = len as u8;
             return;
         }
-        let mut encoded = [0u8; 10];
-        let mut rest = len as u64;
-        let mut used = 0;
-        for byte in &mut encoded {
-            *byte = rest as u8 & 0x7f;
-            rest >>= 7;
-            used += 1;
-            if rest == 0 {
-                break;
-            }
-            *byte |= 0x80;
+        self.move_over(start, len);
+    }
+
+    fn move_over(&mut self, start: usize, len: usize) {
+        let mut encoded = Self::default();
+        encoded.raw_varint(len as u64);
+        let prefix = encoded.out.as_slice();
+        self.out.resize(start - 1 + prefix.len() + len, 0);
+        self.out.copy_within(start..start + len, start - 1 + prefix.len());
+        if let Some(slot) = self.out.get_mut(start - 1..start - 1 + prefix.len()) {
+            slot.copy_from_slice(prefix);
         }
-        let prefix = encoded.into_iter().take(used);
-        self.out.splice(start - 1..start, prefix);
+    }
+}
+
+/// A base-128 number of up to 49 bits as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortVarint {
+    /// Its bytes, the first lowest, and in the highest byte how many they are.
+    bytes_and_len: u64,
+}
+
+impl Default for ShortVarint {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl ShortVarint {
+    const MAX: u64 = (1 << 49) - 1;
+
+    /// The bytes of a number; of a larger one those of its lowest 49 bits.
+    #[inline]
+    pub fn new(value: u64) -> Self {
+        let value = value & Self::MAX;
+        let bits = u64::BITS - (value | 1).leading_zeros();
+        let len = bits.div_ceil(7);
+        // groups of 28, 14 and at last 7 bits move to where their bytes begin
+        let x = value & 0x0fff_ffff | (value & 0x00ff_ffff_f000_0000) << 4;
+        let x = x & 0x0000_3fff_0000_3fff | (x & 0x0fff_c000_0fff_c000) << 2;
+        let x = x & 0x007f_007f_007f_007f | (x & 0x3f80_3f80_3f80_3f80) << 1;
+        let more = 0x0080_8080_8080_8080 & ((1 << (8 * (len - 1))) - 1);
+        Self {
+            bytes_and_len: x | more | u64::from(len) << 56,
+        }
+    }
+
+    #[inline]
+    fn len(self) -> usize {
+        (self.bytes_and_len >> 56) as usize
+    }
+
+    /// The bytes, and behind them others that do not count.
+    #[inline]
+    fn bytes(self) -> [u8; 8] {
+        self.bytes_and_len.to_le_bytes()
     }
 }
 
@@ -355,6 +485,14 @@ mod tests {
             writer.uint_always(number, value);
             let bytes = writer.finish();
             prop_assert_eq!(only(&bytes), Ok(Some((number, Field::Varint(value)))));
+        }
+
+        #[test]
+        fn prop_ids_are_written_as_numbers_are(ids in proptest::collection::vec(any::<u32>().prop_flat_map(|n| 0..=n), 0..300)) {
+            let (mut one, mut other) = (Writer::default(), Writer::default());
+            one.packed(1, ids.iter().map(|id| u64::from(*id)));
+            other.packed_ids(1, ids.iter().map(|id| ShortVarint::new(u64::from(*id))));
+            prop_assert_eq!(one.finish(), other.finish());
         }
 
         #[test]

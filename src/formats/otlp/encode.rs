@@ -2,7 +2,7 @@
 
 use super::lift::{DEFAULT_SAMPLE_TYPE, SAMPLE_TYPE_ORDER};
 use super::lower::lower;
-use crate::formats::wire::Writer;
+use crate::formats::wire::{ShortVarint, Writer};
 use crate::profile::{
     Dictionary, KeyValue, Observations, Profile, Profiles, ResourceProfiles, Samples, ScopeProfiles, StringId, Value,
     ValueType,
@@ -296,9 +296,15 @@ impl Encoder<'_> {
                 out.uint(3, self.strings.number(row.unit));
             });
         }
-        for id in d.stacks.ids() {
-            let locations = d.stacks[id].iter().map(|location| u64::from(location.raw()));
-            out.message(7, |out| out.packed(1, locations));
+        let ids: Vec<ShortVarint> = d
+            .locations
+            .ids()
+            .map(|id| ShortVarint::new(u64::from(id.raw())))
+            .collect();
+        for stack in d.stacks.ids() {
+            let frames = d.stacks[stack].iter();
+            let frames = frames.map(|location| ids.get(location.index()).copied().unwrap_or_default());
+            out.message(7, |out| out.packed_ids(1, frames));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::super::wire::Writer;
+use super::super::wire::{ShortVarint, Writer};
 use super::super::{EncodeError, Format};
 use super::identity::Used;
 use super::labels::{Labels, plain_text};
@@ -99,13 +99,15 @@ fn estimate(dictionary: &Dictionary, profile: &Profile) -> usize {
 /// The rows that the samples reach, with their ids to be.
 pub(super) struct Referenced {
     locations: Ids,
+    /// Those of the locations as they are written.
+    frames: Vec<ShortVarint>,
     functions: Ids,
     mappings: Ids,
 }
 
 /// Ids counted from 1 over the rows in use; 0 for the others.
 struct Ids {
-    ids: Vec<u64>,
+    ids: Vec<u32>,
 }
 
 impl Ids {
@@ -114,7 +116,7 @@ impl Ids {
         let mut ids = Vec::with_capacity(table.len());
         for row in table.ids() {
             let used = used(row);
-            count += u64::from(used);
+            count += u32::from(used);
             ids.push(if used { count } else { 0 });
         }
         Self { ids }
@@ -122,7 +124,7 @@ impl Ids {
 
     #[inline]
     fn of<Row>(&self, row: Id<Row>) -> u64 {
-        self.ids.get(row.index()).copied().unwrap_or_default()
+        u64::from(self.ids.get(row.index()).copied().unwrap_or_default())
     }
 }
 
@@ -130,21 +132,17 @@ impl Referenced {
     fn by(dictionary: &Dictionary, profile: &Profile) -> Self {
         let mut stacks = vec![false; dictionary.stacks.len()];
         // a frame at location 0 says nothing, but it is a frame: it needs a location of its own
-        let mut locations = vec![false; dictionary.locations.len()];
+        let mut locations = Used::of_all(dictionary.locations.len());
         for stack in &profile.samples.stacks {
             if let Some(seen) = stacks.get_mut(stack.index())
                 && !std::mem::replace(seen, true)
             {
                 for location in &dictionary.stacks[*stack] {
-                    if let Some(mark) = locations.get_mut(location.index()) {
-                        *mark = true;
-                    }
+                    locations.mark(location.index());
                 }
             }
         }
-        let locations = Ids::new(&dictionary.locations, |row: LocationId| {
-            locations.get(row.index()) == Some(&true)
-        });
+        let locations = Ids::new(&dictionary.locations, |row: LocationId| locations.has(row.index()));
         let mut functions = Used::new(dictionary.functions.len());
         let mut mappings = Used::new(dictionary.mappings.len());
         // readers of pprof pass over a line without a function: what has no name gets a function without one, as Go writes it
@@ -157,12 +155,24 @@ impl Referenced {
             }
         }
         Self {
+            frames: locations
+                .ids
+                .iter()
+                .map(|id| ShortVarint::new(u64::from(*id)))
+                .collect(),
             locations,
             functions: Ids::new(&dictionary.functions, |row| {
                 functions.has(row.index()) && (row.is_set() || has_nameless)
             }),
             mappings: Ids::new(&dictionary.mappings, |row| row.is_set() && mappings.has(row.index())),
         }
+    }
+}
+
+impl Referenced {
+    #[inline]
+    fn frame(&self, location: LocationId) -> ShortVarint {
+        self.frames.get(location.index()).copied().unwrap_or_default()
     }
 }
 
@@ -193,8 +203,14 @@ impl<'a> Encoder<'a> {
             let link = samples.links.get(row).copied().unwrap_or_default();
             self.writer.message(2, |w| {
                 let frames = self.dictionary.stacks[*stack].iter();
-                w.packed(1, frames.map(|location| referenced.locations.of(*location)));
-                w.packed(2, (0..types).map(|column| samples.total(row, column, types) as u64));
+                w.packed_ids(1, frames.map(|location| referenced.frame(*location)));
+                match &samples.observations {
+                    Observations::Totals(values) => {
+                        let values = values.get(row * types..(row + 1) * types).unwrap_or_default();
+                        w.packed(2, values.iter().map(|value| *value as u64));
+                    }
+                    Observations::Series(series) => w.packed(2, std::iter::once(series.total(row) as u64)),
+                }
                 labels.write(attributes, link, w, texts);
             });
         }

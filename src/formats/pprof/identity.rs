@@ -54,16 +54,24 @@ pub(super) fn counted<Row>(id: u64, table: &Table<Row>) -> Option<Id<Row>> {
 #[derive(Debug, Default)]
 pub(super) struct Used {
     marks: Vec<bool>,
+    /// All rows below this one are marked: writers number rows in the order of their first use, so most marks are there already.
+    first_open: u32,
 }
 
 impl Used {
     /// A table of `rows` rows; row 0 needs no one who refers to it.
     pub(super) fn new(rows: usize) -> Self {
-        let mut marks = vec![false; rows];
-        if let Some(first) = marks.first_mut() {
-            *first = true;
+        let mut used = Self::of_all(rows);
+        used.mark(0);
+        used
+    }
+
+    /// The same where someone must refer to row 0 as well.
+    pub(super) fn of_all(rows: usize) -> Self {
+        Self {
+            marks: vec![false; rows],
+            first_open: 0,
         }
-        Self { marks }
     }
 
     /// Marks a row; false if there is no such row.
@@ -75,6 +83,20 @@ impl Used {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Marks many rows.
+    pub(super) fn mark_all(&mut self, rows: &[u32]) {
+        // no early end, so that many are compared at once
+        let any_open = rows.iter().fold(false, |any, row| any | (*row >= self.first_open));
+        if any_open {
+            for row in rows {
+                self.mark(*row as usize);
+            }
+            while self.has(self.first_open as usize) {
+                self.first_open += 1;
+            }
         }
     }
 
