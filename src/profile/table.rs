@@ -175,6 +175,21 @@ impl<Owner, Item: Clone> Lists<Owner, Item> {
     }
 }
 
+impl<Owner, Row> Lists<Owner, Id<Row>> {
+    /// Adds ids of rows of `table` by their positions as read from a wire: all, or none if one is below `lowest` or the table
+    /// does not have it.
+    pub fn add_positions(&mut self, positions: &[u32], lowest: u32, table: &Table<Row>) -> bool {
+        let rows = (table.rows.len() as u32).saturating_sub(lowest);
+        // no early end, so that many are compared at once
+        let is_missing = |position: &u32| position.wrapping_sub(lowest) >= rows;
+        let any_missing = positions.iter().fold(false, |any, position| any | is_missing(position));
+        if !any_missing {
+            self.items.extend(positions.iter().map(|position| Id::at(*position)));
+        }
+        !any_missing
+    }
+}
+
 impl<Owner, Item> Index<Id<Owner>> for Lists<Owner, Item> {
     type Output = [Item];
     fn index(&self, id: Id<Owner>) -> &[Item] {

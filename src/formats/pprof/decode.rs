@@ -353,7 +353,7 @@ impl<'l> Decoder<'l> {
     }
 
     /// The next field of a message that has numbers only, from 1 to `last`; skips what is unknown.
-    #[inline]
+    #[inline(always)]
     pub(super) fn number(
         &mut self,
         message: &mut Reader<'_>,
@@ -361,10 +361,37 @@ impl<'l> Decoder<'l> {
         last: u32,
         name: &str,
     ) -> Result<Option<(u32, u64, usize)>, DecodeError> {
+        let at = message.offset();
+        let mut next = *message;
+        match next.short_field() {
+            Some((number, value)) if number <= last => {
+                *message = next;
+                self.exact &= !once.again(number);
+                Ok(Some((number, value, at)))
+            }
+            None if message.is_empty() => Ok(None),
+            _ => {
+                let (rest, found) = self.any_number(*message, last, name)?;
+                *message = rest;
+                self.exact &= !found.is_some_and(|(number, ..)| once.again(number));
+                Ok(found)
+            }
+        }
+    }
+
+    /// The same for keys of any length. Takes and returns values only, so that the reader can stay in registers.
+    #[inline(never)]
+    #[allow(clippy::type_complexity)]
+    fn any_number<'a>(
+        &mut self,
+        mut message: Reader<'a>,
+        last: u32,
+        name: &str,
+    ) -> Result<(Reader<'a>, Option<(u32, u64, usize)>), DecodeError> {
         loop {
             let at = message.offset();
             let Some((number, field)) = message.field().map_err(not_protobuf)? else {
-                return Ok(None);
+                return Ok((message, None));
             };
             if number > last {
                 self.exact = false;
@@ -373,8 +400,7 @@ impl<'l> Decoder<'l> {
             let Field::Varint(value) = field else {
                 return Err(wrong_type(at, &format!("field {number} of {name}")));
             };
-            self.exact &= !once.again(number);
-            return Ok(Some((number, value, at)));
+            return Ok((message, Some((number, value, at))));
         }
     }
 

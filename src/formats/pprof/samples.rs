@@ -2,17 +2,20 @@
 
 use super::super::wire::{Field, Reader};
 use super::super::{DecodeError, Limit, Limits};
-use super::decode::{Decoder, dangling};
-use super::identity::{Identities, counted};
+use super::decode::Decoder;
+use super::identity::Identities;
 use super::outline::{Once, Section};
 use super::{excess, malformed, not_protobuf, too_large, wrong_type};
 use crate::profile::{
-    Attribute, AttributeId, AttributeSetId, Dictionary, Id, Lists, LocationId, Observations, Samples, Stack, StackId,
-    StringId, Value,
+    Attribute, AttributeId, AttributeSetId, Dictionary, Id, Observations, Samples, StackId, StringId, Value,
 };
+
+/// Positions of locations, as many as are looked at together.
+type Positions = [u32; 128];
 
 /// What decoding samples needs beside the tables.
 struct Scratch {
+    positions: Positions,
     values: Vec<i64>,
     labels: Vec<AttributeId>,
     last_set: AttributeSetId,
@@ -28,6 +31,7 @@ impl Decoder<'_> {
         let mut stacks = Vec::with_capacity(rows);
         let mut attributes = Vec::with_capacity(rows);
         let mut scratch = Scratch {
+            positions: [0; 128],
             values: Vec::with_capacity(values),
             labels: Vec::new(),
             last_set: Id::UNSET,
@@ -36,9 +40,6 @@ impl Decoder<'_> {
         for message in section.messages() {
             stacks.push(self.sample(message, types, &mut scratch)?);
             attributes.push(self.attribute_set(&mut scratch)?);
-        }
-        for location in self.dictionary.stacks.items() {
-            self.used_locations.mark(location.index());
         }
         Ok(Samples {
             stacks,
@@ -58,11 +59,12 @@ impl Decoder<'_> {
             match message.field().map_err(not_protobuf)? {
                 Some((1, Field::Bytes(packed))) => {
                     self.check_depth(before, packed)?;
-                    self.frames(packed)?;
+                    self.frames(packed, &mut scratch.positions)?;
                 }
                 Some((1, Field::Varint(id))) => {
                     self.check_depth(before, Reader::new(&[0]))?;
                     let frame = self.frame(id, at)?;
+                    self.used_locations.mark(frame.index());
                     self.dictionary.stacks.add(frame);
                 }
                 Some((2, Field::Bytes(mut packed))) => {
@@ -111,13 +113,33 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn frames(&mut self, packed: Reader<'_>) -> Result<(), DecodeError> {
+    fn frames(&mut self, mut packed: Reader<'_>, positions: &mut Positions) -> Result<(), DecodeError> {
         let Dictionary { locations, stacks, .. } = &mut self.dictionary;
-        // told apart out here, so that the innermost loop need not ask
-        match &self.locations {
-            Identities::Counted => add_frames(packed, stacks, |id| counted(id, locations)),
-            Identities::Mapped(rows) => add_frames(packed, stacks, |id| rows.get(&id).copied()),
+        let Identities::Counted = &self.locations else {
+            return self.frames_one_by_one(packed);
+        };
+        while !packed.is_empty() {
+            let before = packed;
+            let filled = packed.fill(positions).map_err(not_protobuf)?;
+            let positions = positions.get(..filled).unwrap_or_default();
+            if !stacks.add_positions(positions, 1, locations) {
+                return self.frames_one_by_one(before);
+            }
+            self.used_locations.mark_all(positions);
         }
+        Ok(())
+    }
+
+    /// The same for ids of any kind, which also finds the one that no location has.
+    fn frames_one_by_one(&mut self, mut packed: Reader<'_>) -> Result<(), DecodeError> {
+        while !packed.is_empty() {
+            let at = packed.offset();
+            let id = packed.varint().map_err(not_protobuf)?;
+            let frame = self.frame(id, at)?;
+            self.used_locations.mark(frame.index());
+            self.dictionary.stacks.add(frame);
+        }
+        Ok(())
     }
 
     /// Ends the stack whose frames were added since `before`.
@@ -164,30 +186,6 @@ impl Decoder<'_> {
         }
         Ok(recent.find_or(label, || self.dictionary.attributes.push(label.attribute())))
     }
-}
-
-/// The innermost loop: most bytes of most profiles are read here. It collects rows beside the table, whose length would
-/// otherwise be stored and loaded again for each of them.
-fn add_frames(
-    mut packed: Reader<'_>,
-    stacks: &mut Lists<Stack, LocationId>,
-    find: impl Fn(u64) -> Option<LocationId>,
-) -> Result<(), DecodeError> {
-    let mut rows = [Id::UNSET; 32];
-    while !packed.is_empty() {
-        let mut filled = 0;
-        for row in &mut rows {
-            if packed.is_empty() {
-                break;
-            }
-            let at = packed.offset();
-            let id = packed.varint().map_err(not_protobuf)?;
-            *row = find(id).ok_or_else(|| dangling(at, "sample.location_id", id))?;
-            filled += 1;
-        }
-        stacks.add_all(rows.get(..filled).unwrap_or_default());
-    }
-    Ok(())
 }
 
 fn limit_elements(count: usize, limits: &Limits, what: &str) -> Result<(), DecodeError> {
