@@ -17,22 +17,8 @@ use crate::support::{corpus, data, files};
 
 /// Planted strings that `docs/redaction.md` names as not found yet: whoever makes the gate find one takes it out here and there.
 const NOT_FOUND_YET: &[&str] = &[
-    // numbers of cards, accounts, social security and telephones
-    "4111 1111 1111 1111",
-    "4111-1111-1111-1111",
-    "4111111111111111",
-    "+1-202-555-0143",
-    "EXAMPLE-080-0000-0000",
-    // names of persons
+    // the name of a person
     "山田太郎",
-    "Lock_alice_planted_at_example_com",
-    // neither shape nor key says that these are secrets
-    "EXAMPLEKEYEXAMPLEKEYEXAMPLEKEYEXAMPLEKEY",
-    "EXAMPLE-TOKEN-IN-UNIT",
-    "EXAMPLE-SECRET-IN-BYTES",
-    "EXAMPLE-SECRET-BYTES-IN-ARRAY",
-    "EXAMPLE-SECRET-NESTED-KEY",
-    "EXAMPLE-SECRET-SCOPE-ATTR",
 ];
 
 /// Planted strings of whole classes that are promised: credentials, persons, and whose home it is.
@@ -104,7 +90,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 }
 
 fn policy() -> Policy {
-    Policy::new(parse(json!({ "detectors": ["secrets", "emails"], "paths": "home" })).unwrap()).unwrap()
+    Policy::new(parse(json!({ "detectors": ["secrets", "pii"], "paths": "home" })).unwrap()).unwrap()
 }
 
 fn redacted(mut profiles: Profiles) -> Profiles {

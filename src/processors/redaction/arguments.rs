@@ -1,24 +1,357 @@
-//! Values that stand in the names of functions: arguments of calls, SQL text, command lines.
+//! Values that stand in the names of functions: arguments of calls, SQL text, routes, command lines. Signatures of C++, Java, Go, Rust
+//! and .NET stand in parentheses too, and stay.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::detectors::{is_route, is_thread};
+use super::sql;
 
 /// What becomes of argument values in names of functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Arguments {
     /// They stay.
-    #[default]
     Keep,
-    /// All of them go.
+    /// All that stands where a value stands goes, with the names of arguments, the paths of URLs and the options of commands.
     Strip,
-    /// Literals go: quoted text and numbers.
+    /// Values go: quoted text, numbers, what stands behind `=`. Names of arguments and options, paths and the shape of SQL stay.
+    #[default]
     StripLiterals,
 }
 
 impl Arguments {
     /// The name without the values, if it holds any.
-    pub fn rewrite(self, _name: &str) -> Option<String> {
+    pub fn rewrite(self, name: &str) -> Option<String> {
+        // most names hold nothing of what follows, and that is quickly seen
+        let may_hold = name
+            .bytes()
+            .any(|b| matches!(b, b'"' | b'\'' | b'=' | b'?' | b' ' | b'(' | b'`'));
+        if self == Self::Keep || !may_hold {
+            return None;
+        }
+        let rewritten = self.whole(name).unwrap_or_else(|| self.calls(name));
+        (rewritten != name).then_some(rewritten)
+    }
+
+    /// A name that is no call but a text of a kind of its own.
+    fn whole(self, name: &str) -> Option<String> {
+        if sql::is_sql(name) {
+            return Some(sql::shape(name));
+        }
+        if let Some(command) = name.strip_prefix("process ") {
+            let (id, line) = command.split_once(':')?;
+            return Some(format!("process {id}:{}", self.command(line)));
+        }
+        if is_thread(name) {
+            return Some(name.to_owned());
+        }
+        if is_route(name) {
+            let (method, path) = name.split_once(' ')?;
+            return Some(format!("{method} {}", self.route(path)));
+        }
+        if name.contains(" --") && !name.contains(['(', '<']) {
+            return Some(self.command(name));
+        }
         None
     }
+
+    /// `/users/7?token=x` becomes `/users/?`.
+    fn route(self, path: &str) -> String {
+        let (path, query) = path
+            .split_once(['?', '#'])
+            .map_or((path, None), |(path, query)| (path, Some(query)));
+        let is_value = |segment: &str| {
+            let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+            digits > 0 && (digits == segment.len() || segment.len() >= 16)
+        };
+        let segments: Vec<&str> = path
+            .split('/')
+            .map(|segment| if is_value(segment) { "?" } else { segment })
+            .collect();
+        let path = segments.join("/");
+        match query {
+            Some(query) if self == Self::StripLiterals && query != "?" => format!("{path}?{}", assignments(query)),
+            Some("") | None => path,
+            Some(_) => format!("{path}?"),
+        }
+    }
+
+    /// A program with its options: the program and the names of the options stay.
+    fn command(self, line: &str) -> String {
+        let quote = if line.starts_with('"') { "\"" } else { "" };
+        let line = line.trim_matches('"');
+        let mut words = line.split_ascii_whitespace();
+        let program = words.next().unwrap_or_default();
+        let mut out = vec![program.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()];
+        for word in words {
+            let kept = match word.strip_prefix('-') {
+                Some(option) if self == Self::StripLiterals => {
+                    let (option, value) = option
+                        .split_once('=')
+                        .map_or((option, None), |(option, value)| (option, Some(value)));
+                    let is_option = option
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
+                    match (is_option, value) {
+                        (false, _) => "?".to_owned(),
+                        (true, Some(_)) => format!("-{option}=?"),
+                        (true, None) => format!("-{option}"),
+                    }
+                }
+                _ if is_script(word) => word.rsplit(['/', '\\']).next().unwrap_or_default().to_owned(),
+                _ => "?".to_owned(),
+            };
+            if kept != "?" || out.last().is_none_or(|last| last != "?") {
+                out.push(kept);
+            }
+        }
+        format!("{quote}{}{quote}", out.join(" "))
+    }
+
+    /// Calls and everything else: literals become `?`.
+    fn calls(self, name: &str) -> String {
+        let urls = urls(self, name);
+        let name = urls.as_deref().unwrap_or(name);
+        let Some(groups) = groups(name) else {
+            return quotes(name);
+        };
+        let mut out = String::with_capacity(name.len());
+        let mut copied = 0;
+        for (start, end) in groups {
+            let inside = name.get(start..end).unwrap_or_default();
+            out.push_str(&quotes(name.get(copied..start).unwrap_or_default()));
+            out.push_str(&self.group(inside));
+            copied = end;
+        }
+        out.push_str(&quotes(name.get(copied..).unwrap_or_default()));
+        out
+    }
+
+    /// What stands in one pair of parentheses.
+    fn group(self, inside: &str) -> String {
+        let parts = split(inside);
+        let rewritten: Vec<String> = parts.iter().map(|part| argument(part)).collect();
+        let changed = rewritten.iter().zip(&parts).any(|(new, old)| new != old);
+        match self {
+            Self::Strip if changed => "?".to_owned(),
+            _ if !changed => inside.to_owned(),
+            _ => rewritten.join(","),
+        }
+    }
+}
+
+fn is_script(word: &str) -> bool {
+    [".py", ".js", ".mjs", ".ts", ".rb", ".php", ".pl", ".sh", ".jar", ".lua"]
+        .into_iter()
+        .any(|end| word.ends_with(end))
+}
+
+/// `a=1&b=2` becomes `a=?&b=?`.
+fn assignments(query: &str) -> String {
+    let pairs: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((key, _)) => format!("{key}=?"),
+            None => "?".to_owned(),
+        })
+        .collect();
+    pairs.join("&")
+}
+
+/// The queries of URLs in a name, and with `strip` all of them behind the scheme.
+fn urls(mode: Arguments, name: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut copied = 0;
+    while let Some(found) = name.get(copied..)?.find("://") {
+        let start = copied + found + 3;
+        let length = name
+            .get(start..)?
+            .find(|c: char| c.is_whitespace() || "\"'<>)],;".contains(c));
+        let end = length.map_or(name.len(), |length| start + length);
+        let url = name.get(start..end)?;
+        out.push_str(name.get(copied..start)?);
+        match (mode, url.split_once('?')) {
+            (Arguments::Strip, _) => out.push('?'),
+            (_, Some((path, query))) => {
+                // the place in a script stands behind it: `app.js?v=1:10:5`
+                out.push_str(path);
+                out.push('?');
+                out.push_str(&assignments(query));
+            }
+            (_, None) => out.push_str(url),
+        }
+        copied = end;
+    }
+    if copied == 0 {
+        return None;
+    }
+    out.push_str(name.get(copied..)?);
+    Some(out)
+}
+
+/// The insides of the outermost parentheses, if they pair up.
+fn groups(name: &str) -> Option<Vec<(usize, usize)>> {
+    let mut groups = Vec::new();
+    let mut depth = 0usize;
+    let mut start = 0;
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at).copied() {
+        match byte {
+            b'"' if depth > 0 => {
+                at = closing(bytes, at)?;
+                continue;
+            }
+            b'(' => {
+                if depth == 0 {
+                    start = at + 1;
+                }
+                depth += 1;
+            }
+            b')' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    groups.push((start, at));
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    // what is cut off is read to its end
+    if depth > 0 {
+        groups.push((start, name.len()));
+    }
+    (!groups.is_empty()).then_some(groups)
+}
+
+/// Behind the quote that closes the one at `at`.
+fn closing(bytes: &[u8], at: usize) -> Option<usize> {
+    let quote = bytes.get(at).copied()?;
+    let mut end = at + 1;
+    while let Some(byte) = bytes.get(end).copied() {
+        match byte {
+            b'\\' => end += 2,
+            _ if byte == quote => return Some(end + 1),
+            _ => end += 1,
+        }
+    }
+    None
+}
+
+/// The arguments between the commas of the outermost level.
+fn split(inside: &str) -> Vec<&str> {
+    let bytes = inside.as_bytes();
+    let mut parts = Vec::new();
+    let (mut depth, mut start, mut at) = (0i32, 0, 0);
+    while let Some(byte) = bytes.get(at).copied() {
+        match byte {
+            b'"' => {
+                at = closing(bytes, at).unwrap_or(bytes.len());
+                continue;
+            }
+            b'(' | b'[' | b'{' | b'<' => depth += 1,
+            b')' | b']' | b'}' | b'>' => depth -= 1,
+            b',' if depth <= 0 => {
+                parts.extend(inside.get(start..at));
+                start = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    parts.extend(inside.get(start..));
+    parts
+}
+
+/// One argument: a literal becomes `?`, a type stays.
+fn argument(part: &str) -> String {
+    let trimmed = part.trim();
+    let lead = part.get(..part.len() - part.trim_start().len()).unwrap_or_default();
+    if is_literal(trimmed) {
+        return format!("{lead}?");
+    }
+    if let Some((key, separator, value)) = assigned(trimmed) {
+        let keeps = value.is_empty() || value == "?" || (separator.starts_with(':') && !is_literal(value));
+        if !keeps {
+            return format!("{lead}{key}{separator}?");
+        }
+    }
+    quotes(part)
+}
+
+/// `key=value`, `key: value` and `"key":value`, where the key is a name and nothing that compares; not the place `app.py:7`.
+fn assigned(part: &str) -> Option<(&str, &str, &str)> {
+    let at = part.find(['=', ':'])?;
+    let (key, rest) = part.split_at_checked(at)?;
+    let value = rest.get(1..)?;
+    let bare = key.trim().trim_matches(['"', '\'']);
+    let is_name = !bare.is_empty()
+        && bare
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    let compares = value.starts_with(['=', ':', '>']);
+    let is_place = rest.starts_with(':') && !value.starts_with(' ') && bare == key;
+    if !is_name || compares || is_place {
+        return None;
+    }
+    let value = value.trim_start();
+    Some((key, rest.strip_suffix(value)?, value))
+}
+
+/// Whether all of it is a value: quoted, or a number.
+fn is_literal(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (first, last) = (bytes.first().copied(), bytes.last().copied());
+    match first {
+        Some(quote @ (b'"' | b'\'')) => {
+            // `'lambda'(int)` and `'a` are types
+            bytes.len() > 2 && last == Some(quote) && closing(bytes, 0) == Some(bytes.len()) && !is_compilers(text)
+        }
+        Some(b'0'..=b'9' | b'-' | b'+' | b'.') => {
+            let digits = text.bytes().filter(u8::is_ascii_digit).count();
+            let is_number = text.bytes().all(|b| {
+                b.is_ascii_hexdigit() || matches!(b, b'-' | b'+' | b'.' | b'_' | b' ' | b'x' | b'X' | b'/' | b':')
+            });
+            digits > 0 && is_number && !text.contains("::")
+        }
+        _ => false,
+    }
+}
+
+/// Names that compilers make.
+fn is_compilers(text: &str) -> bool {
+    text.starts_with("'lambda") || text.starts_with("'unnamed") || text.starts_with("'block")
+}
+
+/// Text in double quotes becomes `?`, except where compilers put it.
+fn quotes(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at).copied() {
+        if byte != b'"' {
+            at += 1;
+            continue;
+        }
+        let end = closing(bytes, at).unwrap_or(bytes.len());
+        let before = text.get(copied..at).unwrap_or_default();
+        // `operator""`, `extern "C"` and the tags of structs in Go
+        let is_tag = text.get(at..end).is_some_and(|quoted| quoted.contains(":\\\""));
+        let is_compilers = end <= at + 2
+            || is_tag
+            || before.ends_with("extern ")
+            || before.ends_with("operator")
+            || before.ends_with("operator ");
+        if !is_compilers {
+            out.push_str(before);
+            out.push('?');
+            copied = end;
+        }
+        at = end;
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out
 }

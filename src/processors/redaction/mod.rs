@@ -17,6 +17,7 @@ mod patterns;
 mod policy;
 mod pseudonym;
 mod report;
+mod sql;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
     about: About {
         name: "redaction",
         aliases: &[],
-        summary: "removes secrets, e-mail addresses and user names from every text of a profile",
+        summary: "removes secrets, personal data and argument values from every text of a profile",
         docs: DOCS,
         stability: Stability::Beta,
         signals: &["profiles"],
@@ -69,8 +70,11 @@ Keys that masking makes equal stay apart: `[REDACTED:email]`, `[REDACTED:email]#
 `summary` is the Collector's: attributes `redaction.{redacted,masked,allowed}.{keys,count}` and `redaction.ignored.count`, on a
 resource for its own attributes, on a profile for those of its samples. Keys are named as they leave.
 
-Not detected yet: card numbers, IBANs, social security numbers, telephone numbers, IP addresses, host names, names of
-persons and customers, and secrets that neither shape nor key reveals, such as a random word in a unit or a bare AWS secret key.
+Names of functions also lose the values they carry (`arguments`): `connect(host='db', password='x')` becomes
+`connect(host=?, password=?)`, SQL keeps its shape, routes, queries of URLs and command lines keep their names; signatures stay.
+A text of more than 64 KiB is masked whole.
+
+Not detected: names of persons and customers, and secrets that neither shape nor context reveals, such as a random word.
 ";
 
 /// Whether this configuration takes anything out: the check of what leaves for an external exporter asks it.

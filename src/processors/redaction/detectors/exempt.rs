@@ -21,7 +21,77 @@ pub fn is_identity(key: &str) -> bool {
     NAMES.contains(&key) || key.starts_with("process.executable.build_id.") || key.starts_with("pprof.")
 }
 
-/// Build ids, trace ids, addresses: hexadecimal through and through.
-pub fn is_hex_id(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+/// Ends of keys whose values are numbers that identify or measure: of threads, processes, builds, moments, addresses in memory.
+const ENDINGS: &[&str] = &[
+    "trace_id",
+    "trace.id",
+    "trace id",
+    "traceid",
+    "span_id",
+    "span.id",
+    "span id",
+    "spanid",
+    "profile_id",
+    "profile.id",
+    "profileid",
+    "build_id",
+    "build.id",
+    "buildid",
+    "thread_id",
+    "thread.id",
+    "thread id",
+    "threadid",
+    "thread native id",
+    "os thread id",
+    "tid",
+    "pid",
+    "process_id",
+    "process.id",
+    "process.pid",
+    "process id",
+    "runtime-id",
+    "runtime_id",
+    "container_id",
+    "container.id",
+    "instance.id",
+    "commit",
+    "commit_hash",
+    "revision",
+    "digest",
+    "checksum",
+    "hash",
+    "address",
+    "timestamp",
+    "timestamp_ns",
+    "time_unix_nano",
+    "event.time",
+    "start_time",
+    "end_time",
+];
+
+/// Whether the value of this key is an identifier: the key says so, and the value looks the part. A name and a session are told by
+/// [`is_identity`] to stay, but not past detectors.
+pub(super) fn is_exempt(key: &str, value: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let named = is_identity(&key)
+        || key.starts_with("process.executable.build_id.")
+        || ENDINGS.iter().any(|end| ends_with_word(&key, end));
+    named && is_id(value)
+}
+
+/// `thread id` and `os.thread id`, but not `unpaid`.
+fn ends_with_word(key: &str, end: &str) -> bool {
+    let Some(head) = key.strip_suffix(end) else {
+        return false;
+    };
+    !head.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// Hexadecimal, decimal, an address or a UUID.
+fn is_id(value: &str) -> bool {
+    let bare = value
+        .strip_prefix("sha256:")
+        .or_else(|| value.strip_prefix("0x"))
+        .unwrap_or(value);
+    !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }

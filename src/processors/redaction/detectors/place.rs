@@ -1,5 +1,6 @@
 //! Where a text stands, as far as detectors care.
 
+use crate::processors::redaction::sql;
 use crate::profile::Role;
 
 /// What may be looked for in a text depends on what people write there.
@@ -33,4 +34,37 @@ impl Place {
             | Role::PayloadFormat => Self::Text,
         }
     }
+
+    /// The place that fits the text itself: profilers put names of threads, command lines, routes and queries where names of
+    /// functions stand, and addresses where files do.
+    pub(super) fn seen(self, text: &str) -> Self {
+        match self {
+            Self::Name if is_prose(text) => Self::Text,
+            Self::File if text.contains("://") && !text.starts_with("file:") => Self::Text,
+            _ => self,
+        }
+    }
+}
+
+fn is_prose(name: &str) -> bool {
+    name.contains("://") || name.contains(" --") || is_thread(name) || is_route(name) || sql::is_sql(name)
+}
+
+/// Frames that name a thread or a process: `[pool-1 tid=7]`, `thread (22): pool-1`, `process 7:"python app.py"`.
+pub fn is_thread(name: &str) -> bool {
+    let of_async_profiler = name.starts_with('[') && name.ends_with(']') && name.contains(" tid=");
+    let of_py_spy = ["thread (", "process ", "Thread "]
+        .into_iter()
+        .filter_map(|start| name.strip_prefix(start))
+        .any(|rest| rest.bytes().next().is_some_and(|b| b.is_ascii_digit()));
+    of_async_profiler || of_py_spy
+}
+
+/// A request: `GET /users/7`.
+pub fn is_route(name: &str) -> bool {
+    const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    let Some((method, rest)) = name.split_once(' ') else {
+        return false;
+    };
+    METHODS.contains(&method) && rest.starts_with(['/', 'h'])
 }

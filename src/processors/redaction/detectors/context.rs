@@ -1,0 +1,369 @@
+//! Secrets that what stands around them gives away: `key=value`, options, headers, queries. And e-mail addresses.
+
+use super::hosts::is_ending;
+use super::place::Place;
+use super::rule::{Family, Left, Reach};
+use super::validators::{decodes_to_pair, entropy, is_hex_id};
+
+/// The words that name a secret, for the prefilter.
+const WORDS: &[&str] = &[
+    "passw",
+    "passphrase",
+    "passcode",
+    "pwd",
+    "_pass",
+    "-pass",
+    ".pass",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "api.key",
+    "accesskey",
+    "access_key",
+    "access-key",
+    "access.key",
+    "accountkey",
+    "account_key",
+    "privatekey",
+    "private_key",
+    "private-key",
+    "private.key",
+    "encryptionkey",
+    "encryption_key",
+    "signingkey",
+    "signing_key",
+    "clientkey",
+    "client_key",
+    "authkey",
+    "auth_key",
+    "auth-key",
+    "authorization",
+    "_auth",
+    "-auth",
+    ".auth",
+    "credential",
+    "session",
+    "cookie",
+];
+
+/// The same words as an expression.
+pub(super) const WORD: &str = r"(?:passw(?:or)?d|passphrase|passcode|[_.\-]pass|pwd|secret|token|(?:api|access|account|private|encryption|signing|client|auth)[_.\-]?key|authorization|[_.\-]auth|credential|session|cookie)";
+
+/// A value without quotes. A mask inside of it is part of it: what is glued to a mask may be the rest of the secret.
+pub(super) const VALUE: &str = r#"(?:{MASK}|[^\s"'&,;:=)}\]])(?:{MASK}|[^\s"'&,;)}\]])*"#;
+
+/// Services whose keys have no prefix: their name in front of `=` gives the key away.
+pub(super) const VENDORS: &[&str] = &[
+    "adafruit",
+    "adobe",
+    "airtable",
+    "algolia",
+    "alibaba",
+    "asana",
+    "atlassian",
+    "beamer",
+    "bitbucket",
+    "bittrex",
+    "cloudflare",
+    "codecov",
+    "cohere",
+    "coinbase",
+    "confluent",
+    "contentful",
+    "datadog",
+    "discord",
+    "droneci",
+    "dropbox",
+    "etsy",
+    "facebook",
+    "fastly",
+    "finicity",
+    "finnhub",
+    "flickr",
+    "freshbooks",
+    "gitter",
+    "gocardless",
+    "heroku",
+    "hubspot",
+    "intercom",
+    "jfrog",
+    "kraken",
+    "kucoin",
+    "launchdarkly",
+    "linkedin",
+    "looker",
+    "mailgun",
+    "mattermost",
+    "meraki",
+    "messagebird",
+    "netlify",
+    "newrelic",
+    "new_relic",
+    "nytimes",
+    "okta",
+    "plaid",
+    "privateai",
+    "rapidapi",
+    "sendbird",
+    "snyk",
+    "sonar",
+    "squarespace",
+    "sumologic",
+    "travis",
+    "twilio",
+    "twitch",
+    "twitter",
+    "zendesk",
+];
+
+const fn family(name: &'static str, reach: Reach, keywords: &'static [&'static str], pattern: &'static str) -> Family {
+    Family {
+        name,
+        reach,
+        left: Left::Anything,
+        keywords,
+        pattern,
+        check: None,
+    }
+}
+
+/// What stands around a secret.
+pub(super) static CONTEXT: &[Family] = &[
+    Family {
+        check: Some(is_bearer),
+        ..family(
+            "bearer",
+            Reach::Everywhere,
+            &["bearer"],
+            r"(?i)\bbearer(?:\s+|%20|\+|:\s*)((?:{MASK})*[a-z0-9._~+/\-]{16,}(?:{MASK}|[a-z0-9._~+/\-])*=*)",
+        )
+    },
+    Family {
+        check: Some(is_basic),
+        ..family(
+            "basic",
+            Reach::Everywhere,
+            &["basic"],
+            r"(?i)\bbasic(?:\s+|%20|:\s*)((?:{MASK})*[a-z0-9+/_\-]{6,}(?:{MASK}|[a-z0-9+/_\-])*={0,2})",
+        )
+    },
+    Family {
+        check: Some(is_value),
+        ..family(
+            "url_query",
+            Reach::Everywhere,
+            &[
+                "token=",
+                "key=",
+                "secret=",
+                "passwd=",
+                "password=",
+                "pwd=",
+                "session=",
+                "sessionid=",
+                "session_id=",
+                "session-id=",
+                "sessid=",
+                "sig=",
+                "signature=",
+                "credential=",
+                "credentials=",
+                "authorization=",
+                "auth=",
+                "jwt=",
+                "otp=",
+                "security-token=",
+            ],
+            r#"(?i)[?&;#][a-z0-9_.\-\[\]%]*(?:passw(?:or)?d|pwd|secret|token|(?:api|access|private|auth|subscription)[_.\-]?key|authorization|credentials?|sess(?:ion)?(?:[_.\-]?id)?|signature|sig|auth|jwt|otp)=((?:{MASK}|[^&#\s"'<>])+)"#,
+        )
+    },
+    family(
+        "header",
+        Reach::Context,
+        &["authorization", "cookie"],
+        r#"(?i)authorization\\?["']?\s*[:=]\s*\\?["']?((?:bearer|basic|digest|token|negotiate|ntlm|apikey|hmac|aws4-hmac-sha256)\s+[^\r\n"'\\]+)|cookie\\?["']?\s*[:=]\s*\\?["']?([^\s=;"'\\]+=[^\s;"'\\]*(?:;\s*[^\s=;"'\\]+(?:=[^\s;"'\\]*)?)*)"#,
+    ),
+    Family {
+        check: Some(is_value),
+        ..family(
+            "assignment",
+            Reach::Context,
+            WORDS,
+            r#"(?i){WORD}s?[0-9]*(?:[_.\- ]?(?:id|value|key|header|hash|text))?\\?["']?\s*(?:=>|:=|=|:|%3D|%3A)\s*(?:\\"((?:[^"\\]|\\[^"])+)(?:\\"|\z)|"((?:[^"\\]|\\.)+)(?:"|\z)|'((?:[^'\\]|\\.)+)(?:'|\z)|((?:(?:bearer|basic|digest|token)\s+)?{VALUE}))"#,
+        )
+    },
+    family(
+        "argument",
+        Reach::Context,
+        WORDS,
+        r#"(?i)(?:^|[\s"'])--?[\w.\-]*{WORD}s?(?:\s+|["'],\s*["'])(?:"([^"]+)"|'([^']+)'|((?:{MASK}|[^\s"'\-])(?:{MASK}|[^\s"'])*))"#,
+    ),
+    family(
+        "argument",
+        Reach::Context,
+        &["curl"],
+        r#"(?i)\bcurl\b.*?\s(?:-u|--user)(?:\s+|=)["']?([^\s"':]*:[^\s"']+)"#,
+    ),
+    Family {
+        check: Some(is_value),
+        ..family(
+            "assignment",
+            Reach::Names,
+            WORDS,
+            r#"(?i)[(,{\[]\s*["']?[\w.]*{WORD}s?[0-9]*["']?\s*(?:(?:=>|=|:)\s*(?:"([^"]+)"|'([^']+)')|=\s*((?:{MASK}|[^\s"'&,;:=<>(){}\[\]*])(?:{MASK}|[^\s"'&,;=<>(){}\[\]*])*))"#,
+        )
+    },
+    Family {
+        check: Some(is_key_of_vendor),
+        ..family(
+            "vendor_key",
+            Reach::Context,
+            VENDORS,
+            r#"(?i)(?:{VENDOR})[a-z0-9_.\- ]{0,20}["']?\s*(?:=>|:=|=|:)\s*["']?([a-z0-9_\-]{15,})"#,
+        )
+    },
+    Family {
+        check: Some(is_random),
+        ..family(
+            "assignment",
+            Reach::Context,
+            &["key", "auth", "creds", "access"],
+            r#"(?i)(?:key|auth|creds?|access)["']?\s*(?:=>|:=|=|:)\s*["']?([a-z0-9_\-+/=.]{20,})"#,
+        )
+    },
+    Family {
+        check: Some(is_declared),
+        ..family(
+            "declared",
+            Reach::Everywhere,
+            &[
+                "-secret",
+                "-token",
+                "-passw",
+                "-credential",
+                "secret-",
+                "token-",
+                "passwd-",
+                "password-",
+                "credential-",
+                "credentials-",
+            ],
+            r"(?-u)\b(?:[A-Z0-9]+-)*(?:SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?)(?:-[A-Z0-9]+)*\b",
+        )
+    },
+    Family {
+        left: Left::NoWord,
+        ..family("twilio", Reach::Context, &["sk"], r"(?-u)SK[0-9a-fA-F]{32}\b")
+    },
+];
+
+/// Addresses of people.
+pub(super) static EMAIL: &[Family] = &[
+    Family {
+        check: Some(is_address),
+        ..family(
+            "email",
+            Reach::Everywhere,
+            &["@", "%40"],
+            r"[A-Za-z0-9._+'\-\x{80}-\x{10FFFF}]+(?:@|%40)[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*\.[A-Za-z]{2,24}",
+        )
+    },
+    family(
+        "email",
+        Reach::Everywhere,
+        &["_at_"],
+        r"(?i-u)[a-z0-9]+(?:[._][a-z0-9]+)*_at_[a-z0-9]+(?:_[a-z0-9]+)*_(?:com|org|edu|gov)\b",
+    ),
+];
+
+/// What stands after `password:` and is none: a type, a constant, a small count, stars.
+fn is_value(secret: &str, whole: &str, _: Place) -> bool {
+    const NO_VALUES: &[&str] = &[
+        "null",
+        "none",
+        "nil",
+        "undefined",
+        "true",
+        "false",
+        "string",
+        "str",
+        "&str",
+        "bool",
+        "int",
+        "number",
+        "void",
+    ];
+    let lower = secret.to_ascii_lowercase();
+    let is_constant = NO_VALUES.contains(&lower.as_str()) || secret.bytes().all(|b| b == b'*' || b == b'?');
+    let is_count = secret.len() <= 4
+        && secret.bytes().all(|b| b.is_ascii_digit())
+        && !whole.to_ascii_lowercase().contains("pass")
+        && !whole.to_ascii_lowercase().contains("pwd");
+    !is_constant && !is_count
+}
+
+fn is_bearer(secret: &str, _: &str, place: Place) -> bool {
+    secret.contains('[') || secret.bytes().any(|b| b.is_ascii_digit()) || (place != Place::Name && secret.len() >= 20)
+}
+
+fn is_basic(secret: &str, _: &str, _: Place) -> bool {
+    secret.contains('[') || decodes_to_pair(secret)
+}
+
+fn is_key_of_vendor(secret: &str, _: &str, _: Place) -> bool {
+    secret.bytes().filter(u8::is_ascii_digit).count() >= 2 && entropy(secret) >= 3.0
+}
+
+/// A key without a word that says what it opens is told from other identifiers by how it was drawn.
+fn is_random(secret: &str, _: &str, _: Place) -> bool {
+    let has = |wanted: fn(&u8) -> bool| secret.bytes().any(|b| wanted(&b));
+    has(u8::is_ascii_digit)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && !is_hex_id(secret)
+        && entropy(secret) >= 3.5
+}
+
+/// Capitals joined by hyphens that call themselves a secret, as placeholders and secrets made by hand do; names of headers do not.
+fn is_declared(secret: &str, _: &str, _: Place) -> bool {
+    secret.split('-').count() >= 3 && !secret.starts_with("X-")
+}
+
+/// Endings that make `name@ending` a unit of systemd, a library, an archive or a script rather than an address.
+const NOT_A_DOMAIN: &[&str] = &[
+    "service", "socket", "slice", "scope", "mount", "timer", "target", "device", "path", "swap", "so", "jar", "dll",
+    "exe", "js", "mjs", "cjs", "ts", "tsx", "jsx", "go", "class", "node", "tgz", "tar", "gz", "zip", "whl", "lock",
+    "json", "yaml", "toml",
+];
+
+/// Who signs the names of ciphers: `aes128-gcm@openssh.com`.
+const CIPHERS: &[&str] = &["openssh.com", "libssh.org", "ssh.com", "lysator.liu.se"];
+
+/// `module@v1.2.3-rc.go` and `user@1000.service` have the shape of an address, and are none.
+fn is_address(whole: &str, _: &str, place: Place) -> bool {
+    let Some((local, domain)) = whole.rsplit_once('@').or_else(|| whole.rsplit_once("%40")) else {
+        return false;
+    };
+    let mut start = domain.bytes();
+    let first = start.next();
+    let versioned = first == Some(b'v') && start.next().is_some_and(|b| b.is_ascii_digit());
+    let tld = domain.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let strict = matches!(place, Place::Name | Place::File);
+    let versioned = versioned || (strict && is_version(domain));
+    let is_code =
+        strict && (!is_ending(&tld) || ["this", "super", "return", "break", "continue", "git"].contains(&local));
+    let is_named = versioned || CIPHERS.contains(&domain) || NOT_A_DOMAIN.contains(&tld.as_str());
+    !is_code && !is_named
+}
+
+/// `17.0.2-beta.rc`: digits, then a dot, then digits.
+fn is_version(domain: &str) -> bool {
+    let mut parts = domain.split('.');
+    let digits = |part: Option<&str>| part.is_some_and(|part| part.bytes().next().is_some_and(|b| b.is_ascii_digit()));
+    digits(parts.next()) && digits(parts.next())
+}
+
+/// A key whose value is a secret, whatever it is.
+pub(super) const SENSITIVE_KEY: &str = r"(?i)(?:{WORD}|(?:^|[_.\- ])(?:pass|auth|otp|cvv|cvc|pin|passwords|secrets|credentials|cookies))[0-9]*(?:[_.\- ]?(?:id|value|key|text))?$";
