@@ -7,7 +7,7 @@ use super::batch::Batch;
 use super::component::{Context, Processor, Reason, Refusal, Verdict};
 use super::compute::guard;
 use super::readiness::Readiness;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Component, Kind, Metrics};
 
 /// One processor of a chain.
 pub struct Stage {
@@ -15,6 +15,12 @@ pub struct Stage {
     pub id: Arc<str>,
     /// The processor.
     pub processor: Box<dyn Processor>,
+}
+
+impl Stage {
+    fn component(&self) -> Component {
+        Kind::Processor.named(self.id.clone())
+    }
 }
 
 /// Runs batches through processors and counts, from outside, what went in, came out and stayed.
@@ -34,7 +40,7 @@ pub struct Outcome {
     /// Why the first of them did.
     pub message: String,
     /// What stayed where, and why; counted by [`Chain::settle`] once it is certain that the sender will not send it again.
-    pub stayed: Vec<(Arc<str>, Reason, u64)>,
+    pub stayed: Vec<(Component, Reason, u64)>,
     /// A processor refused.
     pub refusal: Option<Refusal>,
     /// A processor holds something back: its time has to be watched.
@@ -47,7 +53,7 @@ impl Outcome {
             return;
         }
         self.rejected += profiles;
-        self.stayed.push((stage.id.clone(), reason, profiles));
+        self.stayed.push((stage.component(), reason, profiles));
         if self.message.is_empty() {
             self.message = format!("{} did not let all profiles pass: {}", stage.id, reason.label());
         }
@@ -97,8 +103,8 @@ impl Chain {
             let flushed = match guard(|| stage.processor.flush(all)) {
                 Ok(flushed) => flushed,
                 Err(panicked) => {
-                    self.metrics.panicked(&stage.id, &panicked.fingerprint);
-                    self.readiness.panicked(&stage.id);
+                    self.metrics.panicked(&stage.component(), &panicked.fingerprint);
+                    self.readiness.panicked(&stage.component());
                     continue;
                 }
             };
@@ -147,13 +153,13 @@ impl Chain {
         let verdict = match guard(|| stage.processor.process(batch, cx)) {
             Ok(verdict) => verdict,
             Err(panicked) => {
-                self.metrics.panicked(&stage.id, &panicked.fingerprint);
-                self.readiness.panicked(&stage.id);
+                self.metrics.panicked(&stage.component(), &panicked.fingerprint);
+                self.readiness.panicked(&stage.component());
                 tracing::error!(component = %stage.id, fingerprint = panicked.fingerprint, "processor panicked; its batch was dropped");
                 return outcome.stay(stage, weight, Reason::Panic);
             }
         };
-        self.readiness.worked(&stage.id);
+        self.readiness.worked(&stage.component());
         match verdict {
             Verdict::Pass { batch, rejected } => {
                 let (stayed, reason) = rejected.unwrap_or((0, Reason::Filtered));

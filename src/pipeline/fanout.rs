@@ -18,7 +18,7 @@ use super::outlet::{Arrival, Intake, Job};
 use super::readiness::Readiness;
 use super::routing::{self, Mode, Route};
 use super::sink::Sink;
-use crate::telemetry::{Amount, Metrics};
+use crate::telemetry::{Amount, Component, Kind, Metrics};
 
 /// One running pipeline.
 pub struct Pipeline {
@@ -52,16 +52,15 @@ impl Shared {
     /// Runs a task of the engine whose death ends the process in order.
     pub(super) fn task(
         self: &Arc<Self>,
-        section: &'static str,
-        id: Arc<str>,
+        component: Component,
         work: impl Future<Output = Result<(), Panicked>> + Send + 'static,
     ) -> AbortHandle {
         let shared = self.clone();
         let watched = async move {
             if let Err(panicked) = work.await {
-                shared.metrics.panicked(&id, &panicked.fingerprint);
+                shared.metrics.panicked(&component, &panicked.fingerprint);
                 let why = panicked.to_string();
-                let failure = Failure { section, id, why };
+                let failure = Failure::of(component, why);
                 shared
                     .failed
                     .send_if_modified(|first| first.is_none() && first.replace(failure).is_none());
@@ -126,7 +125,7 @@ impl Intake for Arc<Fanout> {
             let job = move || {
                 let answer = job_fanout.work(job, &wired);
                 // a refusal is work done as well
-                job_fanout.shared.readiness.worked(&job_fanout.receiver);
+                job_fanout.shared.readiness.worked(&job_fanout.component());
                 answer
             };
             match fanout.shared.compute.run(usize::MAX, job).await {
@@ -165,6 +164,10 @@ impl Fanout {
             feeds: RwLock::new(Some(wired)),
             status,
         }
+    }
+
+    pub(super) fn component(&self) -> Component {
+        Kind::Receiver.named(self.receiver.clone())
     }
 
     pub(super) fn tell(&self, status: Status) {
@@ -240,13 +243,13 @@ impl Fanout {
 
     fn stayed_here(&self, reason: Reason, profiles: u64) {
         if profiles > 0 {
-            self.shared.metrics.dropped(&self.receiver, reason.label(), profiles);
+            self.shared.metrics.dropped(&self.component(), reason.label(), profiles);
         }
     }
 
     fn after_panic(&self, fingerprint: &str) -> Refusal {
-        self.shared.metrics.panicked(&self.receiver, fingerprint);
-        self.shared.readiness.panicked(&self.receiver);
+        self.shared.metrics.panicked(&self.component(), fingerprint);
+        self.shared.readiness.panicked(&self.component());
         tracing::error!(receiver = %self.receiver, fingerprint, "decoder panicked; the request was refused");
         let refusal = Refusal::Invalid("this request cannot be decoded; do not resend it".to_owned());
         self.count_refusal(&refusal, 0);

@@ -22,6 +22,7 @@ use super::outlet::Outlet;
 use super::sink::Sink;
 use super::spec::RawConfig;
 use super::stop::Stop;
+use crate::telemetry::Kind;
 
 /// What is given beyond a deadline to work that can only be waited for, so that it is counted.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -148,7 +149,7 @@ impl Generation {
         receivers.iter().for_each(|receiver| receiver.stop.ask());
         for receiver in &receivers {
             receiver.end(deadline).await;
-            shared.readiness.worked(&receiver.fanout.receiver);
+            shared.readiness.worked(&receiver.fanout.component());
         }
         self.lines.iter().for_each(|line| line.timer.abort());
         self.under_way.close();
@@ -156,7 +157,8 @@ impl Generation {
         for line in &self.lines {
             let chain = &line.pipeline.chain;
             if !stays.lines.iter().any(|kept| Arc::ptr_eq(&kept.pipeline.chain, chain)) {
-                line.processors.iter().for_each(|(id, _)| shared.readiness.worked(id));
+                let processors = line.processors.iter().map(|(id, _)| Kind::Processor.named(id.clone()));
+                processors.for_each(|processor| shared.readiness.worked(&processor));
                 let flushed = flush(shared, &self.under_way, line.pipeline.clone(), true);
                 let _ = timeout_at(deadline.max(Instant::now() + LAST_WORD), flushed).await;
             }
@@ -169,7 +171,7 @@ impl Generation {
         };
         let deliveries: Vec<&Delivery> = self.deliveries.iter().filter(keeps).collect();
         for delivery in &deliveries {
-            shared.readiness.worked(delivery.sink.id());
+            shared.readiness.worked(&delivery.sink.component());
             delivery.sink.close();
         }
         for delivery in &deliveries {
@@ -204,12 +206,11 @@ impl Reception {
                     watched
                         .shared
                         .metrics
-                        .panicked(&watched.receiver, &panicked.fingerprint);
+                        .panicked(&watched.component(), &panicked.fingerprint);
                     panicked.to_string()
                 }
             };
-            let (section, id) = ("receivers", watched.receiver.clone());
-            watched.tell(Status::Failed(Failure { section, id, why }));
+            watched.tell(Status::Failed(Failure::of(watched.component(), why)));
         });
         Self {
             raw: built.raw,
@@ -282,7 +283,7 @@ impl Line {
         let timer = flush_when_due(pipeline.clone(), shared.clone(), under_way.clone());
         let timer = guard_async(timer).map(|ended| ended.map(|never| match never {}));
         Self {
-            timer: shared.task("pipelines", wiring.id.clone(), timer),
+            timer: shared.task(Kind::Pipeline.named(wiring.id.clone()), timer),
             id: wiring.id,
             processors: wiring.processors,
             pipeline,
@@ -301,7 +302,7 @@ impl Delivery {
         let sink = Sink::new(exporter.id, exporter.built, exporter.unit, metrics, compute, readiness);
         let (done, running) = (CancellationToken::new(), sink.clone());
         let ended = done.clone().drop_guard();
-        shared.task("exporters", sink.id().clone(), async move {
+        shared.task(sink.component(), async move {
             let _ended = ended;
             running.run().await
         });

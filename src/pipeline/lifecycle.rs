@@ -17,6 +17,7 @@ use super::generation::Generation;
 use super::graph::Graph;
 use super::readiness::Readiness;
 use super::sink::Sink;
+use crate::telemetry::Component;
 
 /// How long the receivers of a new configuration may take until they serve.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,17 @@ pub struct Failure {
     pub id: Arc<str>,
     /// Its own words.
     pub why: String,
+}
+
+impl Failure {
+    /// What a component came to.
+    pub(super) fn of(component: Component, why: String) -> Self {
+        Self {
+            section: component.kind.section(),
+            id: component.id,
+            why,
+        }
+    }
 }
 
 /// How it ended.
@@ -157,7 +169,10 @@ impl Running {
             }
         }
         let lost = sinks.iter().map(|sink| {
-            let lost = self.shared.metrics.dropped_count(sink.id(), Reason::Shutdown.label());
+            let lost = self
+                .shared
+                .metrics
+                .dropped_count(&sink.component(), Reason::Shutdown.label());
             (sink.id().clone(), lost)
         });
         Report {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::telemetry::Component;
+
 /// Panics in a row, without a batch going well between them, that make a component count as broken.
 const PANICS_IN_A_ROW: u32 = 3;
 
@@ -13,7 +15,7 @@ pub struct Readiness(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeSet<Arc<str>>,
-    panics: BTreeMap<Arc<str>, u32>,
+    panics: BTreeMap<Component, u32>,
     stopping: bool,
 }
 
@@ -36,12 +38,12 @@ impl Readiness {
     }
 
     /// A component panicked.
-    pub fn panicked(&self, component: &Arc<str>) {
+    pub fn panicked(&self, component: &Component) {
         *self.state().panics.entry(component.clone()).or_default() += 1;
     }
 
     /// A component did its work: panics before do not count any more.
-    pub fn worked(&self, component: &Arc<str>) {
+    pub fn worked(&self, component: &Component) {
         let mut state = self.state();
         if !state.panics.is_empty() {
             state.panics.remove(component);
@@ -68,5 +70,21 @@ impl Readiness {
     /// Whether requests should be sent here.
     pub fn is_ready(&self) -> bool {
         self.problem().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Kind;
+
+    #[test]
+    fn a_receiver_and_an_exporter_of_one_name_answer_for_themselves() {
+        let readiness = Readiness::default();
+        for _ in 0..3 {
+            readiness.panicked(&Kind::Receiver.named("pyroscope"));
+            readiness.worked(&Kind::Exporter.named("pyroscope"));
+        }
+        assert_eq!(readiness.problem().unwrap(), "receiver pyroscope keeps panicking");
     }
 }

@@ -10,6 +10,7 @@ use super::spec::Unit;
 use super::testing::*;
 use super::units::{ByteSize, Span};
 use super::*;
+use crate::telemetry::Kind;
 
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -282,7 +283,7 @@ async fn a_panic_costs_a_batch_and_three_turn_readiness_red() {
         "decoded once for two pipelines"
     );
     let books = bench.stop(DRAIN).await;
-    assert_eq!(books.metrics.dropped_count(&"step".into(), "panic"), 6);
+    assert_eq!(books.metrics.dropped_count(&Kind::Processor.named("step"), "panic"), 6);
     assert_eq!(books.of("a").0, 6);
     assert!(!books.metrics.text().contains("hunter2"));
 }
@@ -322,7 +323,10 @@ async fn defective_profiles_are_told_and_empty_requests_are_fine() {
     assert!(matches!(bench.send(0, 2).await, Err(Refusal::Invalid(_))));
     assert_eq!(bench.send(0, 0).await, Ok(Receipt::default()));
     let books = bench.stop(DRAIN).await;
-    assert_eq!(books.metrics.dropped_count(&"door".into(), "defective"), 2);
+    assert_eq!(
+        books.metrics.dropped_count(&Kind::Receiver.named("door"), "defective"),
+        2
+    );
     assert_eq!(books.of("a").0, 1);
 }
 
@@ -393,7 +397,7 @@ impl Processor for Half {
 async fn what_a_refused_request_lost_on_the_way_counts_only_when_it_is_taken() {
     let exporters = vec![("stuck", fake([Step::Hang]), Unit::Batch, tiny(true))];
     let bench = bench(vec![(vec![Box::new(Half)], vec!["stuck"])], exporters).await;
-    let filtered = |bench: &Bench| bench.metrics.dropped_count(&"step".into(), "filtered");
+    let filtered = |bench: &Bench| bench.metrics.dropped_count(&Kind::Processor.named("step"), "filtered");
     for _ in 0..2 {
         assert_eq!(bench.send(3, 0).await.map(|receipt| receipt.rejected), Ok(1));
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -443,7 +447,10 @@ async fn what_is_held_back_goes_on_when_it_is_due_and_at_the_end() {
     assert_eq!(bench.send(3, 0).await, Ok(Receipt::default()));
     let books = bench.stop(DRAIN).await;
     assert_eq!(books.of("a"), (4, BTreeMap::new()));
-    assert_eq!(books.metrics.dropped_count(&"step".into(), "filtered"), 2);
+    assert_eq!(
+        books.metrics.dropped_count(&Kind::Processor.named("step"), "filtered"),
+        2
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use super::*;
 use crate::formats::{Decoded, Format};
 use crate::profile::{AttributeSetId, ValueType};
 use crate::profile::{Dictionary, Observations, Profile, Profiles, ResourceProfiles, Samples, ScopeProfiles, StackId};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Kind, Metrics};
 
 /// Profiles of four samples each, each under a resource of its own.
 pub fn profiles(count: usize) -> Profiles {
@@ -267,6 +267,7 @@ impl Books {
     pub fn of(&self, exporter: &str) -> (u64, BTreeMap<&'static str, u64>) {
         let id: Arc<str> = exporter.into();
         let numbers = self.metrics.exporter(&id);
+        let component = Kind::Exporter.named(id);
         use Reason::*;
         let reasons = [
             Panic,
@@ -279,7 +280,7 @@ impl Books {
             Unrepresentable,
         ];
         let dropped: BTreeMap<_, _> = reasons
-            .map(|reason| (reason.label(), self.metrics.dropped_count(&id, reason.label())))
+            .map(|reason| (reason.label(), self.metrics.dropped_count(&component, reason.label())))
             .into_iter()
             .filter(|(_, count)| *count > 0)
             .collect();

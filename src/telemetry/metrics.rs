@@ -16,8 +16,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::component::Component;
+
 type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
+type OfComponent = [(&'static str, Arc<str>); 3];
 type Three = [(&'static str, &'static str); 3];
 type Ages = Family<One, Histogram, fn() -> Histogram>;
 
@@ -89,13 +92,13 @@ pub struct Metrics {
     limits: Family<Two, Counter>,
     incoming: Family<One, Number>,
     outgoing: Family<One, Number>,
-    dropped: Family<Two, Counter>,
+    dropped: Family<OfComponent, Counter>,
     redactions: Family<Two, Counter>,
     redaction_trials: Family<Three, Counter>,
     redaction_texts: Family<One, Number>,
     redaction_text_bytes: Family<One, Number>,
     escrowed: Family<[(&'static str, &'static str); 1], Counter>,
-    panics: Family<Two, Counter>,
+    panics: Family<OfComponent, Counter>,
     exporter_accepted: Family<One, Number>,
     sent: Amounts,
     send_failed: Family<One, Number>,
@@ -236,7 +239,7 @@ impl Metrics {
         );
         r.register(
             "flamegate_dropped",
-            "Profiles dropped, by component and reason",
+            "Profiles dropped, by component, its kind, and reason",
             self.dropped.clone(),
         );
         r.register(
@@ -266,7 +269,7 @@ impl Metrics {
         );
         r.register(
             "flamegate_panics",
-            "Panics caught, by component and fingerprint",
+            "Panics caught, by component, its kind, and fingerprint",
             self.panics.clone(),
         );
         r.register(
@@ -411,15 +414,17 @@ impl Metrics {
     }
 
     /// Profiles were dropped.
-    pub fn dropped(&self, component: &Arc<str>, reason: &'static str, profiles: u64) {
-        let key = [("component", component.clone()), ("reason", reason.into())];
-        self.dropped.get_or_create(&key).inc_by(profiles);
+    pub fn dropped(&self, component: &Component, reason: &'static str, profiles: u64) {
+        self.dropped
+            .get_or_create(&of_component(component, ("reason", reason)))
+            .inc_by(profiles);
     }
 
     /// How many profiles a component dropped for a reason so far.
-    pub fn dropped_count(&self, component: &Arc<str>, reason: &'static str) -> u64 {
-        let key = [("component", component.clone()), ("reason", reason.into())];
-        self.dropped.get_or_create(&key).get()
+    pub fn dropped_count(&self, component: &Component, reason: &'static str) -> u64 {
+        self.dropped
+            .get_or_create(&of_component(component, ("reason", reason)))
+            .get()
     }
 
     /// A redaction rule removed strings of one carrier (`function`, `label_value` ...). Both are configured or enumerated names.
@@ -447,9 +452,10 @@ impl Metrics {
     }
 
     /// A component panicked at the place that `fingerprint` stands for.
-    pub fn panicked(&self, component: &Arc<str>, fingerprint: &str) {
-        let key = [("component", component.clone()), ("fingerprint", fingerprint.into())];
-        self.panics.get_or_create(&key).inc();
+    pub fn panicked(&self, component: &Component, fingerprint: &str) {
+        self.panics
+            .get_or_create(&of_component(component, ("fingerprint", fingerprint)))
+            .inc();
     }
 
     /// A reload was asked for.
@@ -493,6 +499,15 @@ impl Metrics {
             age: self.delivery_age.get_or_create(&key).clone(),
         }
     }
+}
+
+/// The labels of what a component did. Its id alone would not do: a receiver and an exporter may have the same.
+fn of_component(component: &Component, (label, value): (&'static str, &str)) -> OfComponent {
+    [
+        ("component", component.id.clone()),
+        ("kind", component.kind.label().into()),
+        (label, value.into()),
+    ]
 }
 
 /// The metrics of one server.
@@ -584,6 +599,7 @@ impl ExporterMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Kind;
 
     #[test]
     fn collector_names_carry_no_suffix_and_ours_do() {
@@ -597,7 +613,7 @@ mod tests {
                 bytes: 9,
             },
         );
-        metrics.dropped(&otlp, "defective", 2);
+        metrics.dropped(&Kind::Receiver.named(otlp), "defective", 2);
         metrics.redacted(&"emails".into(), "label_value", 3);
         let text = metrics.text();
         assert!(
@@ -605,7 +621,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("flamegate_dropped_total{component=\"otlp\",reason=\"defective\"} 2\n"),
+            text.contains("flamegate_dropped_total{component=\"otlp\",kind=\"receiver\",reason=\"defective\"} 2\n"),
             "{text}"
         );
         assert!(

@@ -1,8 +1,10 @@
 //! What the gate tells about itself: every metric name in one file, logs, and the audit trail.
 
 pub mod audit;
+mod component;
 pub mod logs;
 mod metrics;
 
 pub use audit::Audit;
+pub use component::{Component, Kind};
 pub use metrics::{Amount, ExporterMetrics, Metrics, Number, Opened, ServerMetrics};

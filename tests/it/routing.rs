@@ -65,7 +65,7 @@ service:
     let _gate = Gate::start(folder.path(), &["--config", &path]);
     let other = "/ingest?name=other&format=folded&from=1700000000&until=1700000010";
     assert_eq!(http("POST", ingest, other, b"main;work 35\n").0, 200);
-    let dropped = "flamegate_dropped_total{component=\"pyroscope\",reason=\"unrouted\"} 1";
+    let dropped = "flamegate_dropped_total{component=\"pyroscope\",kind=\"receiver\",reason=\"unrouted\"} 1";
     wait_for("the count", || {
         http("GET", metrics, "/metrics", b"").1.contains(dropped).then_some(())
     });

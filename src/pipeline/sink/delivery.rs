@@ -179,19 +179,32 @@ impl Sink {
     }
 
     fn arrived(&self, part: &Batch, sent: &Sent, bytes: usize) {
-        self.readiness.worked(&self.id);
+        self.readiness.worked(&self.component());
         let rejected = sent.rejected.min(part.weight());
+        // which profiles a backend rejected it does not say: their samples are an average
+        let kept_samples = share(samples(part), part.weight() - rejected, part.weight());
         if rejected > 0 {
-            self.metrics
-                .dropped(&self.id, Reason::RejectedByBackend.label(), rejected);
+            let (rejected_samples, reason) = (samples(part) - kept_samples, Reason::RejectedByBackend.label());
+            self.metrics.dropped(&self.component(), reason, rejected);
+            self.numbers.send_failed.add(rejected_samples);
         }
         self.numbers.in_flight_profiles.sub(part.weight());
         let amount = Amount {
             profiles: part.weight() - rejected,
-            samples: samples(part),
+            samples: kept_samples,
             bytes: bytes as u64,
         };
         let age = part.origin().arrived.elapsed().unwrap_or_default();
         self.numbers.delivered(amount, age);
+    }
+}
+
+/// So many of the whole as `part` is of `all`.
+fn share(whole: u64, part: u64, all: u64) -> u64 {
+    let shared = u128::from(whole) * u128::from(part) / u128::from(all.max(1));
+    if all == 0 {
+        whole
+    } else {
+        u64::try_from(shared).unwrap_or(whole)
     }
 }

@@ -23,7 +23,7 @@ use super::component::{Exporter, Reason};
 use super::compute::{Compute, Panicked, guard_async};
 use super::readiness::Readiness;
 use super::spec::{BuiltExporter, Unit};
-use crate::telemetry::{ExporterMetrics, Metrics};
+use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics};
 use queue::Queue;
 
 /// One exporter with everything in front of it.
@@ -73,6 +73,11 @@ impl Sink {
     /// Id of the exporter.
     pub fn id(&self) -> &Arc<str> {
         &self.id
+    }
+
+    /// The same, with what it is.
+    pub fn component(&self) -> Component {
+        Kind::Exporter.named(self.id.clone())
     }
 
     /// Whether senders hear 503 when there is no room here.
@@ -147,7 +152,7 @@ impl Sink {
 
     /// Counts a batch that will not arrive.
     fn lose(&self, batch: &Batch, reason: Reason) {
-        self.metrics.dropped(&self.id, reason.label(), batch.weight());
+        self.metrics.dropped(&self.component(), reason.label(), batch.weight());
         self.numbers.in_flight_profiles.sub(batch.weight());
         if reason != Reason::QueueFull {
             self.numbers.send_failed.add(samples(batch));
@@ -156,8 +161,8 @@ impl Sink {
     }
 
     fn panicked(&self, fingerprint: &str) {
-        self.metrics.panicked(&self.id, fingerprint);
-        self.readiness.panicked(&self.id);
+        self.metrics.panicked(&self.component(), fingerprint);
+        self.readiness.panicked(&self.component());
         tracing::error!(exporter = %self.id, fingerprint, "exporter panicked");
     }
 }
