@@ -101,7 +101,7 @@ async fn deliver(built: &BuiltExporter, unit: Unit, decoded: Decoded) -> Result<
     let mut delivered = Delivered::default();
     while let Some(mut profiles) = waiting.pop() {
         profiles.compact();
-        let weight = profiles.profile_count() as u64;
+        let weight = profiles.received_count();
         match attempt(built, &profiles, weight).await {
             Ok(rejected) => {
                 delivered.profiles += weight.saturating_sub(rejected);

@@ -34,7 +34,7 @@ impl Partial {
 
     /// What became of `part`, with a line in the log if not all of it is kept.
     pub(super) fn sent(self, exporter: &str, part: &Batch) -> Sent {
-        let rejected = self.rejected.min(part.weight());
+        let rejected = as_received(self.rejected, part);
         if rejected > 0 {
             tracing::warn!(exporter, rejected, "the backend rejected profiles of a request it took");
         } else if self.warned {
@@ -42,6 +42,16 @@ impl Partial {
         }
         Sent { rejected }
     }
+}
+
+/// A backend counts profiles as we send them, one for each sample type. One of which a part was rejected counts as rejected.
+fn as_received(rejected: u64, part: &Batch) -> u64 {
+    let sent: usize = part.as_profiles().map_or(0, |profiles| {
+        profiles.iter().map(|p| p.profile.sample_types.len().max(1)).sum()
+    });
+    let sent = (sent as u64).max(part.weight()).max(1);
+    let scaled = (u128::from(rejected.min(sent)) * u128::from(part.weight())).div_ceil(u128::from(sent));
+    u64::try_from(scaled).unwrap_or(part.weight())
 }
 
 fn read(answer: &[u8]) -> Result<Partial, WireError> {
@@ -65,6 +75,27 @@ fn read(answer: &[u8]) -> Result<Partial, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::{Origin, Permit};
+
+    #[test]
+    fn what_a_backend_rejects_is_counted_as_it_was_received() {
+        let profiles = crate::testing::heap_by_otlp();
+        let part = |weight| {
+            let origin = std::sync::Arc::new(Origin::local("test"));
+            Batch::made(profiles.clone(), weight, origin, Permit::unlimited())
+        };
+        let rejected = |rejected: u64, weight: u64| {
+            let partial = Partial {
+                rejected,
+                warned: false,
+            };
+            partial.sent("test", &part(weight)).rejected
+        };
+        // it came as four profiles, and leaves as four
+        assert_eq!([0, 1, 4, 99].map(|n| rejected(n, 4)), [0, 1, 4, 4]);
+        // it came as one, and leaves as four
+        assert_eq!([0, 1, 4, 99].map(|n| rejected(n, 1)), [0, 1, 1, 1]);
+    }
 
     #[test]
     fn both_encodings_say_the_same() {

@@ -74,7 +74,7 @@ impl Batch {
     /// OTLP is kept as it came only if it is as compact as we would send it: equal rows and orphans do not pass.
     pub fn profiles(decoded: Decoded, received: Received, origin: Arc<Origin>, permit: Permit) -> Self {
         let mut profiles = decoded.profiles;
-        let weight = profiles.profile_count() as u64;
+        let weight = profiles.received_count();
         let truth = decoded.exact && !(received.format == Format::Otlp && profiles.compact());
         Self {
             weight,
@@ -195,7 +195,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::{Limits, otlp};
+    use crate::formats::{Limits, any, otlp};
     use crate::testing;
 
     /// The bytes as kept for a request that came as `bytes`.
@@ -207,6 +207,25 @@ mod tests {
         };
         let batch = Batch::profiles(decoded, received, Arc::new(Origin::local("test")), Permit::unlimited());
         batch.received().is_some()
+    }
+
+    #[test]
+    fn weight_is_counted_in_profiles_as_they_came() {
+        let pprof = testing::data("go123-heap.pb.gz");
+        let Ok(read) = any::decode_any(pprof.into(), &Limits::default()) else {
+            panic!("a recording of our own")
+        };
+        let weight = |decoded: Decoded, format| {
+            let bytes = Bytes::new();
+            let origin = Arc::new(Origin::local("test"));
+            Batch::profiles(decoded, Received { format, bytes }, origin, Permit::unlimited()).weight()
+        };
+        let by_otlp = Decoded {
+            profiles: testing::heap_by_otlp(),
+            ..Decoded::default()
+        };
+        assert_eq!(weight(read.decoded, Format::Pprof), 1);
+        assert_eq!(weight(by_otlp, Format::Otlp), 4);
     }
 
     #[test]

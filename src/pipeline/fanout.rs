@@ -299,7 +299,7 @@ impl Wired {
 fn amount(arrivals: &[Arrival]) -> Amount {
     let mut amount = Amount::default();
     for arrival in arrivals {
-        amount.profiles += arrival.decoded.profiles.profile_count() as u64 + arrival.decoded.rejected.profiles;
+        amount.profiles += arrival.decoded.profiles.received_count() + arrival.decoded.rejected.profiles;
         amount.samples += arrival.decoded.profiles.sample_count() as u64;
         amount.bytes += arrival.received.bytes.len() as u64;
     }

@@ -70,7 +70,7 @@ pub fn share<'a>(routes: impl Iterator<Item = &'a Route> + Clone, mode: Mode, ba
     let nobody = |rows: &&Vec<Rows>| rows.iter().all(|rows| *rows == Rows::None);
     Shares {
         parts,
-        unrouted: chosen.iter().filter(nobody).count() as u64,
+        unrouted: received_of(profiles, &chosen, nobody),
     }
 }
 
@@ -201,6 +201,14 @@ fn rows_of(items: &[Matcher], d: &Dictionary, p: ProfileRef<'_>, origin: &Origin
     rows
 }
 
+/// Profiles, as received, for which `holds` holds; there is one of `chosen` for each profile.
+fn received_of<T>(profiles: &Profiles, chosen: impl IntoIterator<Item = T>, holds: impl Fn(&T) -> bool) -> u64 {
+    let both = profiles.iter().zip(chosen);
+    both.filter(|(_, chosen)| holds(chosen))
+        .map(|(p, _)| p.profile.received())
+        .sum()
+}
+
 /// The number of a pipeline's pieces: each is a leaf of one tree over all pipelines, below which a sink may cut further.
 fn piece(pipelines: usize, at: usize) -> u32 {
     let leaves = pipelines.next_power_of_two();
@@ -212,7 +220,7 @@ fn part<'a>(batch: &Batch, profiles: &Profiles, rows: impl Iterator<Item = &'a R
     if rows.clone().all(|rows| *rows == Rows::All) {
         return Some(batch.clone());
     }
-    let weight = rows.clone().filter(|rows| **rows != Rows::None).count() as u64;
+    let weight = received_of(profiles, rows.clone(), |rows| *rows != &Rows::None);
     if weight == 0 {
         return None;
     }

@@ -119,6 +119,15 @@ async fn retries_end_and_too_large_parts_are_cut_to_the_last_sample() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn samples_that_a_backend_rejects_are_not_told_as_sent() {
+    let bench = single(fake([Step::Reject(2)]), Unit::Batch, SinkConfig::default()).await;
+    assert!(bench.send(3, 0).await.is_ok());
+    let books = bench.stop(DRAIN).await;
+    let numbers = books.metrics.exporter(&"a".into());
+    assert_eq!((numbers.sent_samples.get(), numbers.send_failed.get()), (4, 8));
+}
+
 /// Twelve samples for a backend that calls so many requests too large.
 async fn too_large(times: usize) -> (Books, usize) {
     let exporter = Arc::new(Fake {

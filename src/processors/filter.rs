@@ -90,7 +90,7 @@ impl Filter {
         self.drop.iter().filter(move |matcher| matcher.profile(d, p, o))
     }
 
-    /// Removes what matches and says how many profiles went.
+    /// Removes what matches and says how many profiles, as received, went.
     fn remove(&self, profiles: &mut Profiles, origin: &Origin) -> u64 {
         // conditions are judged on an unchanged view; cloning it is cheap
         let view = profiles.clone();
@@ -105,7 +105,7 @@ impl Filter {
                     true
                 }
                 None => {
-                    gone += 1;
+                    gone += profile.received();
                     false
                 }
             });
@@ -140,6 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::formats::{Limits, any};
     use crate::pipeline::Permit;
     use crate::profile::testing::any_profiles;
 
@@ -148,16 +149,33 @@ mod tests {
             id: "filter".into(),
             metrics: Arc::default(),
         };
-        let weight = profiles.profile_count() as u64;
+        let weight = profiles.received_count();
         let batch = Batch::made(profiles, weight, Arc::new(Origin::local("test")), Permit::unlimited());
         let now = std::time::SystemTime::now();
         build(config, &cx).unwrap().process(batch, &Context { now })
     }
 
+    #[test]
+    fn a_profile_that_came_as_four_counts_as_four() {
+        let heap = crate::testing::heap_by_otlp();
+        let Ok(cpu) = any::decode_any(
+            crate::testing::data("go123-cpu-labels.pb.gz").into(),
+            &Limits::default(),
+        ) else {
+            panic!("a recording of our own")
+        };
+        let both = Profiles::merge([&heap, &cpu.decoded.profiles]);
+        let drop_heap = serde_json::json!({"drop": [{"profile.type": "inuse_space"}]});
+        let Verdict::Pass { batch, rejected } = run(drop_heap, both) else {
+            panic!("something was kept")
+        };
+        assert_eq!((batch.weight(), rejected), (1, Some((4, Reason::Filtered))));
+    }
+
     proptest! {
         #[test]
         fn prop_what_matches_is_gone_and_counted(profiles in any_profiles()) {
-            let all = profiles.profile_count() as u64;
+            let all = profiles.received_count();
             let config = serde_json::json!({"drop": [{"resource.service.name": "service-1"}, {"sample.key-1": "value-*"}]});
             match run(config, profiles) {
                 Verdict::Pass { batch, rejected } => {

@@ -90,6 +90,11 @@ impl Profiles {
         self.iter().count()
     }
 
+    /// Number of profiles as they were received: the unit in which they are accounted for.
+    pub fn received_count(&self) -> u64 {
+        self.iter().map(|p| p.profile.received()).sum()
+    }
+
     /// Number of samples. A sample of several types counts once.
     pub fn sample_count(&self) -> usize {
         self.iter().map(|p| p.profile.samples.len()).sum()
@@ -227,6 +232,15 @@ pub struct Profile {
     pub doc_url: StringId,
     /// The profile as the profiler wrote it, if the sender attached it.
     pub original_payload: Option<OriginalPayload>,
+    /// As how many profiles besides one it was received: OTLP has one for each sample type.
+    pub siblings: u32,
+}
+
+impl Profile {
+    /// How many profiles as received it is.
+    pub fn received(&self) -> u64 {
+        1 + u64::from(self.siblings)
+    }
 }
 
 /// A profile in the form its profiler wrote it, attached to an OTLP profile.

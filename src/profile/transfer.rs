@@ -114,6 +114,7 @@ impl<'a> Transfer<'a> {
             duration_nano: old.duration_nano,
             period: old.period,
             dropped_attributes_count: old.dropped_attributes_count,
+            siblings: old.siblings,
         }
     }
 

@@ -164,7 +164,7 @@ fn configs(kind: Kind, about: &About) -> Vec<Value> {
 }
 
 fn batch(profiles: Profiles) -> Batch {
-    let weight = profiles.profile_count() as u64;
+    let weight = profiles.received_count();
     Batch::made(profiles, weight, Arc::new(Origin::local("test")), Permit::unlimited())
 }
 

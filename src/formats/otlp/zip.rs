@@ -74,6 +74,7 @@ fn one(group: Vec<Profile>, scope: &ScopeTypes) -> Option<Profile> {
         _ => group.first()?.default_sample_type,
     };
     let mut ordered: Vec<(usize, Profile)> = order.into_iter().zip(group).collect();
+    let siblings = u32::try_from(ordered.len().saturating_sub(1)).unwrap_or(u32::MAX);
     ordered.sort_by_key(|(position, _)| *position);
     let mut profiles: Vec<Profile> = ordered.into_iter().map(|(_, profile)| profile).collect();
     let payload = profiles.iter_mut().find_map(|profile| profile.original_payload.take());
@@ -84,6 +85,7 @@ fn one(group: Vec<Profile>, scope: &ScopeTypes) -> Option<Profile> {
     Some(Profile {
         default_sample_type: default,
         original_payload: payload,
+        siblings,
         ..joined
     })
 }

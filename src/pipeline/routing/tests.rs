@@ -12,7 +12,7 @@ fn when(items: serde_json::Value) -> Route {
 }
 
 fn batch(profiles: Profiles) -> Batch {
-    let weight = profiles.profile_count() as u64;
+    let weight = profiles.received_count();
     Batch::made(profiles, weight, Arc::new(Origin::local("door")), Permit::unlimited())
 }
 

@@ -51,16 +51,16 @@ pub fn halve(batch: &Batch) -> Option<Vec<Batch>> {
     Some(halves.zip(pieces).map(|(half, piece)| half.with_piece(piece)).collect())
 }
 
-/// Shares the weight by the number of profiles; the parts add up to the whole, and are the piece that it is.
+/// Shares the weight by the number of profiles as received; the parts add up to the whole, and are the piece that it is.
 fn share(whole: &Batch, parts: Vec<Profiles>) -> Vec<Batch> {
-    let total: u64 = parts.iter().map(|part| part.profile_count() as u64).sum();
+    let total: u64 = parts.iter().map(Profiles::received_count).sum();
     if total == 0 {
         return vec![whole.clone()];
     }
     let (mut seen, mut given) = (0, 0);
     let mut shared = Vec::with_capacity(parts.len());
     for part in parts {
-        seen += part.profile_count() as u64;
+        seen += part.received_count();
         let up_to_here = u128::from(whole.weight()) * u128::from(seen) / u128::from(total);
         let up_to_here = u64::try_from(up_to_here).unwrap_or(u64::MAX);
         let permit = whole.permit().sibling();
@@ -80,6 +80,21 @@ mod tests {
     use super::*;
     use crate::formats::{Limits, any};
     use crate::pipeline::{Origin, Permit};
+
+    #[test]
+    fn parts_share_the_weight_by_what_came_as_each() {
+        let by_otlp = crate::testing::heap_by_otlp();
+        let Ok(by_pprof) = any::decode_any(crate::testing::data("go123-heap.pb.gz").into(), &Limits::default()) else {
+            panic!("a recording of our own")
+        };
+        let merged = Profiles::merge([&by_otlp, &by_pprof.decoded.profiles]);
+        let whole = Batch::made(merged, 5, Arc::new(Origin::local("test")), Permit::unlimited());
+        let weights: Vec<u64> = cut(whole, Unit::Profile).iter().map(Batch::weight).collect();
+        assert_eq!(weights, [4, 1]);
+        let half = Batch::made(by_otlp, 4, Arc::new(Origin::local("test")), Permit::unlimited());
+        let halves: Vec<u64> = halve(&half).unwrap().iter().map(Batch::weight).collect();
+        assert_eq!(halves.iter().sum::<u64>(), 4);
+    }
 
     #[test]
     fn pieces_of_a_whole_can_be_told_apart() {
