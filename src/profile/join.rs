@@ -5,12 +5,16 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::dictionary::{AttributeSetId, StackId};
 use super::samples::{Observations, Samples, Series};
 
 /// Joins samples of equal stack, attributes and link: totals are summed, series appended. Sums stay what they were.
 ///
 /// A lone value and a series with timestamps do not mix (their lengths would no longer agree), so they stay two samples.
 pub(super) fn join_equal(samples: Samples, types: usize) -> Samples {
+    if has_own_stacks(&samples) {
+        return samples;
+    }
     let groups = Groups::of(&samples);
     if groups.firsts.len() == samples.len() {
         return samples;
@@ -23,6 +27,16 @@ pub(super) fn join_equal(samples: Samples, types: usize) -> Samples {
         observations,
         ..samples.pick(types, &groups.firsts)
     }
+}
+
+/// Whether no two samples have the same stack: then there is nothing to join.
+fn has_own_stacks(samples: &Samples) -> bool {
+    let highest = samples.stacks.iter().map(|stack| stack.index()).max();
+    let mut seen = vec![false; highest.map_or(0, |highest| highest + 1)];
+    samples.stacks.iter().all(|stack| {
+        let slot = seen.get_mut(stack.index());
+        slot.is_some_and(|seen| !std::mem::replace(seen, true))
+    })
 }
 
 /// Which sample joins which.
@@ -44,20 +58,25 @@ impl Groups {
                 shape(samples, row),
             )
         };
+        // stack and attributes tell nearly all apart
+        let short = |(stack, attributes, ..): (Option<&StackId>, Option<&AttributeSetId>, _, _)| {
+            let raw = (stack.map_or(0, |id| id.raw()), attributes.map_or(0, |id| id.raw()));
+            u64::from(raw.0) << 32 | u64::from(raw.1)
+        };
         let mut groups: HashTable<usize> = HashTable::with_capacity(samples.len());
         let mut firsts: Vec<usize> = Vec::with_capacity(samples.len());
         let mut of_row = Vec::with_capacity(samples.len());
         let first_of = |firsts: &[usize], group: usize| firsts.get(group).copied().unwrap_or_default();
         for row in 0..samples.len() {
             let own = identity(row);
-            let hash = hasher.hash_one(own);
+            let hash = hasher.hash_one(short(own));
             let group = match groups.find(hash, |group| identity(first_of(&firsts, *group)) == own) {
                 Some(group) => *group,
                 None => {
                     let group = firsts.len();
                     firsts.push(row);
                     groups.insert_unique(hash, group, |group| {
-                        hasher.hash_one(identity(first_of(&firsts, *group)))
+                        hasher.hash_one(short(identity(first_of(&firsts, *group))))
                     });
                     group
                 }

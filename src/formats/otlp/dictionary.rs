@@ -613,30 +613,27 @@ impl Decoder<'_> {
     }
 }
 
-/// The innermost loop: most bytes of many requests are read here. It collects frames beside the table, whose length would
-/// otherwise be stored and loaded again for each of them.
+/// The innermost loop: most bytes of many requests are read here, so many are compared with the table at once.
 fn add_frames(
     mut packed: Reader<'_>,
     stacks: &mut Lists<Stack, LocationId>,
     locations: &Table<Location>,
 ) -> Result<(), Defect> {
-    let mut frames = [LocationId::UNSET; 32];
+    let mut positions = [0; 64];
     while !packed.is_empty() {
-        let mut filled = 0;
-        for slot in &mut frames {
-            if packed.is_empty() {
-                break;
+        let mut before = packed;
+        let filled = packed.fill(&mut positions)?;
+        if !stacks.add_positions(positions.get(..filled).unwrap_or_default(), 0, locations) {
+            // one of them is missing: find it
+            while !before.is_empty() {
+                let at = before.offset();
+                frame(locations, before.varint()?, at)?;
             }
-            let at = packed.offset();
-            *slot = frame(locations, packed.varint()?, at)?;
-            filled += 1;
         }
-        stacks.add_all(frames.get(..filled).unwrap_or_default());
     }
     Ok(())
 }
 
-#[inline(always)]
 fn frame(locations: &Table<Location>, position: u64, at: usize) -> Result<LocationId, Defect> {
     locations.id(position).ok_or_else(|| {
         let entries = locations.len();
