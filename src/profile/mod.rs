@@ -33,5 +33,6 @@ pub use profiles::{
 };
 pub use roles::Role;
 pub use samples::{Observations, Samples, Series};
+pub use split::{Scratch, Splitter};
 pub use strings::{StringId, Strings, Text};
 pub use table::{Lists, Table};

@@ -92,6 +92,25 @@ proptest! {
     }
 
     #[test]
+    fn prop_parts_can_be_taken_in_any_order(profiles in any_profiles(), step in 1usize..5) {
+        let (splitter, mut scratch) = (Splitter::new(profiles.clone()), Scratch::default());
+        let starts: Vec<usize> = (0..splitter.steps()).step_by(step).collect();
+        let (mut sum, mut count) = (Told::new(), 0);
+        for start in starts.into_iter().rev() {
+            let range = start..(start + step).min(splitter.steps());
+            let part = splitter.part(range.clone(), &mut scratch).expect("a part that is not empty");
+            assert_compact(&part);
+            prop_assert_eq!(part.received_count(), splitter.received_in(&range));
+            // samples that became equal are one
+            prop_assert!(part.sample_count() <= splitter.samples_in(&range));
+            count += part.sample_count();
+            sum = add(sum, tell(&part));
+        }
+        prop_assert!(count <= profiles.sample_count());
+        prop_assert_eq!(sum, tell(&profiles));
+    }
+
+    #[test]
     fn prop_parts_add_up(profiles in any_profiles()) {
         for parts in [profiles.by_resource(), profiles.by_profile()] {
             let sum = parts.iter().map(tell).fold(Told::new(), add);

@@ -19,6 +19,15 @@ use super::strings::{StringId, Text};
 pub(super) struct Transfer<'a> {
     from: &'a Dictionary,
     to: &'a mut Interner,
+    went: Went,
+    // reused, so that a list costs no allocation
+    lines: Vec<Line>,
+    frames: Vec<LocationId>,
+    set: Vec<AttributeId>,
+}
+
+/// Where the rows of a dictionary went.
+pub(super) struct Went {
     strings: Carried<Text>,
     functions: Carried<Function>,
     mappings: Carried<Mapping>,
@@ -27,55 +36,102 @@ pub(super) struct Transfer<'a> {
     attributes: Carried<Attribute>,
     attribute_sets: Carried<super::AttributeSet>,
     links: Carried<Link>,
-    // reused, so that a list costs no allocation
-    lines: Vec<Line>,
-    frames: Vec<LocationId>,
-    set: Vec<AttributeId>,
 }
 
 /// Where each row of the old table went; unset until it went somewhere.
-struct Carried<Row>(Vec<Id<Row>>);
+struct Carried<Row> {
+    to: Vec<Id<Row>>,
+    /// The rows that went somewhere, where that is to be forgotten again.
+    rows: Option<Vec<Id<Row>>>,
+}
 
 impl<Row> Carried<Row> {
-    fn of(rows: usize) -> Self {
-        Self(vec![Id::UNSET; rows])
+    fn of(rows: usize, forgetful: bool) -> Self {
+        Self {
+            to: vec![Id::UNSET; rows],
+            rows: forgetful.then(Vec::new),
+        }
     }
 
     fn get(&self, old: Id<Row>) -> Option<Id<Row>> {
-        self.0.get(old.index()).copied().filter(|new| new.is_set())
+        self.to.get(old.index()).copied().filter(|new| new.is_set())
     }
 
     /// Where the row went, unset if it did not go yet.
     #[inline]
     fn gone(&self, old: Id<Row>) -> Id<Row> {
-        self.0.get(old.index()).copied().unwrap_or_default()
+        self.to.get(old.index()).copied().unwrap_or_default()
     }
 
     fn put(&mut self, old: Id<Row>, new: Id<Row>) -> Id<Row> {
-        if let Some(slot) = self.0.get_mut(old.index()) {
+        if let Some(slot) = self.to.get_mut(old.index()) {
             *slot = new;
         }
+        if let Some(rows) = &mut self.rows {
+            rows.push(old);
+        }
         new
+    }
+
+    fn forget(&mut self) {
+        for old in self.rows.iter_mut().flat_map(|rows| rows.drain(..)) {
+            if let Some(slot) = self.to.get_mut(old.index()) {
+                *slot = Id::UNSET;
+            }
+        }
+    }
+}
+
+impl Went {
+    /// For one transfer, or for several that [`forget`](Self::forget) what the one before carried.
+    pub(super) fn of(from: &Dictionary, forgetful: bool) -> Self {
+        Self {
+            strings: Carried::of(from.strings.len(), forgetful),
+            functions: Carried::of(from.functions.len(), forgetful),
+            mappings: Carried::of(from.mappings.len(), forgetful),
+            locations: Carried::of(from.locations.len(), forgetful),
+            stacks: Carried::of(from.stacks.len(), forgetful),
+            attributes: Carried::of(from.attributes.len(), forgetful),
+            attribute_sets: Carried::of(from.attribute_sets.len(), forgetful),
+            links: Carried::of(from.links.len(), forgetful),
+        }
+    }
+
+    /// Forgets what was carried, in time in proportion to that.
+    pub(super) fn forget(&mut self) {
+        self.strings.forget();
+        self.functions.forget();
+        self.mappings.forget();
+        self.locations.forget();
+        self.stacks.forget();
+        self.attributes.forget();
+        self.attribute_sets.forget();
+        self.links.forget();
     }
 }
 
 impl<'a> Transfer<'a> {
     pub(super) fn new(from: &'a Dictionary, to: &'a mut Interner) -> Self {
+        Self::after(Went::of(from, false), from, to)
+    }
+
+    /// The same over what an earlier transfer from the same dictionary left.
+    pub(super) fn after(went: Went, from: &'a Dictionary, to: &'a mut Interner) -> Self {
         Self {
             from,
             to,
-            strings: Carried::of(from.strings.len()),
-            functions: Carried::of(from.functions.len()),
-            mappings: Carried::of(from.mappings.len()),
-            locations: Carried::of(from.locations.len()),
-            stacks: Carried::of(from.stacks.len()),
-            attributes: Carried::of(from.attributes.len()),
-            attribute_sets: Carried::of(from.attribute_sets.len()),
-            links: Carried::of(from.links.len()),
+            went,
             lines: Vec::new(),
             frames: Vec::new(),
             set: Vec::new(),
         }
+    }
+
+    /// What the next transfer from the same dictionary may use.
+    pub(super) fn finish(self) -> Went {
+        let mut went = self.went;
+        went.forget();
+        went
     }
 
     /// A resource with its scopes, without those that hold no profile; none if nothing is left.
@@ -142,14 +198,14 @@ impl<'a> Transfer<'a> {
     }
 
     fn string(&mut self, old: StringId) -> StringId {
-        match self.strings.get(old) {
+        match self.went.strings.get(old) {
             Some(new) => new,
-            None => self.strings.put(old, self.to.string(&self.from.strings[old])),
+            None => self.went.strings.put(old, self.to.string(&self.from.strings[old])),
         }
     }
 
     fn function(&mut self, old: FunctionId) -> FunctionId {
-        if let Some(new) = self.functions.get(old) {
+        if let Some(new) = self.went.functions.get(old) {
             return new;
         }
         let row = self.from.functions[old];
@@ -159,11 +215,11 @@ impl<'a> Transfer<'a> {
             filename: self.string(row.filename),
             start_line: row.start_line,
         };
-        self.functions.put(old, self.to.function(row))
+        self.went.functions.put(old, self.to.function(row))
     }
 
     fn mapping(&mut self, old: MappingId) -> MappingId {
-        if let Some(new) = self.mappings.get(old) {
+        if let Some(new) = self.went.mappings.get(old) {
             return new;
         }
         let row = self.from.mappings[old];
@@ -172,11 +228,11 @@ impl<'a> Transfer<'a> {
             attributes: self.attribute_set(row.attributes),
             ..row
         };
-        self.mappings.put(old, self.to.mapping(row))
+        self.went.mappings.put(old, self.to.mapping(row))
     }
 
     fn location(&mut self, old: LocationId) -> LocationId {
-        if let Some(new) = self.locations.get(old) {
+        if let Some(new) = self.went.locations.get(old) {
             return new;
         }
         let row = self.from.locations[old];
@@ -195,18 +251,18 @@ impl<'a> Transfer<'a> {
         }
         let new = self.to.location(row, &lines);
         self.lines = lines;
-        self.locations.put(old, new)
+        self.went.locations.put(old, new)
     }
 
     fn stack(&mut self, old: StackId) -> StackId {
-        if let Some(new) = self.stacks.get(old) {
+        if let Some(new) = self.went.stacks.get(old) {
             return new;
         }
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         let locations = &self.from.stacks[old];
         // nearly always all of them went before; a loop that only copies is several times as fast
-        frames.extend(locations.iter().map(|location| self.locations.gone(*location)));
+        frames.extend(locations.iter().map(|location| self.went.locations.gone(*location)));
         if frames.contains(&Id::UNSET) {
             frames.clear();
             for location in locations {
@@ -215,11 +271,11 @@ impl<'a> Transfer<'a> {
         }
         let new = self.to.stack(&frames);
         self.frames = frames;
-        self.stacks.put(old, new)
+        self.went.stacks.put(old, new)
     }
 
     fn attribute_set(&mut self, old: AttributeSetId) -> AttributeSetId {
-        if let Some(new) = self.attribute_sets.get(old) {
+        if let Some(new) = self.went.attribute_sets.get(old) {
             return new;
         }
         let mut set = std::mem::take(&mut self.set);
@@ -232,11 +288,11 @@ impl<'a> Transfer<'a> {
         set.sort_by_key(|id| attributes[*id].key);
         let new = self.to.attribute_set(&set);
         self.set = set;
-        self.attribute_sets.put(old, new)
+        self.went.attribute_sets.put(old, new)
     }
 
     fn attribute(&mut self, old: AttributeId) -> AttributeId {
-        if let Some(new) = self.attributes.get(old) {
+        if let Some(new) = self.went.attributes.get(old) {
             return new;
         }
         let from = self.from;
@@ -246,13 +302,13 @@ impl<'a> Transfer<'a> {
             value: self.value(&row.value),
             unit: self.string(row.unit),
         };
-        self.attributes.put(old, self.to.attribute(row))
+        self.went.attributes.put(old, self.to.attribute(row))
     }
 
     fn link(&mut self, old: LinkId) -> LinkId {
-        match self.links.get(old) {
+        match self.went.links.get(old) {
             Some(new) => new,
-            None => self.links.put(old, self.to.link(self.from.links[old])),
+            None => self.went.links.put(old, self.to.link(self.from.links[old])),
         }
     }
 

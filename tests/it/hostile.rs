@@ -543,6 +543,53 @@ fn labels_of_a_push_are_held_once_and_counted() {
     assert_eq!(target.survives("10 M samples in JSON", &samples), 413);
 }
 
+/// Names of 4 MiB behind one stack, and so many profiles of one sample on it.
+fn large_dictionary(profiles: u64) -> Vec<u8> {
+    let name = "n".repeat(1 << 20);
+    let mut w = Writer::default();
+    w.message(1, |w| {
+        w.message(2, |w| {
+            for time in 0..profiles {
+                w.message(2, |w| {
+                    w.message(1, |w| w.uint(1, 1));
+                    w.message(2, |w| {
+                        w.uint(1, 1);
+                        w.packed(4, [7].into_iter());
+                    });
+                    w.fixed64(3, (1_700_000_000 + time) * 1_000_000_000);
+                });
+            }
+        });
+    });
+    w.message(2, |w| {
+        for table in [1, 2, 3, 4, 6, 7] {
+            w.message(table, |_| {});
+        }
+        for number in 1..=4 {
+            w.message(2, |w| w.message(3, |w| w.uint(1, number)));
+            w.message(3, |w| w.uint(1, number + 1));
+        }
+        w.message(7, |w| w.packed(1, 1..=4));
+        w.bytes_always(5, b"");
+        w.bytes_always(5, b"cpu");
+        for number in 1..=4 {
+            w.bytes_always(5, format!("{number}{}", &name[1..]).as_bytes());
+        }
+    });
+    w.finish()
+}
+
+#[test]
+fn parts_of_a_request_are_made_one_by_one() {
+    let target = Target::start();
+    let bomb = Bomb::otlp(large_dictionary(200));
+    assert_eq!(target.survives("4 MiB behind 200 profiles", &bomb), 200);
+    let files = || files(&target.folder.path().join("profiles")).len();
+    // what becomes many times its own size ends
+    wait_for("its profiles", || (files() > 40).then_some(()));
+    assert!(target.gate.peak_memory() <= BUDGET + BESIDE);
+}
+
 #[test]
 fn many_at_once_share_one_budget() {
     let target = Target::start();

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::SemaphorePermit;
 
 use super::backoff::Backoff;
+use super::parts::Part;
 use super::{Sink, parts};
 use crate::pipeline::batch::Batch;
-use crate::pipeline::chain::samples;
 use crate::pipeline::component::{Encoded, ExportError, Reason, Sent};
 use crate::pipeline::compute::{Panicked, guard_async};
 use crate::telemetry::Amount;
@@ -44,26 +45,30 @@ impl Sink {
     }
 
     /// One part to its end, or the halves of one that was too large.
-    async fn deliver_or_halve(&self, part: Batch) -> Vec<Batch> {
+    async fn deliver_or_halve(&self, part: Part) -> Vec<Part> {
         if self.expired.is_cancelled() {
-            self.lose(&part, Reason::Shutdown);
+            self.lose_part(&part, Reason::Shutdown);
             return Vec::new();
         }
-        let (end, bytes) = self.deliver_part(&part).await;
+        let most = self.config.queue.batch.as_ref().map_or(0, |batch| batch.max_size);
+        let (end, bytes) = match most > 0 && part.steps() > most {
+            true => (End::Halve, 0),
+            false => self.deliver_part(&part).await,
+        };
         match end {
             End::Sent(sent) => self.arrived(&part, &sent, bytes),
-            End::Lost(reason) => self.lose(&part, reason),
-            End::Halve => match self.halve(&part).await {
+            End::Lost(reason) => self.lose_part(&part, reason),
+            End::Halve => match part.halve().filter(|_| !part.is_outgrown()) {
                 Some(halves) => return halves,
-                None => self.lose(&part, Reason::TooLarge),
+                None => self.lose_part(&part, Reason::TooLarge),
             },
         }
         Vec::new()
     }
 
-    async fn prepare(self: &Arc<Self>, batches: Vec<Batch>) -> VecDeque<Batch> {
+    /// The parts of batches that may be merged.
+    async fn prepare(self: &Arc<Self>, batches: Vec<Batch>) -> VecDeque<Part> {
         let (unit, bytes) = (self.unit, batches.iter().map(Batch::held_bytes).sum());
-        let most = self.config.queue.batch.as_ref().map_or(0, |batch| batch.max_size);
         let whole = batches.clone();
         let job = move || {
             let merged = if batches.len() > 1 {
@@ -72,8 +77,7 @@ impl Sink {
                 None
             };
             let whole = merged.map_or(batches, |merged| vec![merged]);
-            let requests = whole.into_iter().flat_map(|batch| parts::cut(batch, unit));
-            requests.flat_map(|batch| parts::cut_to_samples(batch, most)).collect()
+            whole.into_iter().flat_map(|batch| parts::cut(batch, unit)).collect()
         };
         match self.compute.run(bytes, job).await {
             Ok(parts) => parts,
@@ -85,28 +89,57 @@ impl Sink {
         }
     }
 
-    async fn halve(&self, part: &Batch) -> Option<Vec<Batch>> {
-        let whole = part.clone();
-        self.compute
-            .run(part.held_bytes(), move || parts::halve(&whole))
-            .await
-            .ok()
-            .flatten()
+    /// A part as a batch, cut out of its whole when its turn comes. Where there is no memory for it, one at a time gets in all
+    /// the same: what was accepted cannot be refused any more.
+    async fn batch(&self, part: &Part) -> Result<(Batch, Option<SemaphorePermit<'_>>), End> {
+        if let Some(whole) = part.whole() {
+            return Ok((whole.clone(), None));
+        }
+        let mut scratch = part.turn().await;
+        let (permit, most) = (part.permit(), part.most_bytes());
+        let beyond = match permit.grow(most) {
+            Ok(()) => None,
+            Err(_) => {
+                // the semaphore is never closed
+                let beyond = self.beyond.acquire().await.ok();
+                permit.hold(most);
+                beyond
+            }
+        };
+        let own = part.clone();
+        match self.compute.run(most, move || own.batch(&mut scratch, permit)).await {
+            Ok(Some(batch)) => Ok((batch, beyond)),
+            // a part always holds a profile
+            Ok(None) => Err(End::Lost(Reason::TooLarge)),
+            Err(panicked) => Err(self.after_panic(&panicked)),
+        }
     }
 
-    async fn deliver_part(&self, part: &Batch) -> (End, usize) {
+    async fn deliver_part(&self, part: &Part) -> (End, usize) {
+        if part.is_outgrown() {
+            tracing::warn!(exporter = %self.id, "given up: the batch becomes many times its own size");
+            return (End::Lost(Reason::TooLarge), 0);
+        }
+        match self.batch(part).await {
+            Ok((batch, _beyond)) => self.deliver_batch(part, &batch).await,
+            Err(end) => (end, 0),
+        }
+    }
+
+    async fn deliver_batch(&self, of: &Part, part: &Batch) -> (End, usize) {
         let (exporter, batch) = (self.exporter.clone(), part.clone());
         let encoding = self.compute.run(part.held_bytes(), move || exporter.encode(&batch));
         let encoded = match encoding.await {
-            Ok(Ok(encoded)) if encoded.plain_bytes > self.config.max_request_bytes.as_usize() => {
-                return (End::Halve, 0);
-            }
             Ok(Ok(encoded)) => encoded,
             Ok(Err(ExportError::TooLarge)) => return (End::Halve, 0),
             // encoding again would fail again
             Ok(Err(error)) => return (self.given_up(&error), 0),
             Err(panicked) => return (self.after_panic(&panicked), 0),
         };
+        of.encoded(encoded.plain_bytes);
+        if encoded.plain_bytes > self.config.max_request_bytes.as_usize() {
+            return (End::Halve, 0);
+        }
         let bytes = encoded.body.len();
         let body = part.permit().sibling();
         if !part.shares(&encoded.body) {
@@ -178,13 +211,17 @@ impl Sink {
         End::Lost(Reason::Panic)
     }
 
-    fn arrived(&self, part: &Batch, sent: &Sent, bytes: usize) {
+    fn lose_part(&self, part: &Part, reason: Reason) {
+        self.count_lost(part.weight(), part.samples(), reason);
+    }
+
+    fn arrived(&self, part: &Part, sent: &Sent, bytes: usize) {
         self.readiness.worked(&self.component());
         let rejected = sent.rejected.min(part.weight());
         // which profiles a backend rejected it does not say: their samples are an average
-        let kept_samples = share(samples(part), part.weight() - rejected, part.weight());
+        let kept_samples = share(part.samples(), part.weight() - rejected, part.weight());
         if rejected > 0 {
-            let (rejected_samples, reason) = (samples(part) - kept_samples, Reason::RejectedByBackend.label());
+            let (rejected_samples, reason) = (part.samples() - kept_samples, Reason::RejectedByBackend.label());
             self.metrics.dropped(&self.component(), reason, rejected);
             self.numbers.send_failed.add(rejected_samples);
         }
@@ -194,7 +231,7 @@ impl Sink {
             samples: kept_samples,
             bytes: bytes as u64,
         };
-        let age = part.origin().arrived.elapsed().unwrap_or_default();
+        let age = part.arrived().elapsed().unwrap_or_default();
         self.numbers.delivered(amount, age);
     }
 }

@@ -39,6 +39,8 @@ pub struct Sink {
     readiness: Readiness,
     /// One for each request that may be on its way.
     turns: Semaphore,
+    /// For the one part that may take memory beyond the budget.
+    beyond: Semaphore,
     /// The drain deadline has passed.
     expired: CancellationToken,
 }
@@ -60,6 +62,7 @@ impl Sink {
             config: built.sink,
             exporter: built.exporter,
             turns: Semaphore::new(consumers),
+            beyond: Semaphore::new(1),
             expired: CancellationToken::new(),
             id,
             unit,
@@ -152,12 +155,16 @@ impl Sink {
 
     /// Counts a batch that will not arrive.
     fn lose(&self, batch: &Batch, reason: Reason) {
-        self.metrics.dropped(&self.component(), reason.label(), batch.weight());
-        self.numbers.in_flight_profiles.sub(batch.weight());
+        self.count_lost(batch.weight(), samples(batch), reason);
+    }
+
+    fn count_lost(&self, profiles: u64, samples: u64, reason: Reason) {
+        self.metrics.dropped(&self.component(), reason.label(), profiles);
+        self.numbers.in_flight_profiles.sub(profiles);
         if reason != Reason::QueueFull {
-            self.numbers.send_failed.add(samples(batch));
+            self.numbers.send_failed.add(samples);
         }
-        tracing::warn!(exporter = %self.id, reason = reason.label(), profiles = batch.weight(), "profiles dropped");
+        tracing::warn!(exporter = %self.id, reason = reason.label(), profiles, "profiles dropped");
     }
 
     fn panicked(&self, fingerprint: &str) {

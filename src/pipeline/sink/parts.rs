@@ -1,112 +1,269 @@
 //! Batches become requests: merged, cut to the exporter's unit and to a number of samples, halved when too large. Weight is
-//! never lost or made, and every part holds the memory that it takes.
+//! never lost or made.
+//!
+//! A part is a range of a whole until its turn comes: only then it becomes a batch of its own, with memory of its own. A
+//! dictionary that all parts refer to would else be there as often as there are parts.
 
-use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::pipeline::batch::Batch;
-use crate::pipeline::chain::samples;
+use crate::pipeline::budget::Permit;
 use crate::pipeline::spec::Unit;
-use crate::profile::Profiles;
+use crate::profile::{Profiles, Scratch, Splitter};
 
 /// One batch of all of them. None if there is no memory to hold the merged one: then each goes on its own.
 pub fn merge(batches: &[Batch]) -> Option<Batch> {
     let first = batches.first()?;
-    let merged = Profiles::merge(batches.iter().filter_map(Batch::as_profiles));
+    let parts = || batches.iter().filter_map(Batch::as_profiles);
     let permit = first.permit().sibling();
-    // the ones it is made of are still held
-    permit.grow(merged.heap_bytes()).ok()?;
+    // what is merged is no larger than what it is made of, which is still held
+    let most = parts().map(Profiles::heap_bytes).sum();
+    permit.grow(most).ok()?;
+    let merged = Profiles::merge(parts());
+    permit.shrink(most.saturating_sub(merged.heap_bytes()));
     let weight = batches.iter().map(Batch::weight).sum();
     Some(Batch::made(merged, weight, first.origin().clone(), permit))
 }
 
+/// A batch of which parts are sent.
+struct Whole {
+    batch: Batch,
+    splitter: Splitter,
+    /// Whoever has it cuts, and counts the memory for that.
+    scratch: Arc<Mutex<Scratch>>,
+    /// The memory of splitter and scratch, from the first cut on.
+    permit: Permit,
+    /// Bytes that its parts were encoded to.
+    encoded: AtomicU64,
+}
+
+/// How many times its own size a batch may become in all its parts. Text formats write a name wherever a stack has it, and a part
+/// all that it refers to; no honest profile is near.
+const MOST_GROWTH: u64 = 64;
+/// Smaller batches count as this large.
+const SMALL: usize = 1 << 20;
+
+/// Some samples of a batch, perhaps all.
+#[derive(Clone)]
+pub struct Part {
+    whole: Arc<Whole>,
+    steps: Range<usize>,
+    weight: u64,
+    piece: u32,
+}
+
 /// The requests that a batch becomes.
-pub fn cut(batch: Batch, unit: Unit) -> Vec<Batch> {
-    let parts = match (batch.as_profiles(), unit) {
-        (Some(profiles), Unit::Resource) if profiles.resources().len() > 1 => profiles.by_resource(),
-        (Some(profiles), Unit::Profile) if profiles.profile_count() > 1 => profiles.by_profile(),
-        _ => return vec![batch],
+pub fn cut(batch: Batch, unit: Unit) -> Vec<Part> {
+    let splitter = Splitter::new(batch.as_profiles().cloned().unwrap_or_default());
+    let units = match unit {
+        Unit::Batch => Vec::new(),
+        Unit::Resource => splitter.resources(),
+        Unit::Profile => splitter.profiles(),
     };
-    share(&batch, parts)
+    let whole = Part {
+        steps: 0..splitter.steps(),
+        weight: batch.weight(),
+        piece: batch.piece(),
+        whole: Arc::new(Whole {
+            splitter,
+            scratch: Arc::default(),
+            permit: batch.permit().sibling(),
+            encoded: AtomicU64::new(0),
+            batch,
+        }),
+    };
+    match units.len() {
+        0 | 1 => vec![whole],
+        _ => whole.share(units),
+    }
 }
 
-/// The batch in parts of at most so many samples; 0 for no such bound.
-pub fn cut_to_samples(batch: Batch, most: usize) -> Vec<Batch> {
-    let fits = |batch: &Batch| most == 0 || samples(batch) <= most as u64;
-    let (mut done, mut waiting) = (Vec::new(), VecDeque::from([batch]));
-    while let Some(next) = waiting.pop_front() {
-        match if fits(&next) { None } else { halve(&next) } {
-            Some(halves) => halves.into_iter().rev().for_each(|half| waiting.push_front(half)),
-            None => done.push(next),
+impl Part {
+    /// Parts of it. Its weight is shared by the number of profiles as received; they add up to the whole.
+    fn share(&self, parts: Vec<Range<usize>>) -> Vec<Self> {
+        let profiles = |steps: &Range<usize>| self.whole.splitter.received_in(steps);
+        let total: u64 = parts.iter().map(profiles).sum();
+        let (mut seen, mut given) = (0, 0);
+        let shared = parts.into_iter().map(|steps| {
+            seen += profiles(&steps);
+            let up_to_here = u128::from(self.weight) * u128::from(seen) / u128::from(total.max(1));
+            let up_to_here = u64::try_from(up_to_here).unwrap_or(u64::MAX);
+            let weight = up_to_here - given;
+            given = up_to_here;
+            Self {
+                steps,
+                weight,
+                ..self.clone()
+            }
+        });
+        shared.collect()
+    }
+
+    /// Two halves; none if it cannot be cut any more. They are numbered as the leaves of a tree: below `n` are `2n + 1` and
+    /// `2n + 2`.
+    pub fn halve(&self) -> Option<Vec<Self>> {
+        let half = self.steps.len() / 2;
+        if half == 0 {
+            return None;
         }
+        let middle = self.steps.start + half;
+        let halves = self.share(vec![self.steps.start..middle, middle..self.steps.end]);
+        let first = self.piece.saturating_mul(2).saturating_add(1);
+        let pieces = [first, first.saturating_add(1)];
+        let numbered = halves.into_iter().zip(pieces);
+        Some(numbered.map(|(half, piece)| Self { piece, ..half }).collect())
     }
-    done
-}
 
-/// Two parts; none if it cannot be cut any more. They are numbered as the leaves of a tree: below `n` are `2n + 1` and `2n + 2`.
-pub fn halve(batch: &Batch) -> Option<Vec<Batch>> {
-    let (left, right) = batch.as_profiles()?.halve()?;
-    let first = batch.piece().saturating_mul(2).saturating_add(1);
-    let halves = share(batch, vec![left, right]).into_iter();
-    let pieces = [first, first.saturating_add(1)];
-    Some(halves.zip(pieces).map(|(half, piece)| half.with_piece(piece)).collect())
-}
+    /// How many received profiles it stands for.
+    pub fn weight(&self) -> u64 {
+        self.weight
+    }
 
-/// Shares the weight by the number of profiles as received; the parts add up to the whole, and are the piece that it is.
-fn share(whole: &Batch, parts: Vec<Profiles>) -> Vec<Batch> {
-    let total: u64 = parts.iter().map(Profiles::received_count).sum();
-    if total == 0 {
-        return vec![whole.clone()];
+    /// Samples in it, and profiles without any.
+    pub fn steps(&self) -> usize {
+        self.steps.len()
     }
-    let (mut seen, mut given) = (0, 0);
-    let mut shared = Vec::with_capacity(parts.len());
-    for part in parts {
-        seen += part.received_count();
-        let up_to_here = u128::from(whole.weight()) * u128::from(seen) / u128::from(total);
-        let up_to_here = u64::try_from(up_to_here).unwrap_or(u64::MAX);
-        let permit = whole.permit().sibling();
-        permit.hold(part.heap_bytes());
-        let batch = Batch::made(part, up_to_here - given, whole.origin().clone(), permit).with_piece(whole.piece());
-        given = up_to_here;
-        shared.push(batch);
+
+    /// Samples in it.
+    pub fn samples(&self) -> u64 {
+        self.whole.splitter.samples_in(&self.steps) as u64
     }
-    shared
+
+    /// When it came.
+    pub fn arrived(&self) -> SystemTime {
+        self.whole.batch.origin().arrived
+    }
+
+    /// The batch that it is, if it is all of one.
+    pub fn whole(&self) -> Option<&Batch> {
+        let is_all = self.steps.len() == self.whole.splitter.steps();
+        is_all.then_some(&self.whole.batch)
+    }
+
+    /// Most bytes that it may take as a batch of its own.
+    pub fn most_bytes(&self) -> usize {
+        self.whole.splitter.whole().heap_bytes()
+    }
+
+    /// A permit for it, which holds nothing yet.
+    pub fn permit(&self) -> Permit {
+        self.whole.permit.sibling()
+    }
+
+    /// The turn to cut the whole that it belongs to.
+    pub async fn turn(&self) -> OwnedMutexGuard<Scratch> {
+        self.whole.scratch.clone().lock_owned().await
+    }
+
+    /// The part as a batch of its own. `permit` holds [`most_bytes`](Self::most_bytes), and what it takes afterwards.
+    pub fn batch(&self, scratch: &mut Scratch, permit: Permit) -> Option<Batch> {
+        let whole = &self.whole;
+        if whole.permit.bytes() == 0 {
+            whole.permit.hold(whole.splitter.heap_bytes());
+        }
+        let profiles = whole.splitter.part(self.steps.clone(), scratch)?;
+        permit.shrink(self.most_bytes().saturating_sub(profiles.heap_bytes()));
+        let batch = Batch::made(profiles, self.weight, whole.batch.origin().clone(), permit);
+        Some(batch.with_piece(self.piece))
+    }
+
+    /// Counts what it was encoded to.
+    pub fn encoded(&self, bytes: usize) {
+        self.whole.encoded.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the parts of the same whole have become more than a batch may.
+    pub fn is_outgrown(&self) -> bool {
+        let held = self.whole.splitter.whole().heap_bytes().max(SMALL) as u64;
+        self.whole.encoded.load(Ordering::Relaxed) > held.saturating_mul(MOST_GROWTH)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
     use super::*;
     use crate::formats::{Limits, any};
-    use crate::pipeline::{Origin, Permit};
+    use crate::pipeline::{Budget, Origin};
+
+    fn recording(budget: &Budget) -> Batch {
+        let Ok(read) = any::decode_any(crate::testing::data("go123-heap.pb.gz").into(), &Limits::default()) else {
+            panic!("a recording of our own")
+        };
+        Batch::made(
+            read.decoded.profiles,
+            1,
+            Arc::new(Origin::local("test")),
+            budget.permit(),
+        )
+    }
 
     #[test]
     fn parts_share_the_weight_by_what_came_as_each() {
-        let by_otlp = crate::testing::heap_by_otlp();
-        let Ok(by_pprof) = any::decode_any(crate::testing::data("go123-heap.pb.gz").into(), &Limits::default()) else {
-            panic!("a recording of our own")
-        };
-        let merged = Profiles::merge([&by_otlp, &by_pprof.decoded.profiles]);
-        let whole = Batch::made(merged, 5, Arc::new(Origin::local("test")), Permit::unlimited());
-        let weights: Vec<u64> = cut(whole, Unit::Profile).iter().map(Batch::weight).collect();
+        let (budget, by_otlp) = (Budget::new(1 << 30), crate::testing::heap_by_otlp());
+        let by_pprof = recording(&budget);
+        let merged = Profiles::merge([&by_otlp, by_pprof.as_profiles().unwrap()]);
+        let whole = Batch::made(merged, 5, by_pprof.origin().clone(), budget.permit());
+        let weights: Vec<u64> = cut(whole, Unit::Profile).iter().map(Part::weight).collect();
         assert_eq!(weights, [4, 1]);
-        let half = Batch::made(by_otlp, 4, Arc::new(Origin::local("test")), Permit::unlimited());
-        let halves: Vec<u64> = halve(&half).unwrap().iter().map(Batch::weight).collect();
-        assert_eq!(halves.iter().sum::<u64>(), 4);
+        let half = Batch::made(by_otlp, 4, by_pprof.origin().clone(), budget.permit());
+        let halves = cut(half, Unit::Profile)[0].halve().unwrap();
+        assert_eq!(halves.iter().map(Part::weight).sum::<u64>(), 4);
     }
 
     #[test]
     fn pieces_of_a_whole_can_be_told_apart() {
-        let Ok(read) = any::decode_any(crate::testing::data("go123-heap.pb.gz").into(), &Limits::default()) else {
-            panic!("a recording of our own")
+        let [whole] = &cut(recording(&Budget::new(1 << 30)), Unit::Profile)[..] else {
+            panic!("one profile")
         };
-        let profiles = read.decoded.profiles;
-        let whole = Batch::made(profiles, 1, Arc::new(Origin::local("test")), Permit::unlimited());
-        assert_eq!(whole.piece(), 0);
-        let pieces = cut_to_samples(whole, 5);
-        let numbers: BTreeSet<u32> = pieces.iter().map(Batch::piece).collect();
+        assert_eq!((whole.piece, whole.weight), (0, 1));
+        let (mut pieces, mut waiting) = (Vec::new(), vec![whole.clone()]);
+        while let Some(next) = waiting.pop() {
+            match next.halve().filter(|_| next.steps() > 5) {
+                Some(halves) => waiting.extend(halves),
+                None => pieces.push(next),
+            }
+        }
+        let numbers: BTreeSet<u32> = pieces.iter().map(|piece| piece.piece).collect();
         assert!(pieces.len() > 28 && numbers.len() == pieces.len(), "{numbers:?}");
         assert!(!numbers.contains(&0));
+        assert_eq!(pieces.iter().map(Part::steps).sum::<usize>(), whole.steps());
+        assert_eq!(pieces.iter().map(Part::weight).sum::<u64>(), 1);
+    }
+
+    #[tokio::test]
+    async fn parts_take_memory_when_their_turn_comes() {
+        let budget = Budget::new(1 << 30);
+        let one = recording(&budget);
+        let many = Profiles::merge(vec![one.as_profiles().unwrap(); 100]);
+        let whole = Batch::made(many, 100, one.origin().clone(), budget.permit());
+        let parts = cut(whole, Unit::Profile);
+        assert_eq!((parts.len(), budget.used()), (100, 0));
+        assert!(parts.iter().all(|part| part.weight() == 1 && part.whole().is_none()));
+        let mut scratch = parts[7].turn().await;
+        let permit = parts[7].permit();
+        permit.grow(parts[7].most_bytes()).unwrap();
+        let batch = parts[7].batch(&mut scratch, permit).unwrap();
+        assert_eq!(batch.as_profiles().unwrap().profile_count(), 1);
+        assert_eq!(batch.permit().bytes(), batch.held_bytes());
+        drop((batch, scratch, parts));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_merged_is_paid_for_before_it_is_made() {
+        let budget = Budget::new(100 << 10);
+        let batches = vec![recording(&budget); 10];
+        assert!(merge(&batches).is_none());
+        assert_eq!(budget.used(), 0);
+        let budget = Budget::new(10 << 20);
+        let merged = merge(&vec![recording(&budget); 10]).unwrap();
+        assert_eq!(budget.used(), merged.held_bytes());
     }
 }
