@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::BodyExt;
 
 use crate::pipeline::{Budget, Limit, Permit, Refusal};
@@ -87,6 +87,13 @@ fn too_large(limits: &BodyLimits) -> Refusal {
         limits.max_bytes
     );
     Refusal::too_large(Limit::Body, why)
+}
+
+/// The media type of a request without its parameters, lower case; empty if it has none.
+pub fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let before = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+    before.trim().to_ascii_lowercase()
 }
 
 #[cfg(test)]

@@ -88,6 +88,17 @@ pub fn http(refusal: &Refusal, media_type: &'static str, body: impl Into<Bytes>)
     response
 }
 
+/// A refusal over HTTP as a `google.rpc.Status`.
+pub fn http_protobuf(refusal: &Refusal) -> Response {
+    http(refusal, "application/x-protobuf", rpc_status(refusal))
+}
+
+/// The same as JSON.
+pub fn http_json(refusal: &Refusal) -> Response {
+    let status = serde_json::json!({ "code": GrpcCode::of(refusal) as i32, "message": refusal.to_string() });
+    http(refusal, "application/json", status.to_string())
+}
+
 /// A refusal over HTTP in plain words.
 pub fn http_text(refusal: &Refusal) -> Response {
     http(refusal, "text/plain; charset=utf-8", format!("{refusal}\n"))

@@ -5,13 +5,14 @@ use std::time::SystemTime;
 
 use axum::body::Body;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 
 use crate::formats::Limits;
 use crate::formats::compress::ContentEncoding;
 use crate::net::auth::Identity;
 use crate::net::auth::tenant::{self, Network};
+pub(super) use crate::net::body::media_type;
 use crate::net::body::{self, BodyLimits, Whole};
 use crate::net::server::Peer;
 use crate::pipeline::{Origin, Outlet, Refusal};
@@ -116,13 +117,6 @@ fn said_tenant(headers: &HeaderMap) -> Result<&str, Refusal> {
             tenant::RULE
         ))),
     }
-}
-
-/// The media type of a request without its parameters, lower case; empty if it has none.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let before = value.and_then(|value| value.split(';').next()).unwrap_or_default();
-    before.trim().to_ascii_lowercase()
 }
 
 /// The compressions around the body of a request, in the order in which they were applied.

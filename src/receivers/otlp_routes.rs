@@ -206,11 +206,8 @@ fn http_receipt(receipt: &Receipt, format: Format) -> Response {
 /// `google.rpc.Status` in the encoding of the request, as OTLP asks.
 fn http_refusal(refusal: &Refusal, format: Format) -> Response {
     match format {
-        Format::OtlpJson => {
-            let status = serde_json::json!({ "code": GrpcCode::of(refusal) as i32, "message": refusal.to_string() });
-            reply::http(refusal, JSON, status.to_string())
-        }
-        _ => reply::http(refusal, PROTOBUF, reply::rpc_status(refusal)),
+        Format::OtlpJson => reply::http_json(refusal),
+        _ => reply::http_protobuf(refusal),
     }
 }
 

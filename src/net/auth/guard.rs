@@ -5,10 +5,10 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 
 use super::ServerAuth;
-use crate::net::{grpc, reply};
+use crate::net::{body, grpc, reply};
 use crate::pipeline::Refusal;
 
 /// The same routes for whoever `auth` knows. `refused` hears of the others. Routes that are merged later stand outside.
@@ -37,11 +37,9 @@ fn answer(auth: &ServerAuth, headers: &HeaderMap, refusal: &Refusal) -> Response
     if grpc::is_grpc(headers) {
         return reply::grpc(refusal);
     }
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let mut response = match media_type {
-        Some("application/x-protobuf" | "application/protobuf") => {
-            reply::http(refusal, "application/x-protobuf", reply::rpc_status(refusal))
-        }
+    let mut response = match body::media_type(headers).as_str() {
+        "application/x-protobuf" | "application/protobuf" => reply::http_protobuf(refusal),
+        "application/json" => reply::http_json(refusal),
         _ => reply::http_text(refusal),
     };
     if let (Refusal::Unauthenticated(_), Some(challenge)) = (refusal, auth.challenge()) {

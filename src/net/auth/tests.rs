@@ -163,6 +163,26 @@ fn what_cannot_work_is_refused_and_never_quoted() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_said_in_the_encoding_of_the_request() {
+    let auth = auth("basicauth", json!({ "htpasswd": { "inline": "ann:plain" } }))
+        .server("auth")
+        .unwrap();
+    let router = guard(Router::new(), auth, |_| {});
+    for (sent, answered) in [
+        ("application/x-protobuf", "application/x-protobuf"),
+        ("Application/X-Protobuf; v=1", "application/x-protobuf"),
+        ("application/json; charset=utf-8", "application/json"),
+        ("text/plain", "text/plain; charset=utf-8"),
+    ] {
+        let mut request = Request::builder().method("POST").uri("/").body(Body::empty()).unwrap();
+        *request.headers_mut() = headers("content-type", sent);
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), 401);
+        assert_eq!(response.headers()["content-type"], answered, "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn the_guard_stands_around_routes_and_around_the_lack_of_them() {
     let auth = auth("basicauth", json!({ "htpasswd": { "inline": "ann:plain" } }))
         .server("auth")
