@@ -29,10 +29,11 @@ use crate::telemetry::ServerMetrics;
 const LEAST_HEAD: usize = 8 << 10;
 /// Headers of a request, where nothing else is said; the parser keeps these on the stack.
 const HEADERS: usize = 100;
-/// Bytes that one HTTP/2 stream may send before it waits for us.
-const STREAM_WINDOW: u32 = 4 << 20;
+/// Bytes that one HTTP/2 stream may send before it waits for us. They are held before anybody has asked who sends, and outside
+/// the memory budget: no more than a step of reading under a permit.
+const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// The address of the sender, as an extension of every request.
 #[derive(Clone, Copy, Debug)]

@@ -54,6 +54,42 @@ async fn talk(address: SocketAddr, sent: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// What HTTP/2 lets a client send on one stream, and on a connection, before anybody reads it.
+async fn windows(address: SocketAddr) -> (u32, u32) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&empty_settings).await.unwrap();
+    let (mut of_stream, mut of_connection) = (65_535, 65_535);
+    let mut head = [0; 9];
+    while let Ok(Ok(_)) = timeout(Duration::from_millis(500), stream.read_exact(&mut head)).await {
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        let number = |at: &[u8]| u32::from_be_bytes(at[..4].try_into().unwrap());
+        match head[3] {
+            4 => {
+                for setting in payload.chunks(6).filter(|setting| setting[..2] == [0, 4]) {
+                    of_stream = number(&setting[2..]);
+                }
+            }
+            8 => of_connection += number(&payload),
+            _ => {}
+        }
+    }
+    (of_stream, of_connection)
+}
+
+#[tokio::test]
+async fn little_is_held_of_a_request_that_nobody_reads_yet() {
+    let running = start(hello(), ServerLimits::default()).await;
+    let (of_stream, of_connection) = windows(running.address).await;
+    assert!(
+        of_stream <= 256 << 10 && of_connection <= 1 << 20,
+        "{of_stream} {of_connection}"
+    );
+    assert!(of_connection > 65_535, "the server has said nothing");
+}
+
 #[tokio::test]
 async fn both_versions_of_http_are_spoken_on_one_port_and_the_peer_is_known() {
     let whoami = async |peer: axum::Extension<Peer>, request: axum::extract::Request| {
