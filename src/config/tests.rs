@@ -57,6 +57,10 @@ impl Processor for Nothing {
 
 fn check(raw: RawConfig) -> Result<(), BuildError> {
     let config: Fake = parse(raw)?;
+    let token = config.token.as_ref().map(Secret::expose);
+    if config.name == "exact" && !["0x1f2e", "+4912345", "1e5", "0042"].map(Some).contains(&token) {
+        return Err(BuildError::at("token", "not the text that it was"));
+    }
     if config.name == "wrong" || config.endpoint.contains(' ') {
         // as careless as a component may be
         let token = config.token.map(|token| token.expose().to_owned()).unwrap_or_default();
@@ -101,6 +105,9 @@ static CATALOG: Catalog = Catalog {
 fn env(name: &str) -> Option<String> {
     match name {
         "DIGITS" => Some("0042".to_owned()),
+        "HEX" => Some("0x1f2e".to_owned()),
+        "PLUS" => Some("+4912345".to_owned()),
+        "FLOAT" => Some("1e5".to_owned()),
         "PORT" => Some("4317".to_owned()),
         "PLANTED" => Some("hunter2EXAMPLE".to_owned()),
         _ => None,
@@ -236,6 +243,16 @@ fn substituted_digits_are_text_where_text_is_wanted_and_numbers_elsewhere() {
     let loaded = load_text(text);
     assert_eq!(errors(text), Vec::<String>::new());
     assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn secrets_that_look_like_numbers_keep_their_text() {
+    for name in ["HEX", "PLUS", "FLOAT", "DIGITS"] {
+        let text = format!("receivers: {{otlp: {{name: exact, token: \"${{env:{name}}}\"}}}}");
+        assert_eq!(errors(&text), Vec::<String>::new(), "{name}");
+    }
+    let told = errors("receivers: {otlp: {token: 4912345}}").concat();
+    assert!(told.contains("in quotes") && !told.contains("4912345"), "{told}");
 }
 
 #[test]

@@ -157,7 +157,8 @@ impl JsonSchema for ByteSize {
     }
 }
 
-/// A configured value that is never printed: shown as `[REDACTED]`, wiped from memory when dropped.
+/// A configured value that is never printed: shown as `[REDACTED]`. It is wiped from memory when dropped; the text of the
+/// configuration that it was read from is not.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
@@ -191,17 +192,20 @@ impl<'de> Deserialize<'de> for Secret {
         impl Visitor<'_> for Text {
             type Value = Secret;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text")
+                f.write_str("text, in quotes if it looks like a number")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
                 Ok(Secret::new(text))
             }
-            // a token made of digits only
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Secret, E> {
-                Ok(Secret::new(number.to_string()))
+            // of `0x1f2e` or `+49` the number is not the text, which is tried next if it was substituted; the error must not say it
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Secret, E> {
+                Err(E::invalid_type(de::Unexpected::Other("number"), &self))
             }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Secret, E> {
-                Ok(Secret::new(number.to_string()))
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
+                Err(E::invalid_type(de::Unexpected::Other("number"), &self))
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
+                Err(E::invalid_type(de::Unexpected::Other("number"), &self))
             }
         }
         deserializer.deserialize_any(Text)
