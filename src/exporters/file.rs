@@ -6,6 +6,7 @@ mod rolling;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::directory::Directory;
-use self::rolling::{Rolling, Rotation};
+use self::rolling::{Framing, Rolling, Rotation};
 use super::settings;
 use crate::formats::pprof::{EncodeOptions, ResourceText};
 use crate::formats::{Compression, Form, Format};
@@ -39,7 +40,7 @@ finds them, except those that the sample has itself; `none` leaves them out.
 
 With `path`: the Collector's form. `format: proto` appends OTLP messages, each behind its length as 4 bytes, big-endian;
 `format: json` appends one line each. With `compression: zstd` each message is compressed on its own and has its length in
-front in both formats. `rotation` puts the file aside when it is large.
+front in both formats. `rotation` puts the file aside when it is large. A file that a crash left with half a record is put aside too.
 
 A full disk is tried again.
 ";
@@ -70,16 +71,16 @@ struct Config {
     format: Option<FileFormat>,
     /// Where a pprof says the attributes of its resource: `comments` (default), `labels` of every sample, or `none`.
     resource: Option<ResourceIn>,
-    /// Bytes that the files of `directory` may take together; 0 for no bound.
-    max_bytes: ByteSize,
-    /// Age at which files of `directory` are removed; 0 for never.
-    max_age: Span,
+    /// Bytes that the files of `directory` may take together; 1 GiB unless set, 0 for no bound.
+    max_bytes: Option<ByteSize>,
+    /// Age at which files of `directory` are removed; never unless set.
+    max_age: Option<Span>,
     /// Puts the file of `path` aside when it is large.
     rotation: Option<Rotation>,
     /// `zstd` or `none`, for `path`.
     compression: String,
-    /// How often the file of `path` is brought to the disk.
-    flush_interval: Span,
+    /// How long what was written to the file of `path` may take to the disk; 1s unless set.
+    flush_interval: Option<Span>,
     /// What happens after a failed write.
     retry_on_failure: RetryConfig,
     /// What waits to be written.
@@ -130,11 +131,11 @@ impl Default for Config {
             path: None,
             format: None,
             resource: None,
-            max_bytes: ByteSize::mib(1024),
-            max_age: Span::secs(0),
+            max_bytes: None,
+            max_age: None,
             rotation: None,
             compression: "none".to_owned(),
-            flush_interval: Span::secs(1),
+            flush_interval: None,
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),
             required: false,
@@ -161,9 +162,11 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
             form,
             resource: config.resource.map(ResourceText::from).unwrap_or_default(),
             target: Arc::new(target),
+            flushing: Arc::default(),
         }),
         sink: SinkConfig {
-            timeout: Span::secs(30),
+            // a write cannot be taken back: what were given up would be there all the same, and written again
+            timeout: Span::secs(0),
             retry: config.retry_on_failure,
             queue: config.sending_queue,
             required: config.required,
@@ -173,12 +176,15 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
 }
 
 fn in_directory(config: &Config, directory: PathBuf) -> Result<(Form, Target), BuildError> {
-    if config.rotation.is_some() || config.compression != "none" {
-        return Err(BuildError::at(
-            "",
-            "`rotation` and `compression` belong to `path`, not to `directory`",
-        ));
-    }
+    let of_path = [
+        ("rotation", config.rotation.is_some()),
+        ("compression", config.compression != "none"),
+        ("flush_interval", config.flush_interval.is_some()),
+    ];
+    misplaced(
+        &of_path,
+        "belongs to `path`; the files of `directory` are written whole",
+    )?;
     let (format, ending) = match config.format.unwrap_or(FileFormat::Pprof) {
         FileFormat::Pprof => (Format::Pprof, "pb.gz"),
         FileFormat::Otlp => (Format::Otlp, "otlp"),
@@ -194,11 +200,25 @@ fn in_directory(config: &Config, directory: PathBuf) -> Result<(Form, Target), B
         Format::Pprof => Compression::Gzip(6),
         _ => Compression::None,
     };
-    let directory = Directory::new(directory, config.max_bytes.0, config.max_age.0);
+    let max_bytes = config.max_bytes.unwrap_or(ByteSize::mib(1024));
+    let directory = Directory::new(directory, max_bytes.0, config.max_age.unwrap_or_default().0);
     Ok((Form { format, compression }, Target::Directory { directory, ending }))
 }
 
+/// A key that would do nothing is an error: somebody counts on it.
+fn misplaced(keys: &[(&str, bool)], message: &str) -> Result<(), BuildError> {
+    match keys.iter().find(|(_, is_set)| *is_set) {
+        Some((key, _)) => Err(BuildError::at(*key, message)),
+        None => Ok(()),
+    }
+}
+
 fn at_path(config: &Config, path: PathBuf) -> Result<(Form, Target), BuildError> {
+    let of_directory = [
+        ("max_bytes", config.max_bytes.is_some()),
+        ("max_age", config.max_age.is_some()),
+    ];
+    misplaced(&of_directory, "belongs to `directory`; for `path` set `rotation`")?;
     let format = match config.format.unwrap_or(FileFormat::Json) {
         FileFormat::Proto => Format::Otlp,
         FileFormat::Json => Format::OtlpJson,
@@ -206,8 +226,10 @@ fn at_path(config: &Config, path: PathBuf) -> Result<(Form, Target), BuildError>
     };
     let params = settings::CompressionParams::default();
     let compression = settings::compression(&config.compression, &params, &["none", "zstd"])?;
-    let rolling = Rolling::new(path, config.rotation.clone(), config.flush_interval.0);
-    Ok((Form { format, compression }, Target::Path(rolling)))
+    let form = Form { format, compression };
+    let flush_interval = config.flush_interval.unwrap_or(Span::secs(1));
+    let rolling = Rolling::new(path, framing(form), config.rotation.clone(), flush_interval.0);
+    Ok((form, Target::Path(rolling)))
 }
 
 struct FileExporter {
@@ -215,6 +237,8 @@ struct FileExporter {
     form: Form,
     resource: ResourceText,
     target: Arc<Target>,
+    /// Somebody will bring the file to the disk.
+    flushing: Arc<AtomicBool>,
 }
 
 enum Target {
@@ -256,18 +280,41 @@ impl Exporter for FileExporter {
             Ok(Err(error)) => return Err(retry(format!("cannot write: {}", error.kind()))),
             Err(_) => return Err(retry("the write was cut short".to_owned())),
         }
+        self.flush_later();
         Ok(Sent::default())
     }
 
     async fn close(&self) {
         let target = self.target.clone();
         let closed = tokio::task::spawn_blocking(move || match target.as_ref() {
-            Target::Directory { .. } => Ok(()),
+            Target::Directory { .. } => {}
             Target::Path(rolling) => rolling.close(),
         });
-        if let Ok(Err(error)) = closed.await {
-            tracing::error!(exporter = &*self.id, kind = %error.kind(), "the file could not be brought to the disk");
+        // it logs what goes wrong
+        let _ = closed.await;
+    }
+}
+
+impl FileExporter {
+    /// Brings what was written to the disk after a while, also if nothing follows.
+    fn flush_later(&self) {
+        let Target::Path(rolling) = self.target.as_ref() else {
+            return;
+        };
+        let Some(pause) = rolling.due() else { return };
+        if self.flushing.swap(true, Ordering::Relaxed) {
+            return;
         }
+        let (target, flushing) = (self.target.clone(), self.flushing.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            flushing.store(false, Ordering::Relaxed);
+            let flush = move || match target.as_ref() {
+                Target::Directory { .. } => {}
+                Target::Path(rolling) => rolling.sync(SystemTime::now()),
+            };
+            let _ = tokio::task::spawn_blocking(flush).await;
+        });
     }
 }
 
@@ -281,10 +328,18 @@ fn retry(why: String) -> ExportError {
     ExportError::Retry { why, after: None }
 }
 
+/// How messages of a form stand in a file of many.
+fn framing(form: Form) -> Framing {
+    match form.format == Format::OtlpJson && form.compression == Compression::None {
+        true => Framing::Lines,
+        false => Framing::Lengths,
+    }
+}
+
 /// A message as it stands in a file of many.
 fn record(form: Form, message: &[u8]) -> Bytes {
     let mut record = BytesMut::with_capacity(message.len() + 4);
-    let is_line = form.format == Format::OtlpJson && form.compression == Compression::None;
+    let is_line = framing(form) == Framing::Lines;
     if !is_line {
         record.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
     }
@@ -334,7 +389,13 @@ mod tests {
         for (config, path) in [
             (serde_json::json!({}), ""),
             (serde_json::json!({ "path": "a", "directory": "b" }), ""),
-            (serde_json::json!({ "directory": "b", "rotation": {} }), ""),
+            (serde_json::json!({ "directory": "b", "rotation": {} }), "rotation"),
+            (
+                serde_json::json!({ "directory": "b", "flush_interval": "9s" }),
+                "flush_interval",
+            ),
+            (serde_json::json!({ "path": "b", "max_bytes": 1 }), "max_bytes"),
+            (serde_json::json!({ "path": "b", "max_age": "1h" }), "max_age"),
             (serde_json::json!({ "directory": "b", "format": "proto" }), "format"),
             (serde_json::json!({ "path": "b", "format": "pprof" }), "format"),
             (serde_json::json!({ "path": "b", "compression": "gzip" }), "compression"),

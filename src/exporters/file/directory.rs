@@ -55,22 +55,30 @@ impl Directory {
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
-        self.trim(content.len() as u64, now)
+        Ok(self.trim(content.len() as u64, now))
     }
 
-    fn trim(&self, added: u64, now: SystemTime) -> io::Result<u64> {
+    /// The file is there: what goes wrong here must not have it written again.
+    fn trim(&self, added: u64, now: SystemTime) -> u64 {
         let mut held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(held) = held.as_mut() {
             held.bytes += added;
             let full = self.max_bytes != 0 && held.bytes > self.max_bytes;
             let since = now.duration_since(held.looked).unwrap_or_default();
             if !full && (self.max_age.is_zero() || since < AGE_CHECK.min(self.max_age)) {
-                return Ok(0);
+                return 0;
             }
         }
-        let (bytes, removed) = self.sweep(now)?;
-        *held = Some(Held { bytes, looked: now });
-        Ok(removed)
+        match self.sweep(now) {
+            Ok((bytes, removed)) => {
+                *held = Some(Held { bytes, looked: now });
+                removed
+            }
+            Err(error) => {
+                tracing::warn!(kind = %error.kind(), "old files cannot be looked through, and stay");
+                0
+            }
+        }
     }
 
     /// Removes what is too old, then the oldest until a tenth of the room is free, so that sweeps stay rare.
@@ -179,6 +187,13 @@ mod tests {
         assert!(ours <= 10, "{names:?}");
         assert_eq!(ours + removed, 30);
         assert!(names.iter().any(|name| name.starts_with("1029-")), "the newest stays");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_swept_fails_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::new(folder.path().join("gone"), 1, Duration::ZERO);
+        assert_eq!(directory.trim(100, SystemTime::now()), 0);
     }
 
     #[test]

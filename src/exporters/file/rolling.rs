@@ -1,7 +1,7 @@
 //! One file that grows, and is put aside when it is large or old.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -35,9 +35,19 @@ impl Default for Rotation {
     }
 }
 
+/// How records follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Each is a line.
+    Lines,
+    /// Each stands behind its length, four bytes big endian.
+    Lengths,
+}
+
 /// The file, opened at the first write.
 pub(super) struct Rolling {
     path: PathBuf,
+    framing: Framing,
     rotation: Option<Rotation>,
     sync_every: Duration,
     open: Mutex<Option<Open>>,
@@ -47,12 +57,30 @@ struct Open {
     file: File,
     len: u64,
     synced: SystemTime,
+    /// Something was written since.
+    dirty: bool,
+}
+
+impl Open {
+    /// Brings what was written to the disk. It is in the file already: what goes wrong here must not have it written again.
+    fn sync(&mut self, now: SystemTime) {
+        if self.dirty
+            && let Err(error) = self.file.sync_data()
+            // pipes and devices have no disk behind them
+            && error.kind() != io::ErrorKind::InvalidInput
+        {
+            tracing::warn!(kind = %error.kind(), "the file could not be brought to the disk");
+        }
+        self.dirty = false;
+        self.synced = now;
+    }
 }
 
 impl Rolling {
-    pub(super) fn new(path: PathBuf, rotation: Option<Rotation>, sync_every: Duration) -> Self {
+    pub(super) fn new(path: PathBuf, framing: Framing, rotation: Option<Rotation>, sync_every: Duration) -> Self {
         Self {
             path,
+            framing,
             rotation,
             sync_every,
             open: Mutex::new(None),
@@ -68,41 +96,91 @@ impl Rolling {
             None => slot.insert(self.open(now)?),
         };
         if let Err(error) = open.file.write_all(record) {
-            // half a record would make all that follow unreadable
-            let _ = open.file.set_len(open.len);
+            // half a record would make all that follow unreadable; where it stays, the next one looks for it
+            let is_mended = open.file.set_len(open.len).is_ok();
+            if !is_mended {
+                *slot = None;
+            }
             return Err(error);
         }
         open.len += record.len() as u64;
+        open.dirty = true;
         if now.duration_since(open.synced).unwrap_or_default() >= self.sync_every {
-            open.file.sync_data()?;
-            open.synced = now;
+            open.sync(now);
         }
         Ok(removed)
     }
 
+    /// When what was written is due on the disk; none if it is there.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let slot = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        slot.as_ref().filter(|open| open.dirty).map(|_| self.sync_every)
+    }
+
     /// Brings everything to the disk.
-    pub(super) fn close(&self) -> io::Result<()> {
+    pub(super) fn sync(&self, now: SystemTime) {
         let mut slot = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        slot.take().map_or(Ok(()), |open| open.file.sync_data())
+        if let Some(open) = slot.as_mut() {
+            open.sync(now);
+        }
+    }
+
+    /// The same, for the last time.
+    pub(super) fn close(&self) {
+        self.sync(SystemTime::now());
+        *self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
     }
 
     fn open(&self, now: SystemTime) -> io::Result<Open> {
         if let Some(parent) = self.path.parent() {
             create_directory(parent)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).append(true).open(&self.path)?;
+        if file.metadata()?.is_file() && !self.is_whole()? {
+            let aside = self.aside(now);
+            tracing::warn!(aside = %aside.display(), "the file ends in the middle of a record and was put aside");
+            fs::rename(&self.path, aside)?;
+            file = options.open(&self.path)?;
+        }
         Ok(Open {
             len: file.metadata()?.len(),
             file,
             synced: now,
+            dirty: false,
         })
+    }
+
+    /// Whether the file ends where a record does, so that the next one can be read. A crash may have torn the last one.
+    fn is_whole(&self) -> io::Result<bool> {
+        let mut file = io::BufReader::new(File::open(&self.path)?);
+        let len = file.seek(SeekFrom::End(0))?;
+        if self.framing == Framing::Lines {
+            let mut last = [b'\n'];
+            file.seek(SeekFrom::Start(len.saturating_sub(1)))?;
+            // an empty file has no last byte, and is whole
+            let _ = file.read(&mut last)?;
+            return Ok(last == [b'\n']);
+        }
+        let mut at = file.seek(SeekFrom::Start(0))?;
+        let mut length = [0; 4];
+        while len - at >= 4 {
+            file.read_exact(&mut length)?;
+            let record = u32::from_be_bytes(length);
+            at += 4 + u64::from(record);
+            if at > len {
+                return Ok(false);
+            }
+            file.seek_relative(i64::from(record))?;
+        }
+        Ok(at == len)
     }
 
     fn rotate_if_full(&self, slot: &mut Option<Open>, coming: u64, now: SystemTime) -> io::Result<u64> {
         let Some(rotation) = &self.rotation else {
             return Ok(0);
         };
-        let open = match slot.as_ref() {
+        let open = match slot.as_mut() {
             Some(open) => open,
             None => slot.insert(self.open(now)?),
         };
@@ -110,7 +188,7 @@ impl Rolling {
         if max == 0 || open.len == 0 || open.len + coming <= max {
             return Ok(0);
         }
-        open.file.sync_data()?;
+        open.sync(now);
         *slot = None;
         fs::rename(&self.path, self.aside(now))?;
         self.prune(rotation, now)
@@ -187,27 +265,65 @@ mod tests {
             ..Rotation::default()
         };
         let path = folder.path().join("out.otlp");
-        let rolling = Rolling::new(path.clone(), Some(rotation), Duration::ZERO);
+        let rolling = Rolling::new(path.clone(), Framing::Lengths, Some(rotation), Duration::ZERO);
         let mut removed = 0;
         for i in 0..5 {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(i);
             removed += rolling.append(&vec![0; 600_000], now).unwrap();
         }
-        rolling.close().unwrap();
+        rolling.close();
         assert_eq!(removed, 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
         assert!(folder.path().join("out-1970-01-01T00-00-04.000.otlp").exists());
         assert_eq!(fs::metadata(path).unwrap().len(), 600_000);
     }
 
-    #[test]
-    fn what_is_there_is_continued() {
+    /// What the file holds after two more records, and how many files there are then.
+    fn continued(framing: Framing, before: &[u8], records: [&[u8]; 2]) -> (Vec<u8>, usize) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        for text in ["one", "two"] {
-            let rolling = Rolling::new(path.clone(), None, Duration::from_secs(1));
-            rolling.append(text.as_bytes(), SystemTime::now()).unwrap();
+        fs::write(&path, before).unwrap();
+        for record in records {
+            let rolling = Rolling::new(path.clone(), framing, None, Duration::from_secs(1));
+            rolling.append(record, SystemTime::now()).unwrap();
         }
-        assert_eq!(fs::read(path).unwrap(), b"onetwo");
+        (fs::read(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count())
+    }
+
+    #[test]
+    fn what_is_there_is_continued() {
+        let lines = continued(Framing::Lines, b"one\n", [b"two\n", b"three\n"]);
+        assert_eq!(lines, (b"one\ntwo\nthree\n".to_vec(), 1));
+        let lengths = continued(Framing::Lengths, b"\0\0\0\x01a", [b"\0\0\0\0", b"\0\0\0\x02bc"]);
+        assert_eq!(lengths, (b"\0\0\0\x01a\0\0\0\0\0\0\0\x02bc".to_vec(), 1));
+    }
+
+    #[test]
+    fn a_file_with_a_torn_tail_is_put_aside() {
+        let lines = continued(Framing::Lines, b"one\ntw", [b"two\n", b"three\n"]);
+        assert_eq!(lines, (b"two\nthree\n".to_vec(), 2));
+        for torn in [&b"\0\0\0\x01a\0\0"[..], b"\0\0\0\x05a"] {
+            let lengths = continued(Framing::Lengths, torn, [b"\0\0\0\x01b", b"\0\0\0\x01c"]);
+            assert_eq!(lengths, (b"\0\0\0\x01b\0\0\0\x01c".to_vec(), 2));
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_brought_to_a_disk_is_written_all_the_same() {
+        let rolling = Rolling::new("/dev/null".into(), Framing::Lines, None, Duration::ZERO);
+        assert_eq!(rolling.append(b"a line\n", SystemTime::now()).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_written_is_due_on_the_disk_until_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let every = Duration::from_secs(9);
+        let rolling = Rolling::new(folder.path().join("out"), Framing::Lines, None, every);
+        assert_eq!(rolling.due(), None);
+        rolling.append(b"a line\n", SystemTime::now()).unwrap();
+        assert_eq!(rolling.due(), Some(every));
+        rolling.sync(SystemTime::now());
+        assert_eq!(rolling.due(), None);
     }
 }
