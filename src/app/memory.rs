@@ -24,16 +24,30 @@ pub(super) fn levels(config: &Config) -> Levels {
 /// Whether the budget is set in one place only.
 pub(super) fn check(loaded: &Loaded, config: &Config) -> Result<(), ConfigErrors> {
     let service = &config.service;
+    let at = |key: &str, message: String| -> Result<(), ConfigErrors> {
+        let path = ["service".to_owned(), key.to_owned()];
+        Err(ConfigError::new(loaded.place_of(&path), path.join("."), message).into())
+    };
+    for (key, size) in [
+        ("memory_budget", service.memory_budget),
+        ("memory_soft_limit", service.memory_soft_limit),
+    ] {
+        if size.is_some_and(|size| size.0 == 0) {
+            return at(
+                key,
+                "nothing would be let in; leave it out, or write a size such as 256MiB".to_owned(),
+            );
+        }
+    }
     let keys = [
         ("memory_budget", service.memory_budget.is_some()),
         ("memory_soft_limit", service.memory_soft_limit.is_some()),
     ];
     let set = keys.iter().find(|(_, set)| *set);
     if let (Some((key, _)), Some((id, _))) = (set, limiters(config).next()) {
-        let path = ["service".to_owned(), (*key).to_owned()];
         let message =
             format!("the processor {id} sets the memory budget too; drop this key, or `{id}` from the pipelines");
-        return Err(ConfigError::new(loaded.place_of(&path), path.join("."), message).into());
+        return at(key, message);
     }
     Ok(())
 }

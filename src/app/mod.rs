@@ -71,6 +71,14 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     warnings.extend(config.warnings.iter().cloned());
     warnings.extend(batches);
     warnings.extend(idle_authenticators(loaded, config));
+    if config.service.telemetry.metrics.readers.len() > 1 {
+        let path = ["service", "telemetry", "metrics", "readers"].map(str::to_owned);
+        warnings.push(format!(
+            "{}: {}: only the first is served",
+            loaded.place_of(&path),
+            path.join(".")
+        ));
+    }
     warnings.extend(service_spec(config).warnings());
     warnings
 }

@@ -108,6 +108,32 @@ fn the_memory_budget_is_set_in_one_place() {
     assert!(told.contains("drop this key"), "{told}");
 }
 
+#[test]
+fn a_memory_budget_of_nothing_is_refused() {
+    for key in ["memory_budget", "memory_soft_limit"] {
+        let sized = format!("service:\n  {key}: 0\n");
+        let text = written(free_port(), free_port(), "{}").replace("service:\n", &sized);
+        let checked = validate(&text);
+        assert_eq!(checked.code(), 1);
+        let told = checked.err();
+        assert!(
+            told.contains(&format!("service.{key}: nothing would be let in")),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn only_the_first_reader_of_metrics_is_served_and_that_is_told() {
+    let other = "readers: [{pull: {exporter: {prometheus: {host: localhost, port: 0}}}}, {pull";
+    let text = written(free_port(), free_port(), "{}").replace("readers: [{pull", other);
+    let told = validate(&text).err();
+    assert!(
+        told.contains("service.telemetry.metrics.readers: only the first is served"),
+        "{told}"
+    );
+}
+
 /// A configuration as a Collector would run it.
 fn published(name: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector");
