@@ -22,6 +22,8 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod texts;
+#[cfg(test)]
+mod useful;
 mod values;
 
 use std::sync::Arc;

@@ -21,6 +21,8 @@ mod hosts;
 mod mask;
 mod numbers;
 mod place;
+#[cfg(test)]
+mod recall;
 mod rule;
 #[cfg(test)]
 mod tests;
