@@ -56,24 +56,21 @@ impl Arguments {
         None
     }
 
-    /// `/users/7?token=x` becomes `/users/?`.
+    /// `/users/7?token=x` becomes `/users/*?token=?`.
     fn route(self, path: &str) -> String {
-        let (path, query) = path
-            .split_once(['?', '#'])
-            .map_or((path, None), |(path, query)| (path, Some(query)));
+        let (path, query) = path.split_once(['?', '#']).unwrap_or((path, ""));
         let is_value = |segment: &str| {
             let digits = segment.bytes().filter(u8::is_ascii_digit).count();
             digits > 0 && (digits == segment.len() || segment.len() >= 16)
         };
         let segments: Vec<&str> = path
             .split('/')
-            .map(|segment| if is_value(segment) { "?" } else { segment })
+            .map(|segment| if is_value(segment) { "*" } else { segment })
             .collect();
         let path = segments.join("/");
-        match query {
-            Some(query) if self == Self::StripLiterals && query != "?" => format!("{path}?{}", assignments(query)),
-            Some("") | None => path,
-            Some(_) => format!("{path}?"),
+        match self {
+            Self::StripLiterals if !query.is_empty() => format!("{path}?{}", assignments(query)),
+            _ => path,
         }
     }
 
@@ -310,11 +307,13 @@ fn is_literal(text: &str) -> bool {
             bytes.len() > 2 && last == Some(quote) && closing(bytes, 0) == Some(bytes.len()) && !is_compilers(text)
         }
         Some(b'0'..=b'9' | b'-' | b'+' | b'.') => {
+            // few digits and addresses in memory are put there by compilers and virtual machines: `adapters(0xb)`
             let digits = text.bytes().filter(u8::is_ascii_digit).count();
+            let is_private = digits > 3 && !text.starts_with("0x");
             let is_number = text.bytes().all(|b| {
                 b.is_ascii_hexdigit() || matches!(b, b'-' | b'+' | b'.' | b'_' | b' ' | b'x' | b'X' | b'/' | b':')
             });
-            digits > 0 && is_number && !text.contains("::")
+            is_private && is_number && !text.contains("::")
         }
         _ => false,
     }
@@ -332,7 +331,11 @@ fn quotes(text: &str) -> String {
     let mut copied = 0;
     let mut at = 0;
     while let Some(byte) = bytes.get(at).copied() {
-        if byte != b'"' {
+        let opens = matches!(
+            at.checked_sub(1).and_then(|at| bytes.get(at)),
+            None | Some(b' ' | b'(' | b'[' | b'{' | b',' | b'=' | b':')
+        );
+        if byte != b'"' || !opens {
             at += 1;
             continue;
         }
@@ -354,4 +357,95 @@ fn quotes(text: &str) -> String {
     }
     out.push_str(text.get(copied..).unwrap_or_default());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_lose_their_values() {
+        for (from, literals, all) in [
+            (
+                "connect(host=\"db\", password=\"x\")",
+                "connect(host=?, password=?)",
+                "connect(?)",
+            ),
+            ("connect(\"db\", 5432, 'x')", "connect(?, ?, ?)", "connect(?)"),
+            ("pay(4111 1111 1111 1111)", "pay(?)", "pay(?)"),
+            ("fetch({\"user\": \"bob\"})", "fetch({?: ?})", "fetch(?)"),
+            ("lambda x: x == \"bob\"", "lambda x: x == ?", "lambda x: x == ?"),
+            (
+                "SELECT * FROM t WHERE id = 7",
+                "SELECT * FROM t WHERE id = ?",
+                "SELECT * FROM t WHERE id = ?",
+            ),
+            (
+                "GET /users/12345/orders?token=x&n=1",
+                "GET /users/*/orders?token=?&n=?",
+                "GET /users/*/orders",
+            ),
+            (
+                "connect postgres://db.corp/orders?user=bob",
+                "connect postgres://db.corp/orders?user=?",
+                "connect postgres://?",
+            ),
+            (
+                "eval at run (https://x.io/app.js?user=bob)",
+                "eval at run (https://x.io/app.js?user=?)",
+                "eval at run (https://?)",
+            ),
+            (
+                "process 7:\"python /srv/app.py --user bob -k=v x y\"",
+                "process 7:\"python app.py --user ? -k=? ?\"",
+                "process 7:\"python app.py ?\"",
+            ),
+        ] {
+            assert_eq!(Arguments::StripLiterals.rewrite(from).as_deref(), Some(literals));
+            assert_eq!(Arguments::Strip.rewrite(from).as_deref(), Some(all));
+            assert_eq!(Arguments::Keep.rewrite(from), None);
+            assert_eq!(Arguments::StripLiterals.rewrite(literals), None, "twice: {literals}");
+            assert_eq!(Arguments::Strip.rewrite(all), None, "twice: {all}");
+        }
+    }
+
+    #[test]
+    fn signatures_stay() {
+        for name in [
+            "std::vector<int, std::allocator<int> >::operator()(int, char const*) const",
+            "Foo<(Bar)3, 'a'>::baz(unsigned long (&) [16])",
+            "main::'lambda'(int)::operator()(int) const",
+            "std::function<void (main::'lambda'(int))>::operator=(int&&)",
+            "operator\"\" _s(char const*, unsigned long)",
+            "bool operator==(Foo const&, Foo const&)",
+            "(anonymous namespace)::run(std::array<int, 4ul>)",
+            "`anonymous namespace'::foo",
+            "core::ops::function::FnOnce::call_once{{vtable.shim}}",
+            "<extern \"C\" fn(i32) as core::fmt::Debug>::fmt",
+            "<[u8; 4] as core::fmt::Debug>::fmt::{closure#0}",
+            "foo::<Box<dyn Iterator<Item = (&'static str, u32)>>>",
+            "(*T).Method",
+            "main.main.func1.2",
+            "main.(*Cache[go.shape.struct { A string \"json:\\\"a\\\"\" }]).Do",
+            "$anonfun$1",
+            "com.acme.Foo.lambda$main$0(Ljava/lang/String;I)V",
+            "Object.<anonymous> (/srv/app.js:10:5)",
+            "Foo.Bar(Int32 x, String[] y)",
+            "block (2 levels) in <main>",
+            "w (planted.py:16)",
+            "I2C/C2I adapters(0xb)",
+            "(program)",
+            "eval at run (evalmachine.<anonymous>:1:1)",
+            "thread (22): pool-1",
+            "[pool-1-thread-2 tid=7]",
+            "anonymous fn/2 in Foo.bar/3",
+            "RMI TCP Connection(2)",
+            "-[NSString initWithFormat:]",
+            "foo(_:bar:)",
+            "operator<<(std::ostream&, int)",
+        ] {
+            assert_eq!(Arguments::StripLiterals.rewrite(name), None, "{name}");
+            assert_eq!(Arguments::Strip.rewrite(name), None, "{name}");
+        }
+    }
 }
