@@ -7,10 +7,10 @@ use regex::Regex;
 use super::arguments::Arguments;
 use super::cache::Cache;
 use super::config::{Carriers, Config, LinkAction, NameAction, Summary};
-use super::detectors::{Detectors, Place, is_masked};
+use super::detectors::{Detectors, Place, is_identity, is_masked};
 use super::escrow::Keep;
 use super::frames::Frames;
-use super::keys::Keys;
+use super::keys::{Keys, is_link, is_thread};
 use super::masks::{MARKER, STARS};
 use super::paths::Paths;
 use super::patterns::compile_all;
@@ -156,6 +156,10 @@ impl Measures {
     fn settle(&self, text: &str, class: Class, patterns: bool) -> Option<Masking> {
         let mut rules = Vec::new();
         let mut masked = self.mask_once(text, class, patterns, &mut rules)?;
+        // a key that the gate knows is no secret, and under another name it would not be known again
+        if class == Class::Key && (is_identity(text) || is_thread(text) || is_link(text)) {
+            return None;
+        }
         if self.pseudonyms.is_ours(text) {
             return None;
         }

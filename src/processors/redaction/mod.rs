@@ -17,6 +17,8 @@ mod patterns;
 mod policy;
 mod pseudonym;
 mod report;
+#[cfg(test)]
+mod scenarios;
 mod sql;
 mod summary;
 #[cfg(test)]
@@ -92,10 +94,12 @@ struct Redaction {
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
     let config: Config = parse(raw)?;
-    if let Some(escrow) = &config.escrow {
-        escrow::Escrow::open(escrow, &cx.metrics)?;
+    let escrow = config.escrow.clone();
+    let mut policy = Policy::new(config)?;
+    if let Some(escrow) = &escrow {
+        let escrow: Arc<dyn escrow::Keep> = escrow::Escrow::open(escrow, &cx.metrics)?;
+        policy.keep_names(&escrow);
     }
-    let policy = Policy::new(config)?;
     Ok(Box::new(Redaction {
         id: cx.id.clone(),
         policy,

@@ -1,7 +1,7 @@
 //! Takes hidden frames out of the tables: their names, files, lines and addresses, and the binaries in which a backend could
 //! look the names up again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
@@ -23,8 +23,8 @@ pub struct Plan {
     lines: Vec<Fate>,
     /// For each location that has no line.
     bare: HashMap<LocationId, Fate, RandomState>,
-    /// Whether something in the binary is hidden: then nothing of it keeps its address, for a backend that has the binary
-    /// finds inlined names below every address.
+    /// For each mapping, whether something in its binary is hidden: then nothing of it keeps its address, for a backend that has
+    /// the binary finds inlined names below every address.
     tainted: Vec<bool>,
 }
 
@@ -59,9 +59,10 @@ impl Plan {
         let mut plan = Self {
             lines: Vec::with_capacity(d.lines.items().len()),
             bare: HashMap::default(),
-            tainted: vec![false; d.mappings.len()],
+            tainted: Vec::new(),
         };
         let mut changes = false;
+        let mut hidden = HashSet::new();
         for id in d.locations.ids() {
             let location = d.locations[id];
             let lines = &d.lines[id];
@@ -80,10 +81,13 @@ impl Plan {
                     (hides, changes) = (true, true);
                 }
             }
-            if let Some(tainted) = plan.tainted.get_mut(location.mapping.index()).filter(|_| hides) {
-                *tainted = true;
+            if hides {
+                hidden.insert(binary(d, location.mapping));
             }
         }
+        // a binary is mapped in pieces: what is hidden in one of them is hidden in all
+        let tainted = d.mappings.ids().map(|mapping| hidden.contains(binary(d, mapping)));
+        plan.tainted = tainted.collect();
         changes |= d.locations.ids().any(|id| plan.exposes(d.locations[id]));
         changes.then_some(plan)
     }
@@ -418,19 +422,24 @@ fn named(name: StringId) -> Function {
     }
 }
 
-/// Where an unsymbolised frame lies, the same for every process that runs the binary: its build id or path, and the offset.
-fn place_of(d: &Dictionary, location: Location) -> String {
-    let mapping = d.mappings[location.mapping];
+/// What a backend knows the binary by: its build id, or else its path.
+fn binary(d: &Dictionary, mapping: MappingId) -> &str {
+    let mapping = d.mappings[mapping];
     let build_id = d
         .attributes_of(mapping.attributes)
         .find_map(|attribute| match &attribute.value {
             Value::String(id) if d.str(attribute.key).starts_with("process.executable.build_id.") => Some(d.str(*id)),
             _ => None,
         });
-    let binary = build_id.unwrap_or_else(|| d.str(mapping.filename));
+    build_id.unwrap_or_else(|| d.str(mapping.filename))
+}
+
+/// Where an unsymbolised frame lies, the same for every process that runs the binary: its build id or path, and the offset.
+fn place_of(d: &Dictionary, location: Location) -> String {
+    let mapping = d.mappings[location.mapping];
     let offset = location
         .address
         .wrapping_sub(mapping.memory_start)
         .wrapping_add(mapping.file_offset);
-    format!("{binary}+{offset:#x}")
+    format!("{}+{offset:#x}", binary(d, location.mapping))
 }

@@ -4,6 +4,8 @@ mod hide;
 mod lists;
 mod package;
 mod public;
+#[cfg(test)]
+mod scenarios;
 
 use regex::Regex;
 
@@ -128,7 +130,9 @@ impl Frames {
         let mut names = Vec::with_capacity(config.rules.len());
         for (i, rule) in config.rules.iter().enumerate() {
             let at = |key: &str| format!("frames.rules[{i}]{key}");
-            let fate = fate(rule, i).map_err(|message| BuildError::at(at(""), message))?;
+            // runs of one name are one run, whichever rule finds them
+            let same = config.rules.iter().position(|other| other.name == rule.name);
+            let fate = fate(rule, same.unwrap_or(i)).map_err(|message| BuildError::at(at(""), message))?;
             if fate == Fate::Hash && pseudonyms.is_empty() {
                 return Err(no_key(&at(".action")));
             }
