@@ -79,22 +79,27 @@ pub struct Input {
 pub fn read(path: &Path, from: Option<FormatName>) -> Result<Input, Failure> {
     let fail = |why: String| Failure::Trouble(format!("{}: {why}", path.display()));
     let stored = read_bytes(path).map_err(|error| fail(io_reason(&error)))?;
+    of_bytes(stored, from).map_err(fail)
+}
+
+/// The same of bytes that are there already. The error does not say where they came from.
+pub fn of_bytes(stored: Bytes, from: Option<FormatName>) -> Result<Input, String> {
     let limits = Limits {
         decompressed_bytes: FILE_BYTES as usize,
         ..Limits::OWN_FILE
     };
     let plain = Inflation::new(&limits)
         .unwrap_layers(stored)
-        .map_err(|error| fail(error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     let format = match from {
         Some(name) => name.format(),
-        None => sniff(&plain).map_err(|error| fail(error.to_string()))?,
+        None => sniff(&plain).map_err(|error| error.to_string())?,
     };
     let decoded = decode_as(format, &plain, &limits);
     Ok(Input {
         format,
         bytes: plain.len(),
-        decoded: decoded.map_err(|error| fail(error.to_string()))?,
+        decoded: decoded.map_err(|error| error.to_string())?,
     })
 }
 

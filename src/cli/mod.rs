@@ -2,14 +2,19 @@
 
 mod convert;
 mod docs;
+mod explain;
 mod files;
 mod health;
 mod inspect;
 mod keygen;
+mod policies;
+mod policy;
 mod redact;
 mod reveal;
+mod scan;
 mod send;
 mod show;
+mod texts;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +56,10 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Redacts a file as the gate would
     Redact(redact::RedactArgs),
+    /// Says what profiles give away, before anything is installed
+    Scan(scan::ScanArgs),
+    /// Tries a redaction policy, for a company's CI
+    Policy(policy::PolicyArgs),
     /// Makes the keys that redaction asks for
     Keygen(keygen::KeygenArgs),
     /// Puts names back where pseudonyms stand
@@ -126,6 +135,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Convert(args) => convert::convert(&args),
         Command::Redact(args) => redact::redact(&args),
+        Command::Scan(args) => scan::scan(&args),
+        Command::Policy(args) => policy::policy(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Reveal(args) => reveal::reveal(&args),
         Command::Send(args) => send::send(&args),

@@ -5,20 +5,28 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::explain::explain;
 use super::files::{self, Output};
+use super::policies::Policies;
+use super::texts;
 use super::{Failure, print};
-use crate::app;
-use crate::config::Sources;
-use crate::pipeline::spec::parse;
-use crate::processors::redaction::{Config, Policy, Report};
+use crate::processors::redaction::{Report, escrow};
+use crate::profile::Role;
 
 /// What `redact` takes.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  flamegate redact cpu.pb.gz                              writes cpu.redacted.pb.gz
+  flamegate redact --config gate.yaml cpu.pb.gz --dry-run --report json
+  flamegate redact --explain --role function 'connect(host=\"db\", password=\"x\")'
+  flamegate redact --explain --role label --key request.url < urls.txt")]
 pub struct RedactArgs {
-    /// File to read, `-` for the standard input
-    input: PathBuf,
+    /// File to read, `-` for the standard input; with --explain texts, the lines of the standard input without any
+    #[arg(value_name = "INPUT")]
+    input: Vec<String>,
     /// File to write; the input's name with `redacted` before the ending otherwise
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "explain")]
     output: Option<PathBuf>,
     /// Configuration whose redaction processors are used; the quickstart's otherwise
     #[arg(long, short, value_name = "FILE")]
@@ -29,6 +37,15 @@ pub struct RedactArgs {
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     report: Form,
+    /// Says for each text what becomes of it and by which rule
+    #[arg(long)]
+    explain: bool,
+    /// The part that the texts play: function, file, mapping, label, resource, or a carrier as reports name it
+    #[arg(long, value_parser = texts::role, default_value = "function", requires = "explain")]
+    role: Role,
+    /// The key of the label or resource attribute that the texts are values of
+    #[arg(long, requires = "explain")]
+    key: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -39,22 +56,32 @@ enum Form {
 
 /// Redacts one file.
 pub fn redact(args: &RedactArgs) -> Result<(), Failure> {
-    let policies = policies(&args.config)?;
-    let name = match (&args.output, args.input == Path::new("-")) {
+    let mut policies = Policies::of_config(&args.config)?;
+    if args.explain {
+        let given = match args.input.as_slice() {
+            [] => files::lines_of_stdin()?,
+            texts => texts.to_vec(),
+        };
+        let as_json = matches!(args.report, Form::Json);
+        return explain(&policies, args.role, args.key.as_deref(), &given, as_json);
+    }
+    let [input] = args.input.as_slice() else {
+        return Err(Failure::Trouble("name one file to read, or say --explain".to_owned()));
+    };
+    let path = Path::new(input);
+    let name = match (&args.output, path == Path::new("-")) {
         (Some(output), _) => output.clone(),
         (None, true) if !args.dry_run => return Err(Failure::Trouble("say where to write with --output".to_owned())),
-        (None, _) => files::named(&args.input, "redacted"),
+        (None, _) => files::named(path, "redacted"),
     };
-    let input = files::read(&args.input, None)?;
+    if !args.dry_run {
+        policies.keep_names()?;
+    }
+    let input = files::read(path, None)?;
     files::warn_of_rejected(&input.decoded);
     let mut profiles = input.decoded.profiles;
-    let mut report = Report::default();
-    for policy in &policies {
-        for (place, hits) in policy.redact(&mut profiles).hits {
-            *report.hits.entry(place).or_default() += hits;
-        }
-    }
-    profiles.compact();
+    let report = policies.redact(&mut profiles);
+    escrow::finish();
     let mut written = Vec::new();
     if !args.dry_run {
         // a name that tells no format keeps the one that was read
@@ -63,32 +90,6 @@ pub fn redact(args: &RedactArgs) -> Result<(), Failure> {
     }
     let to_stdout = name == Path::new("-") && !args.dry_run;
     tell(args.report, &report, &written, to_stdout)
-}
-
-fn policies(config: &[PathBuf]) -> Result<Vec<Policy>, Failure> {
-    let no = |why: String| Failure::No(why);
-    let sources = match config {
-        [] => Sources {
-            texts: vec![("quickstart".to_owned(), app::QUICKSTART.to_owned())],
-            sets: Vec::new(),
-        },
-        files => Sources::read(files, &[]).map_err(|error| Failure::Trouble(error.to_string()))?,
-    };
-    let loaded = app::load(&sources).map_err(|error| no(error.to_string()))?;
-    let checked = app::check(&loaded).map_err(|error| no(error.to_string()))?;
-    let mut policies = Vec::new();
-    for component in checked
-        .processors
-        .iter()
-        .filter(|component| component.type_name == "redaction")
-    {
-        let config: Config = parse(component.raw.clone()).map_err(|error| no(error.to_string()))?;
-        policies.push(Policy::new(config).map_err(|error| no(error.to_string()))?);
-    }
-    match policies.is_empty() {
-        true => Err(no("the configuration has no redaction processor".to_owned())),
-        false => Ok(policies),
-    }
 }
 
 fn tell(form: Form, report: &Report, written: &[PathBuf], to_stdout: bool) -> Result<(), Failure> {

@@ -134,8 +134,8 @@ pub enum ClientError {
     #[error("the connection broke before the answer was complete: {0}")]
     Broken(String),
     /// An answer longer than any backend has reason to send.
-    #[error("the answer is longer than {ANSWER_BYTES} bytes")]
-    AnswerTooLarge,
+    #[error("the answer is longer than {0} bytes")]
+    AnswerTooLarge(usize),
 }
 
 /// A client that cannot be built of its configuration.
@@ -203,6 +203,21 @@ impl Client {
     pub async fn post(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, ClientError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
+        self.exchange(uri, headers, request, ANSWER_BYTES).await
+    }
+
+    /// Asks for what is there, at most so many bytes of it.
+    pub async fn get(&self, uri: &Uri, headers: HeaderMap, most: usize) -> Result<Answer, ClientError> {
+        self.exchange(uri, headers, Request::new(Full::default()), most).await
+    }
+
+    async fn exchange(
+        &self,
+        uri: &Uri,
+        headers: HeaderMap,
+        mut request: Request<Full<Bytes>>,
+        most: usize,
+    ) -> Result<Answer, ClientError> {
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
         for (name, value) in &self.headers {
@@ -225,9 +240,9 @@ impl Client {
             }
         })?;
         let (parts, body) = answer.into_parts();
-        let whole = Limited::new(body, ANSWER_BYTES).collect().await.map_err(|error| {
+        let whole = Limited::new(body, most).collect().await.map_err(|error| {
             match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => ClientError::AnswerTooLarge,
+                Some(_) => ClientError::AnswerTooLarge(most),
                 None => ClientError::Broken(cause(error.as_ref())),
             }
         })?;

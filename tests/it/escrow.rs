@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flamegate::processors::redaction::escrow::{Config, Escrow, Identity, Keep};
 use flamegate::profile::Role;
 
-use crate::support::{data, flamegate, run};
+use crate::support::{Gate, data, files, flamegate, free_port, http, run};
 
 /// A key as the command makes it: the identity's file and the recipient.
 fn key(folder: &Path) -> (String, String) {
@@ -168,4 +168,88 @@ fn a_damaged_file_is_named_with_the_place() {
         err.contains(file.to_str().unwrap()) && err.contains("bytes from"),
         "{err}"
     );
+}
+
+/// A gate that hides every name, with an escrow.
+fn hiding(folder: &Path, port: u16, recipient: &str) -> String {
+    std::fs::write(folder.join("pseudonym.key"), "a key of thirty-two bytes, planted").unwrap();
+    format!(
+        "receivers: {{pyroscope: {{endpoint: \"localhost:{port}\"}}}}
+processors:
+  redaction:
+    frames: {{default: hash}}
+    pseudonyms: {{keys: [{{id: k1, key: \"${{file:{}/pseudonym.key}}\"}}]}}
+    escrow: {{directory: \"{}/escrow\", recipient: {recipient}}}
+exporters: {{file: {{directory: ./profiles, format: collapsed}}}}
+service:
+  pipelines: {{profiles: {{receivers: [pyroscope], processors: [redaction], exporters: [file]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+",
+        folder.display(),
+        folder.display()
+    )
+}
+
+#[test]
+fn what_the_command_hides_comes_back_with_the_private_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, recipient) = key(folder.path());
+    let config = folder.path().join("gate.yaml");
+    std::fs::write(&config, hiding(folder.path(), free_port(), &recipient)).unwrap();
+    let (input, output) = (folder.path().join("in.collapsed"), folder.path().join("out.collapsed"));
+    std::fs::write(&input, "billing.main;billing.charge 7\n").unwrap();
+    let (input, output) = (input.to_str().unwrap(), output.to_str().unwrap());
+    let config = config.to_str().unwrap();
+    let escrow = folder.path().join("escrow");
+    let tried = run(&["redact", "--config", config, input, "-o", output, "--dry-run"]);
+    assert_eq!(tried.code(), 0, "{}", tried.err());
+    assert!(!escrow.exists(), "trying keeps nothing");
+    assert_eq!(run(&["redact", "--config", config, input, "-o", output]).code(), 0);
+    let hidden = std::fs::read_to_string(output).unwrap();
+    assert!(hidden.contains("fn_k1_") && !hidden.contains("billing"), "{hidden}");
+    let known = [
+        "reveal",
+        "--identity",
+        &identity,
+        "--escrow",
+        escrow.to_str().unwrap(),
+        output,
+        "-o",
+        input,
+    ];
+    let revealed = run(&known);
+    assert_eq!(revealed.code(), 0, "{}", revealed.err());
+    assert_eq!(
+        std::fs::read_to_string(input).unwrap().trim(),
+        "billing.main;billing.charge 7"
+    );
+}
+
+#[test]
+fn what_the_gate_hides_is_kept_when_it_stops() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, recipient) = key(folder.path());
+    let config = folder.path().join("gate.yaml");
+    std::fs::write(&config, hiding(folder.path(), port, &recipient)).unwrap();
+    let mut gate = Gate::start(folder.path(), &["--config", config.to_str().unwrap()]);
+    let path = "/ingest?name=shop&format=folded&from=1700000000&until=1700000010";
+    assert_eq!(http("POST", port, path, b"billing.main;billing.charge 7\n").0, 200);
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0, "{}", gate.err());
+    let written = files(&folder.path().join("profiles"));
+    let hidden = std::fs::read_to_string(&written[0]).unwrap();
+    assert!(hidden.contains("fn_k1_") && !hidden.contains("billing"), "{hidden}");
+    let escrow = folder.path().join("escrow");
+    let args = [
+        "reveal",
+        "--identity",
+        &identity,
+        "--escrow",
+        escrow.to_str().unwrap(),
+        "--text",
+        hidden.trim(),
+    ];
+    let revealed = run(&args).out();
+    assert!(revealed.starts_with("billing.main;billing.charge "), "{revealed}");
 }

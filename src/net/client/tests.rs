@@ -64,7 +64,7 @@ async fn headers_and_versions_are_as_configured() {
 async fn an_endless_answer_is_cut_off() {
     let (url, _) = serve(|| Response::new(Body::from(vec![0u8; ANSWER_BYTES + 1]))).await;
     let error = post(&client(Protocol::Http), &url).await.unwrap_err();
-    assert_eq!(error, ClientError::AnswerTooLarge);
+    assert!(matches!(error, ClientError::AnswerTooLarge(_)), "{error:?}");
 }
 
 #[tokio::test]

@@ -97,8 +97,7 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildE
     let escrow = config.escrow.clone();
     let mut policy = Policy::new(config)?;
     if let Some(escrow) = &escrow {
-        let escrow: Arc<dyn escrow::Keep> = escrow::Escrow::open(escrow, &cx.metrics)?;
-        policy.keep_names(&escrow);
+        policy.keep_in(escrow, &cx.metrics)?;
     }
     Ok(Box::new(Redaction {
         id: cx.id.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ring::digest::{SHA256, digest};
 
 use super::config::Config;
-use super::escrow::Keep;
+use super::escrow::{self, Escrow, Keep};
 use super::measures::Measures;
 use super::pass::Pass;
 use super::report::Report;
@@ -14,6 +14,7 @@ use crate::pipeline::Origin;
 use crate::pipeline::matcher::Matcher;
 use crate::pipeline::spec::BuildError;
 use crate::profile::{ProfileRef, Profiles};
+use crate::telemetry::Metrics;
 
 /// A configuration made ready.
 pub struct Policy {
@@ -74,6 +75,13 @@ impl Policy {
         for measures in cases.chain([&mut self.measures]) {
             measures.keeper = Some(keeper.clone());
         }
+    }
+
+    /// The same with the escrow of a configuration.
+    pub fn keep_in(&mut self, escrow: &escrow::Config, metrics: &Arc<Metrics>) -> Result<(), BuildError> {
+        let keeper: Arc<dyn Keep> = Escrow::open(escrow, metrics)?;
+        self.keep_names(&keeper);
+        Ok(())
     }
 
     /// Which policy it is, for the audit trail: another configuration has another digest. Secrets are not part of it.

@@ -59,7 +59,7 @@ pub(super) fn add(directory: &Path, content: &[u8]) -> Result<()> {
     std::fs::create_dir_all(directory)?;
     let mut random = [0; 8];
     let filled = SystemRandom::new().fill(&mut random);
-    filled.map_err(|_| Error::new(ErrorKind::Other, "no randomness"))?;
+    filled.map_err(|_| Error::other("no randomness"))?;
     let number = u64::from_le_bytes(random);
     let name = format!("{:014}-{number:016x}.{ENDING}", now().as_millis());
     let temporary = directory.join(format!(".{name}.tmp"));
@@ -87,7 +87,7 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
 pub(super) fn retire(directory: &Path, max_age: Duration, max_bytes: u64) -> Result<usize> {
     let files = list(directory)?;
     let now = now();
-    let mut total: u64 = files.iter().map(|file| size(file)).sum();
+    let mut total: u64 = files.iter().map(size).sum();
     let mut gone = 0;
     for (number, file) in files.iter().enumerate() {
         let is_old = !max_age.is_zero() && now.saturating_sub(file.made) > max_age;

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -67,8 +67,8 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// The escrows of the process.
-static OPEN: Mutex<Vec<Weak<Escrow>>> = Mutex::new(Vec::new());
+/// The escrows of the process. They are held here, so that what waits in one is still written when its pipeline has gone.
+static OPEN: Mutex<Vec<Arc<Escrow>>> = Mutex::new(Vec::new());
 
 impl Escrow {
     /// The escrow of a configuration. Nothing is written before the first name comes.
@@ -79,11 +79,12 @@ impl Escrow {
             return Err(BuildError::at("escrow.directory", "not a directory"));
         }
         let mut open = lock(&OPEN);
-        open.retain(|escrow| escrow.strong_count() > 0);
-        let mut live = open.iter().filter_map(Weak::upgrade);
-        if let Some(same) = live.find(|one| one.config == *config && Arc::ptr_eq(&one.metrics, metrics)) {
-            return Ok(same);
+        let same = |one: &&Arc<Self>| one.config == *config && Arc::ptr_eq(&one.metrics, metrics);
+        if let Some(same) = open.iter().find(same) {
+            return Ok(same.clone());
         }
+        let (used, unused) = open.drain(..).partition(|one| Arc::strong_count(one) > 1);
+        *open = used;
         let escrow = Arc::new(Self {
             config: config.clone(),
             recipient,
@@ -96,7 +97,10 @@ impl Escrow {
             shared: Arc::default(),
             queue: OnceLock::new(),
         });
-        open.push(Arc::downgrade(&escrow));
+        open.push(escrow.clone());
+        drop(open);
+        // what a reload has left behind is written before it goes
+        drop::<Vec<Arc<Self>>>(unused);
         Ok(escrow)
     }
 
@@ -177,6 +181,12 @@ impl Escrow {
     }
 }
 
+impl Drop for Escrow {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 impl Keep for Escrow {
     fn keep(&self, role: Role, pseudonym: &str, name: &str) {
         let hash = self.hasher.hash_one(pseudonym);
@@ -203,7 +213,7 @@ impl Keep for Escrow {
 
 /// Brings to the disk what waits in any escrow of the process: for its end.
 pub fn finish() {
-    let open: Vec<Arc<Escrow>> = lock(&OPEN).iter().filter_map(Weak::upgrade).collect();
+    let open: Vec<Arc<Escrow>> = lock(&OPEN).clone();
     for escrow in open {
         if !escrow.flush() {
             tracing::warn!("the escrow could not be written in time: some names will not come back");

@@ -1,0 +1,72 @@
+//! `redact --explain`: what becomes of texts in a role, and by which rule. It shows what the operator gave, and nothing else.
+
+use serde_json::json;
+
+use super::policies::Policies;
+use super::texts::{profile_of, text_in};
+use super::{Failure, print};
+use crate::profile::Role;
+
+/// What became of one text.
+struct Explained {
+    before: String,
+    after: Option<String>,
+    rules: Vec<&'static str>,
+}
+
+impl Explained {
+    fn of(policies: &Policies, role: Role, key: Option<&str>, text: &str) -> Self {
+        let mut profiles = profile_of(role, key, text);
+        let report = policies.redact(&mut profiles);
+        let mut rules: Vec<&'static str> = report.hits.keys().map(|(rule, _)| *rule).collect();
+        rules.dedup();
+        Self {
+            before: text.to_owned(),
+            after: text_in(&profiles, role),
+            rules,
+        }
+    }
+
+    fn outcome(&self) -> &'static str {
+        match &self.after {
+            Some(after) if *after == self.before => "kept",
+            Some(_) => "changed",
+            None => "removed",
+        }
+    }
+
+    fn line(&self) -> String {
+        let mut line = format!("{:<8} {}\n", self.outcome(), self.before);
+        match &self.after {
+            Some(after) if *after != self.before => line.push_str(&format!("{:>8} {after}\n", "->")),
+            _ => {}
+        }
+        if !self.rules.is_empty() {
+            line.push_str(&format!("{:>8} {}\n", "by", self.rules.join(", ")));
+        }
+        line
+    }
+}
+
+/// Tries every text.
+pub fn explain(
+    policies: &Policies,
+    role: Role,
+    key: Option<&str>,
+    texts: &[String],
+    as_json: bool,
+) -> Result<(), Failure> {
+    let mut shown = String::new();
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        let explained = Explained::of(policies, role, key, text);
+        match as_json {
+            true => {
+                let line = json!({ "text": explained.before, "outcome": explained.outcome(),
+                                   "becomes": explained.after, "rules": explained.rules });
+                shown.push_str(&format!("{line}\n"));
+            }
+            false => shown.push_str(&explained.line()),
+        }
+    }
+    print(&shown)
+}
