@@ -39,12 +39,22 @@ pub struct Outcome {
     pub rejected: u64,
     /// Why the first of them did.
     pub message: String,
-    /// What stayed where, and why; counted by [`Chain::settle`] once it is certain that the sender will not send it again.
+    /// What stayed where, and why. This and `samples` are counted by [`Chain::settle`] once it is certain that the sender will not
+    /// send it again.
     pub stayed: Vec<(Component, Reason, u64)>,
+    /// Samples that went into and came out of processors.
+    samples: Vec<(Arc<str>, Edge, u64)>,
     /// A processor refused.
     pub refusal: Option<Refusal>,
     /// A processor holds something back: its time has to be watched.
     pub held: bool,
+}
+
+/// A side of a processor.
+#[derive(Clone, Copy, Debug)]
+enum Edge {
+    Incoming,
+    Outgoing,
 }
 
 impl Outcome {
@@ -63,6 +73,7 @@ impl Outcome {
     pub fn append(&mut self, mut other: Self) {
         self.batches.append(&mut other.batches);
         self.stayed.append(&mut other.stayed);
+        self.samples.append(&mut other.samples);
         self.rejected += other.rejected;
         self.held |= other.held;
         if self.message.is_empty() {
@@ -121,10 +132,16 @@ impl Chain {
         outcome
     }
 
-    /// Counts what stayed.
+    /// Counts what went through and what stayed.
     pub fn settle(&self, outcome: &Outcome) {
         for (stage, reason, profiles) in &outcome.stayed {
             self.metrics.dropped(stage, reason.label(), *profiles);
+        }
+        for (stage, edge, samples) in &outcome.samples {
+            match edge {
+                Edge::Incoming => self.metrics.incoming(stage, *samples),
+                Edge::Outgoing => self.metrics.outgoing(stage, *samples),
+            }
         }
     }
 
@@ -149,7 +166,9 @@ impl Chain {
 
     fn step(&self, stage: &Stage, batch: Batch, cx: &Context, next: &mut Vec<Batch>, outcome: &mut Outcome) {
         let weight = batch.weight();
-        self.metrics.incoming(&stage.id, samples(&batch));
+        outcome
+            .samples
+            .push((stage.id.clone(), Edge::Incoming, samples(&batch)));
         let verdict = match guard(|| stage.processor.process(batch, cx)) {
             Ok(verdict) => verdict,
             Err(panicked) => {
@@ -182,7 +201,9 @@ impl Chain {
         if batch.as_profiles().is_some_and(|profiles| profiles.is_empty()) {
             return outcome.stay(stage, batch.weight(), reason);
         }
-        self.metrics.outgoing(&stage.id, samples(&batch));
+        outcome
+            .samples
+            .push((stage.id.clone(), Edge::Outgoing, samples(&batch)));
         next.push(batch);
     }
 }

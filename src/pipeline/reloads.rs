@@ -147,7 +147,11 @@ impl Receiver for Busy {
 async fn a_receiver_that_does_not_come_up_changes_nothing() {
     let (first, second) = (fake([]), fake([]));
     let mut bench = bench(vec![(vec![], vec!["a"])], output(&first)).await;
-    let (mut next, _opened) = graph(vec![(vec![], vec!["a"])], output(&second), &bench.metrics, [1, 1, 1]);
+    let before = bench.metrics.exporter(&"a".into()).queue_capacity.get();
+    let mut wider = SinkConfig::default();
+    wider.queue.queue_size *= 2;
+    let changed = vec![("a", second.clone(), Unit::Batch, wider)];
+    let (mut next, _opened) = graph(vec![(vec![], vec!["a"])], changed, &bench.metrics, [1, 1, 1]);
     next.receivers[0].receiver = Box::new(Busy);
     let failure = bench.running.reload(next, DRAIN).await.unwrap_err();
     assert_eq!(failure.to_string(), "receivers.door: the port is taken");
@@ -156,6 +160,7 @@ async fn a_receiver_that_does_not_come_up_changes_nothing() {
     assert!(nothing.is_err(), "the process goes on");
     assert!(bench.send(2, 0).await.is_ok());
     assert!(second.closed.load(Ordering::SeqCst), "the new exporter was let go");
+    assert_eq!(bench.metrics.exporter(&"a".into()).queue_capacity.get(), before);
     assert_eq!(bench.stop(DRAIN).await.of("a").0, 2);
     assert_eq!(first.calls.load(Ordering::SeqCst), 1);
 }

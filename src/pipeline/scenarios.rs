@@ -418,6 +418,10 @@ async fn what_a_refused_request_lost_on_the_way_counts_only_when_it_is_taken() {
     }
     assert!(bench.send(3, 0).await.is_err());
     assert_eq!(filtered(&bench), 2);
+    for edge in ["incoming", "outgoing"] {
+        let taken = format!("otelcol_processor_{edge}_items{{processor=\"step\"}} 24\n");
+        assert!(bench.metrics.text().contains(&taken), "{edge}");
+    }
     bench.stop(Duration::from_secs(1)).await.of("stuck");
 }
 

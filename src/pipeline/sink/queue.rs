@@ -62,7 +62,7 @@ impl Queue {
     /// An empty queue.
     pub fn new(config: QueueConfig, metrics: ExporterMetrics) -> Self {
         let room = config.room();
-        metrics.queue_capacity.set(room.0 as u64);
+        metrics.queue_capacity.change(0, room.0);
         Self {
             config,
             room,
@@ -81,6 +81,13 @@ impl Queue {
         let (requests, bytes) = std::mem::replace(&mut state.observed, (state.requests, state.bytes));
         self.metrics.queue_size.change(requests, state.requests);
         self.metrics.queue_bytes.change(bytes, state.bytes);
+    }
+
+    /// Takes nothing any more, and has no room.
+    fn end(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.closed, true) {
+            self.metrics.queue_capacity.change(self.room.0, 0);
+        }
     }
 
     /// Reserves room for some requests of so many bytes together. What is larger than the whole queue gets in
@@ -105,7 +112,7 @@ impl Queue {
 
     /// No more input: what waits is still handed out.
     pub fn close(&self) {
-        self.state().closed = true;
+        self.end(&mut self.state());
         self.changed.notify_waiters();
     }
 
@@ -152,7 +159,7 @@ impl Queue {
     /// Empties it, for the deadline.
     pub fn drain(&self) -> Vec<Batch> {
         let mut state = self.state();
-        state.closed = true;
+        self.end(&mut state);
         state.bytes = state.bytes.saturating_sub(state.waiting.iter().map(|w| w.bytes).sum());
         state.requests = state.requests.saturating_sub(state.waiting.len());
         self.observe(&mut state);
