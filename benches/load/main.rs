@@ -121,13 +121,14 @@ async fn overload() {
         calm = if sender.send_one().await { calm + 1 } else { 0 };
     }
     println!(
-        "overload: {:.0} accepted/s at the peak; offered twice that, {:.0} accepted/s, {:.0} % of the peak; {} refused with a hint, {} without one, {} failed; calm after {:.1?}; {} MiB at most",
+        "overload: {:.0} accepted/s at the peak; offered twice that, {:.0} accepted/s, {:.0} % of the peak; {} refused with a hint, {} without one, {} failed, {} not sent; calm after {:.1?}; {} MiB at most",
         peak.per_second(),
         flood.per_second(),
         100.0 * flood.per_second() / peak.per_second(),
         flood.hinted,
         flood.unhinted,
         flood.failed,
+        flood.unsent,
         begin.elapsed(),
         gate.status("VmHWM") >> 20
     );
@@ -157,10 +158,11 @@ async fn soak(minutes: u64) {
     // the first quarter warms caches
     let settled = |points: &[(f64, f64)]| slope(&points[points.len() / 4..]);
     println!(
-        "soak: {} accepted, {} refused, {} failed; memory {:+.1} KiB a minute, descriptors {:+.2} a minute",
+        "soak: {} accepted, {} refused, {} failed, {} not sent; memory {:+.1} KiB a minute, descriptors {:+.2} a minute",
         total.accepted,
         total.hinted + total.unhinted,
         total.failed,
+        total.unsent,
         settled(&memory),
         settled(&descriptors)
     );

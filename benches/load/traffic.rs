@@ -35,8 +35,10 @@ pub struct Tally {
     pub hinted: u64,
     /// Refused without it.
     pub unhinted: u64,
-    /// Not answered.
+    /// Not answered: the connection broke, or no answer came in time.
     pub failed: u64,
+    /// Not sent: too many requests had no answer yet.
+    pub unsent: u64,
     took: Duration,
 }
 
@@ -53,6 +55,7 @@ impl AddAssign for Tally {
         self.hinted += other.hinted;
         self.unhinted += other.unhinted;
         self.failed += other.failed;
+        self.unsent += other.unsent;
         self.took += other.took;
     }
 }
@@ -126,7 +129,7 @@ impl Sender {
         collect(running, Tally::default(), begin).await
     }
 
-    /// So many a second, whatever is answered; one that finds too many without an answer counts as failed.
+    /// So many a second, whatever is answered; one that finds too many without an answer is not sent.
     pub async fn at_rate(&self, rate: f64, span: Duration) -> Tally {
         let begin = Instant::now();
         let (mut running, mut total) = (JoinSet::new(), Tally::default());
@@ -138,7 +141,7 @@ impl Sender {
                     total += done.unwrap();
                 }
                 if running.len() >= OUTSTANDING {
-                    total.failed += 1;
+                    total.unsent += 1;
                     continue;
                 }
                 let sender = self.clone();

@@ -6,6 +6,7 @@
 mod activity;
 mod connection;
 mod crowd;
+mod unread;
 mod watched;
 
 use std::net::SocketAddr;

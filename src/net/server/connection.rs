@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Version};
 use hyper::body::Incoming;
@@ -19,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 use super::crowd::Place;
+use super::unread::ReadOut;
 use super::watched::Watched;
 use super::{Peer, Server};
 
@@ -102,7 +102,7 @@ impl Server {
         let service = service_fn(|request: Request<Incoming>| {
             let (router, busy, stop) = (self.router.clone(), activity.begin(), self.stop.clone());
             async move {
-                let mut request = request.map(Body::new);
+                let mut request = ReadOut::of(request);
                 request.extensions_mut().insert(Peer(peer));
                 let is_http1 = request.version() < Version::HTTP_2;
                 let mut response = router.oneshot(request).await;

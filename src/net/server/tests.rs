@@ -320,6 +320,35 @@ async fn old_connections_end_after_their_requests() {
 }
 
 #[tokio::test]
+async fn who_is_refused_before_its_body_has_come_hears_it_and_may_stay() {
+    let refuse = async || (http::StatusCode::SERVICE_UNAVAILABLE, "later");
+    let running = start(hello().route("/", post(refuse)), ServerLimits::default()).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let piece = vec![7; 1 << 20];
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n",
+        4 * piece.len()
+    );
+    for _ in 0..2 {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            stream.write_all(&piece).await.unwrap();
+        }
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"later") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 503"));
+    }
+    // whoever never stops is left
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let ended = timeout(Duration::from_secs(8), stream.read_to_end(&mut answer));
+    assert!(ended.await.is_ok());
+}
+
+#[tokio::test]
 async fn a_probe_that_only_connects_is_no_attack() {
     let running = start(hello(), ServerLimits::default()).await;
     for _ in 0..3 {
