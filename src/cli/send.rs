@@ -11,7 +11,7 @@ use super::Failure;
 use super::files::{self, FormatName};
 use crate::exporters;
 use crate::formats::Decoded;
-use crate::pipeline::spec::{BuildContext, BuiltExporter, ExporterSpec, Unit};
+use crate::pipeline::spec::{BuildContext, BuildError, BuiltExporter, ExporterSpec, Unit};
 use crate::pipeline::{Batch, ExportError, Origin, Permit};
 use crate::profile::Profiles;
 
@@ -50,7 +50,7 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
         id: "send".into(),
         metrics: Arc::default(),
     };
-    let built = (row.build)(config, &cx).map_err(|error| Failure::Trouble(format!("--to: {error}")))?;
+    let built = (row.build)(config, &cx).map_err(|error| not_built(&error))?;
     drop(guard);
     for path in &args.files {
         let input = files::read(path, args.from)?;
@@ -83,6 +83,14 @@ fn place(url: &str) -> String {
 
 fn counted(profiles: u64) -> String {
     format!("{profiles} profile{} sent", if profiles == 1 { "" } else { "s" })
+}
+
+/// The option that the exporter's complaint is about.
+fn not_built(error: &BuildError) -> Failure {
+    Failure::Trouble(match error.path.split_once('.') {
+        Some(("headers", name)) => format!("--header {name}: {}", error.message),
+        _ => format!("--to: {error}"),
+    })
 }
 
 #[derive(Default)]

@@ -191,12 +191,6 @@ static RULES: &[Rule] = &[
         "queues are kept in memory, bounded by `sending_queue.queue_bytes`; leave it out",
     ),
     rule(
-        "exporters.*.sending_queue.batch.sizer",
-        "\"items\"",
-        Refused,
-        "batches are counted in samples; bound bytes by `max_request_size`",
-    ),
-    rule(
         "exporters.*.sending_queue.batch.partition",
         "{}",
         Ignored,
@@ -349,6 +343,28 @@ impl Settled {
             )),
         }
     }
+}
+
+/// The foreign keys that pass below the key `path`, with the JSON Schema of what they may hold.
+pub(super) fn keys_at(path: &[String]) -> Vec<(&'static str, Value)> {
+    let mut keys = Vec::new();
+    for rule in RULES {
+        let key = rule.path.rsplit('.').next().unwrap_or_default();
+        let whole: Vec<String> = path.iter().cloned().chain([key.to_owned()]).collect();
+        if !rule.is_about(&whole) {
+            continue;
+        }
+        let mut schema = json!({ "description": format!("Foreign. Has no effect: {}", rule.word) });
+        if rule.fate == Refused {
+            let usual: Option<Value> = serde_json::from_str(rule.usual)
+                .ok()
+                .filter(|usual: &Value| !usual.is_null());
+            let passes: Vec<Value> = usual.into_iter().chain([Value::Null]).collect();
+            schema = json!({ "description": format!("Foreign. Not here: {}", rule.word), "enum": passes });
+        }
+        keys.push((key, schema));
+    }
+    keys
 }
 
 impl Rule {

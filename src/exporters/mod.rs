@@ -1,5 +1,6 @@
 //! The exporters: components that take profiles out. [`ALL`] is the table that everything else loops over.
 
+mod contention;
 mod debug;
 mod file;
 mod otlp;

@@ -40,7 +40,7 @@ fn pages_on_loopback_answer_to_this_machine_alone_and_set_the_level_of_the_logs(
     let (status, pipelines) = http("GET", ports.pages, "/debug/pipelinez", b"");
     assert_eq!(status, 200);
     assert!(pipelines.contains("profiles/one\n  receivers   otlp\n"), "{pipelines}");
-    assert!(pipelines.contains("debug: queue 0 of 1000 requests"), "{pipelines}");
+    assert!(pipelines.contains("debug: queue 0 of 1000 (0 bytes)"), "{pipelines}");
     assert!(
         http("GET", ports.pages, "/debug/servicez", b"")
             .1

@@ -227,6 +227,12 @@ fn send_never_quotes_a_credential() {
     let send = |args: &[&str]| run(&[&["send", file.to_str().unwrap()], args].concat());
     let nobody = format!("http://localhost:{}", free_port());
     let with_query = format!("{nobody}/?token=plantedEXAMPLE");
+    let blamed = send(&["--to", &nobody, "--header", "not a name=plantedEXAMPLE"]);
+    assert!(
+        blamed.err().contains("--header not a name: not a header name"),
+        "{}",
+        blamed.err()
+    );
     for args in [
         &["--to", "http://u:plantedEXAMPLE@localhost:1"][..],
         &["--to", "plantedEXAMPLE"],

@@ -3,7 +3,7 @@
 use crate::support::{Finished, Gate, config, data, flamegate, free_port, http, run, wait_for};
 
 /// A pipeline with every processor that a Collector's one has, and keys that mean nothing here.
-fn written(otlp: u16, metrics: u16, queue: &str) -> String {
+pub fn written(otlp: u16, metrics: u16, queue: &str) -> String {
     format!(
         "receivers:
   otlp:
@@ -30,7 +30,7 @@ service:
     )
 }
 
-const QUEUE: &str = "{enabled: true, num_consumers: 4, queue_size: 8000000, sizer: bytes, block_on_overflow: true, batch: {flush_timeout: 1s, min_size: 100, sizer: items}}";
+pub const QUEUE: &str = "{enabled: true, num_consumers: 4, queue_size: 8000000, sizer: bytes, block_on_overflow: true, batch: {flush_timeout: 1s, min_size: 100, sizer: items}}";
 
 fn validate(text: &str) -> Finished {
     let (_folder, path) = config(text);
@@ -85,13 +85,29 @@ fn what_would_not_happen_is_refused_with_our_own_way() {
         ),
         ("{wait_for_result: true}", "senders hear OK when their profiles wait"),
         (
-            "{sizer: items}",
-            "exporters.otlp.sending_queue.sizer: not an allowed value; allowed: requests, bytes",
+            "{sizer: profiles}",
+            "exporters.otlp.sending_queue.sizer: not an allowed value; allowed: requests, items, bytes",
+        ),
+        (
+            "{batch: {sizer: requests}}",
+            "exporters.otlp.sending_queue.batch.sizer: not an allowed value; allowed: items, bytes",
         ),
     ] {
         let checked = validate(&written(free_port(), free_port(), queue));
         assert_eq!(checked.code(), 1);
         assert!(checked.err().contains(word), "{}", checked.err());
+    }
+}
+
+#[test]
+fn queues_and_batches_count_as_the_collectors_do() {
+    for queue in [
+        "{sizer: requests, batch: {sizer: items, min_size: 100}}",
+        "{sizer: items, queue_size: 100000, batch: {}}",
+        "{sizer: bytes, queue_size: 8000000, batch: {sizer: bytes, min_size: 100000, max_size: 4000000}}",
+    ] {
+        let checked = validate(&written(free_port(), free_port(), queue));
+        assert_eq!(checked.code(), 0, "{queue}: {}", checked.err());
     }
 }
 
@@ -224,7 +240,7 @@ fn three_published_configurations_validate_and_run_one_behind_the_other() {
     assert!(
         http("GET", ports[5], "/debug/pipelinez", b"")
             .1
-            .contains("otlphttp/backend: queue 0 of 5000 requests")
+            .contains("otlphttp/backend: queue 0 of 5000 (")
     );
     assert!(!gateway.err().contains("plantedEXAMPLE"), "{}", gateway.err());
 }

@@ -132,6 +132,77 @@ pub fn with(config: &Value, path: &[Step], value: Value) -> Value {
     }
 }
 
+/// The keys of a configuration, dotted, that its schema does not allow.
+fn not_allowed(root: &Value, schema: &Value, config: &Value, path: &str) -> Vec<String> {
+    let schemas = open(root, vec![schema]);
+    let mut found = Vec::new();
+    let says_nothing = |schema: &&Value| {
+        schema
+            .as_object()
+            .is_some_and(|s| s.keys().all(|key| key == "description"))
+    };
+    if schemas.iter().all(says_nothing) {
+        return found;
+    }
+    if let Some(items) = config.as_array() {
+        for below in schemas.iter().filter_map(|schema| schema.get("items")) {
+            found.extend(items.iter().flat_map(|item| not_allowed(root, below, item, path)));
+        }
+    }
+    for (key, value) in config.as_object().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        let named = schemas.iter().filter_map(|schema| schema.get("properties")?.get(key));
+        let is_open = |schema: &&&Value| schema.get("additionalProperties").is_some_and(Value::is_object);
+        let any = schemas
+            .iter()
+            .filter(is_open)
+            .map(|schema| &schema["additionalProperties"]);
+        let patterns = schemas
+            .iter()
+            .filter_map(|schema| schema.get("patternProperties")?.as_object())
+            .flatten();
+        let own_type = key.split('/').next().unwrap();
+        let pattern = patterns
+            .filter(|(pattern, _)| **pattern == format!("^{own_type}(/.+)?$"))
+            .map(|(_, below)| below);
+        let below: Vec<&Value> = named.chain(any).chain(pattern).collect();
+        match below.first() {
+            Some(below) => found.extend(not_allowed(root, below, value, &path)),
+            None => found.push(path),
+        }
+    }
+    found
+}
+
+#[test]
+fn the_schema_allows_what_validate_takes_foreign_keys_too() {
+    let schema: Value = serde_json::from_str(&crate::support::run(&["schema"]).out()).unwrap();
+    let base = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let written: Vec<String> = ["configs", "tests/collector"]
+        .iter()
+        .flat_map(|folder| crate::support::files(&base.join(folder)))
+        .filter(|file| file.extension().is_some_and(|ending| ending == "yaml"))
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .chain([crate::collector::written(1, 2, crate::collector::QUEUE)])
+        .collect();
+    assert!(written.len() >= 9, "{}", written.len());
+    for text in written {
+        let config: Value = serde_saphyr::from_str(&text).unwrap();
+        let found = not_allowed(&schema, &schema, &config, "");
+        assert!(found.is_empty(), "{found:?} of\n{text}");
+    }
+    let wrong = json!({"receivers": {"otlp/a": {"protocols": {"grpc": {"read_buffer_sice": 1}}}},
+        "exporters": {"otlp": {"traces_url_path": "/"}}, "servce": {}});
+    assert_eq!(
+        not_allowed(&schema, &schema, &wrong, ""),
+        [
+            ".exporters.otlp.traces_url_path",
+            ".receivers.otlp/a.protocols.grpc.read_buffer_sice",
+            ".servce"
+        ]
+    );
+}
+
 #[test]
 fn references_alternatives_and_lists_are_walked() {
     let schema = json!({

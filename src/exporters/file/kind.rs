@@ -1,5 +1,6 @@
 //! The word in a file name for what a profile is about: from a fixed list, never from the payload.
 
+use crate::exporters::contention::contention;
 use crate::profile::{Dictionary, Profile};
 
 /// Sample types by the kind they make a profile. The first kind with a match wins, so that Go's heap, which counts
@@ -27,8 +28,6 @@ const KINDS: &[(&str, &[&str])] = &[
     (
         "mutex",
         &[
-            "contentions",
-            "delay",
             "mutex",
             "mutex_count",
             "mutex_duration",
@@ -44,27 +43,29 @@ const KINDS: &[(&str, &[&str])] = &[
     ("exceptions", &["exception", "exceptions", "exception-samples"]),
 ];
 
+/// Sample types that Go's mutex and block profiles share.
+const CONTENTION: [&str; 2] = ["contentions", "delay"];
+
 /// The kind of a profile; `other` if its types say nothing.
 pub fn kind(dictionary: &Dictionary, profile: &Profile) -> &'static str {
     let default = dictionary.str(profile.default_sample_type);
     let types = profile.sample_types.iter().map(|t| dictionary.str(t.kind));
-    let by = |name: &str| {
-        KINDS
-            .iter()
-            .find(|(_, names)| names.contains(&name))
-            .map(|(kind, _)| *kind)
-    };
+    let names: Vec<&str> = types.collect();
     let period = dictionary.str(profile.period_type.kind);
-    by(default)
+    of_any(&[default])
+        .or_else(|| of_any(&names))
         .or_else(|| {
-            let names: Vec<&str> = types.collect();
-            let first = KINDS
-                .iter()
-                .find(|(_, known)| known.iter().any(|name| names.contains(name)));
-            first.map(|(kind, _)| *kind)
+            let waits = names.iter().any(|name| CONTENTION.contains(name));
+            waits.then(|| contention(dictionary, profile))
         })
-        .or_else(|| by(period))
+        .or_else(|| of_any(&[period]))
         .unwrap_or("other")
+}
+
+/// The first kind that one of these names tells.
+fn of_any(names: &[&str]) -> Option<&'static str> {
+    let tells = |(_, known): &&(&str, &[&str])| known.iter().any(|name| names.contains(name));
+    KINDS.iter().find(tells).map(|(kind, _)| *kind)
 }
 
 /// Whether `name` is one that this exporter gives: `<digits>-<kind>-<8 hex>.<ending>`.
@@ -119,7 +120,22 @@ mod tests {
         );
         assert_eq!(kind_of(&["samples"], "", "cpu"), "cpu");
         assert_eq!(kind_of(&["off_cpu"], "", ""), "off_cpu");
+        assert_eq!(kind_of(&["contentions", "delay"], "delay", ""), "mutex");
+        assert_eq!(kind_of(&["contentions", "delay"], "", "block"), "block");
         assert_eq!(kind_of(&["../../planted"], "", ""), "other");
+    }
+
+    #[test]
+    fn the_stacks_of_go_tell_block_from_mutex() {
+        use crate::formats::{Limits, any};
+        for (file, expected) in [("go123-mutex.pb.gz", "mutex"), ("go123-block.pb.gz", "block")] {
+            let Ok(read) = any::decode_any(crate::testing::data(file).into(), &Limits::default()) else {
+                panic!("a recording of our own")
+            };
+            let profiles = read.decoded.profiles;
+            let profile = profiles.iter().next().unwrap().profile;
+            assert_eq!(kind(profiles.dictionary(), profile), expected);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `__name__`: what Pyroscope's own clients would call a profile of these types.
 
-use crate::profile::{Dictionary, Profile, StackId, Value};
+use crate::exporters::contention::contention;
+use crate::profile::{Dictionary, Profile, Value};
 
 /// The profile attribute that holds the name under which a Pyroscope client sent it.
 const RECEIVED: &str = "pyroscope.name";
@@ -32,7 +33,7 @@ fn of_type(dictionary: &Dictionary, profile: &Profile, kind: &str) -> Option<&'s
         "samples" => Some("process_cpu"),
         "space" | "objects" => Some("memory"),
         "goroutine" => Some("goroutines"),
-        "contentions" | "delay" => Some(waiting(dictionary, profile)),
+        "contentions" | "delay" => Some(contention(dictionary, profile)),
         _ if holds(&["cpu", "itimer"]) => Some("process_cpu"),
         _ if holds(&["alloc_", "inuse_", "heap_"]) => Some("memory"),
         _ if holds(&["mutex_"]) => Some("mutex"),
@@ -41,40 +42,6 @@ fn of_type(dictionary: &Dictionary, profile: &Profile, kind: &str) -> Option<&'s
         _ if holds(&["goroutines"]) => Some("goroutines"),
         _ => None,
     }
-}
-
-/// Go gives its mutex and its block profiles the same types and period. The stacks tell: a mutex profile shows who let go of
-/// the lock, a block profile who waited. Without names, or from elsewhere, it is what Pyroscope takes it for: `mutex`.
-fn waiting(dictionary: &Dictionary, profile: &Profile) -> &'static str {
-    match dictionary.str(profile.period_type.kind) {
-        "block" => return "block",
-        "contentions" => {}
-        _ => return "mutex",
-    }
-    let mut leaves = profile
-        .samples
-        .stacks
-        .iter()
-        .filter_map(|stack| leaf(dictionary, *stack));
-    let Some(first) = leaves.next() else { return "mutex" };
-    match lets_go(first) || leaves.any(lets_go) {
-        true => "mutex",
-        false => "block",
-    }
-}
-
-/// The name of the function on top of a stack, if it has one.
-fn leaf(dictionary: &Dictionary, stack: StackId) -> Option<&str> {
-    let location = dictionary.stacks[stack].first()?;
-    let line = dictionary.lines[*location].first()?;
-    let name = dictionary.str(dictionary.functions[line.function].name);
-    Some(name).filter(|name| !name.is_empty())
-}
-
-/// `sync.(*Mutex).Unlock`, `sync.(*RWMutex).RUnlock`, `runtime.unlock`, and Go's word for those it lost.
-fn lets_go(function: &str) -> bool {
-    let last = function.rsplit('.').next().unwrap_or_default();
-    last.to_ascii_lowercase().contains("unlock") || last == "_LostContendedRuntimeLock"
 }
 
 fn plain(kind: &str) -> String {

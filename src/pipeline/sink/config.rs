@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::batch::Batch;
+use crate::pipeline::chain::samples;
 use crate::pipeline::spec::BuildError;
 use crate::pipeline::units::{ByteSize, Span};
 
@@ -42,6 +44,14 @@ impl SinkConfig {
             return Err(BuildError::at("retry_on_failure.initial_interval", message));
         }
         Ok(())
+    }
+
+    /// Most bytes of one request, encoded and before compression.
+    pub fn most_bytes(&self) -> usize {
+        let of_batch = self.queue.batch.as_ref();
+        let of_batch = of_batch.filter(|batch| batch.sizer == BatchSizer::Bytes && batch.max_size > 0);
+        let most = self.max_request_bytes.as_usize();
+        of_batch.map_or(most, |batch| most.min(batch.max_size))
     }
 }
 
@@ -84,9 +94,9 @@ pub struct QueueConfig {
     pub enabled: bool,
     /// Requests on their way at once.
     pub num_consumers: usize,
-    /// Requests that may wait; bytes with `sizer: bytes`, in place of `queue_bytes`.
+    /// How much may wait, as `sizer` counts.
     pub queue_size: usize,
-    /// What `queue_size` counts: `requests` or `bytes`.
+    /// What `queue_size` counts: `requests`, `items` (samples), or `bytes` in place of `queue_bytes`.
     pub sizer: Sizer,
     /// Bytes that may wait or be on their way; a request larger than that goes alone.
     pub queue_bytes: ByteSize,
@@ -114,23 +124,41 @@ pub enum Sizer {
     /// Requests.
     #[default]
     Requests,
-    /// Bytes.
+    /// Samples.
+    Items,
+    /// Bytes, as they lie in memory.
     Bytes,
 }
 
-impl QueueConfig {
-    /// Requests that may wait, and bytes that may wait or be on their way.
-    pub fn room(&self) -> (usize, usize) {
-        match self.sizer {
-            _ if !self.enabled => (1, self.queue_bytes.as_usize()),
-            Sizer::Requests => (self.queue_size, self.queue_bytes.as_usize()),
-            Sizer::Bytes => (UNCOUNTED, self.queue_size),
+impl Sizer {
+    /// How much a batch counts.
+    pub fn of(self, batch: &Batch) -> usize {
+        match self {
+            Self::Requests => 1,
+            Self::Items => usize::try_from(samples(batch)).unwrap_or(usize::MAX),
+            Self::Bytes => batch.held_bytes(),
         }
     }
 }
 
-/// Requests in a queue that counts bytes: more than it ever holds.
-const UNCOUNTED: usize = 1 << 20;
+impl QueueConfig {
+    /// What the queue counts.
+    pub fn sizer(&self) -> Sizer {
+        match self.enabled {
+            true => self.sizer,
+            false => Sizer::Requests,
+        }
+    }
+
+    /// How much may wait, as [`sizer`](Self::sizer) counts, and bytes that may wait or be on their way.
+    pub fn room(&self) -> (usize, usize) {
+        match self.sizer() {
+            _ if !self.enabled => (1, self.queue_bytes.as_usize()),
+            Sizer::Requests | Sizer::Items => (self.queue_size, self.queue_bytes.as_usize()),
+            Sizer::Bytes => (self.queue_size, self.queue_size),
+        }
+    }
+}
 
 /// `sending_queue.batch`: merging of small batches of one tenant before they are sent.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -138,10 +166,42 @@ const UNCOUNTED: usize = 1 << 20;
 pub struct BatchConfig {
     /// Longest time that a batch waits for others.
     pub flush_timeout: Span,
-    /// Samples at which it is sent at once.
+    /// Size at which it is sent at once, as `sizer` counts.
     pub min_size: usize,
-    /// Most samples in one request; 0 for no such bound.
+    /// Largest size of one request, as `sizer` counts; 0 for no such bound.
     pub max_size: usize,
+    /// What `min_size` and `max_size` count: `items` (samples), or `bytes`, for `max_size` as encoded.
+    pub sizer: BatchSizer,
+}
+
+/// What the size of a merged batch counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchSizer {
+    /// Samples.
+    #[default]
+    Items,
+    /// Bytes.
+    Bytes,
+}
+
+impl BatchConfig {
+    /// How much a batch counts.
+    pub fn size(&self, batch: &Batch) -> u64 {
+        let sizer = match self.sizer {
+            BatchSizer::Items => Sizer::Items,
+            BatchSizer::Bytes => Sizer::Bytes,
+        };
+        sizer.of(batch) as u64
+    }
+
+    /// Most samples of one request; 0 for no such bound.
+    pub fn most_samples(&self) -> usize {
+        match self.sizer {
+            BatchSizer::Items => self.max_size,
+            BatchSizer::Bytes => 0,
+        }
+    }
 }
 
 impl Default for BatchConfig {
@@ -150,6 +210,7 @@ impl Default for BatchConfig {
             flush_timeout: Span::millis(200),
             min_size: 8192,
             max_size: 0,
+            sizer: BatchSizer::Items,
         }
     }
 }

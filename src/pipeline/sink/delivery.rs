@@ -10,7 +10,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::backoff::Backoff;
 use super::parts::Part;
-use super::{Sink, parts};
+use super::{BatchConfig, Sink, parts};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Reason, Sent};
 use crate::pipeline::compute::{Panicked, guard_async};
@@ -50,7 +50,7 @@ impl Sink {
             self.lose_part(&part, Reason::Shutdown);
             return Vec::new();
         }
-        let most = self.config.queue.batch.as_ref().map_or(0, |batch| batch.max_size);
+        let most = self.config.queue.batch.as_ref().map_or(0, BatchConfig::most_samples);
         let (end, bytes) = match most > 0 && part.steps() > most {
             true => (End::Halve, 0),
             false => self.deliver_part(&part).await,
@@ -137,7 +137,7 @@ impl Sink {
             Err(panicked) => return (self.after_panic(&panicked), 0),
         };
         of.encoded(encoded.plain_bytes);
-        if encoded.plain_bytes > self.config.max_request_bytes.as_usize() {
+        if encoded.plain_bytes > self.config.most_bytes() {
             return (End::Halve, 0);
         }
         let bytes = encoded.body.len();

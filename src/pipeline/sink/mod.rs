@@ -8,7 +8,7 @@ mod delivery;
 mod parts;
 mod queue;
 
-pub use config::{BatchConfig, QueueConfig, RetryConfig, SinkConfig};
+pub use config::{BatchConfig, BatchSizer, QueueConfig, RetryConfig, SinkConfig, Sizer};
 pub use queue::Room;
 
 use std::sync::Arc;
@@ -91,8 +91,7 @@ impl Sink {
 
     /// Room for batches, before any sink takes one.
     pub fn reserve(&self, batches: &[Batch]) -> Option<Room> {
-        self.queue
-            .reserve(batches.len(), batches.iter().map(Batch::held_bytes).sum())
+        self.queue.reserve(batches)
     }
 
     /// Takes batches into the room reserved for them; without room they are dropped and counted.

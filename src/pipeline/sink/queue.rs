@@ -1,4 +1,4 @@
-//! What waits for one exporter: bounded in requests and in bytes, and room is reserved before anything is put in. Bytes on their
+//! What waits for one exporter: bounded as configured and in bytes, and room is reserved before anything is put in. Bytes on their
 //! way count until they are through: else a dead backend would hold the memory of the whole process, and close the door for all.
 
 use std::collections::VecDeque;
@@ -10,13 +10,12 @@ use tokio::time::Instant;
 
 use super::config::{BatchConfig, QueueConfig};
 use crate::pipeline::batch::Batch;
-use crate::pipeline::chain::samples;
 use crate::telemetry::ExporterMetrics;
 
 /// The queue of one sink.
 pub struct Queue {
     config: QueueConfig,
-    /// Requests that may wait, and bytes that may wait or be on their way.
+    /// What may wait, as the sizer counts, and bytes that may wait or be on their way.
     room: (usize, usize),
     metrics: ExporterMetrics,
     state: Mutex<State>,
@@ -26,20 +25,18 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
-    /// Waiting, and reserved.
-    requests: usize,
-    /// The same, and those of what was taken out and is not yet finished.
-    bytes: usize,
+    /// What waits, and what room is reserved for; its bytes also while it is taken out and not yet finished.
+    used: Share,
     /// Taken out and not yet finished.
     under_way: usize,
-    /// Requests and bytes that the metrics know of.
-    observed: (usize, usize),
+    /// What the metrics know of.
+    observed: Share,
     closed: bool,
 }
 
 struct Waiting {
     batch: Batch,
-    bytes: usize,
+    share: Share,
     since: Instant,
 }
 
@@ -54,8 +51,38 @@ pub struct Taken {
 /// Room in a queue, given back if it is dropped unused.
 pub struct Room {
     queue: Arc<Queue>,
+    share: Share,
+}
+
+/// What batches take of a queue.
+#[derive(Clone, Copy, Default)]
+struct Share {
     requests: usize,
+    /// As the sizer counts.
+    size: usize,
     bytes: usize,
+}
+
+impl Share {
+    fn add(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.size = self.size.saturating_add(other.size);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
+    fn at_most(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.min(other.requests),
+            size: self.size.min(other.size),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+
+    fn sub(&mut self, other: Self) {
+        self.requests = self.requests.saturating_sub(other.requests);
+        self.size = self.size.saturating_sub(other.size);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
 }
 
 impl Queue {
@@ -78,9 +105,9 @@ impl Queue {
 
     /// Tells what changed: after a reload the old queue and the new one of an exporter count together.
     fn observe(&self, state: &mut State) {
-        let (requests, bytes) = std::mem::replace(&mut state.observed, (state.requests, state.bytes));
-        self.metrics.queue_size.change(requests, state.requests);
-        self.metrics.queue_bytes.change(bytes, state.bytes);
+        let before = std::mem::replace(&mut state.observed, state.used);
+        self.metrics.queue_size.change(before.size, state.used.size);
+        self.metrics.queue_bytes.change(before.bytes, state.used.bytes);
     }
 
     /// Takes nothing any more, and has no room.
@@ -90,23 +117,32 @@ impl Queue {
         }
     }
 
-    /// Reserves room for some requests of so many bytes together. What is larger than the whole queue gets in
-    /// when there is nothing else.
-    pub fn reserve(self: &Arc<Self>, requests: usize, bytes: usize) -> Option<Room> {
+    /// What a batch takes of it.
+    fn share(&self, batch: &Batch) -> Share {
+        Share {
+            requests: 1,
+            size: self.config.sizer().of(batch),
+            bytes: batch.held_bytes(),
+        }
+    }
+
+    /// Reserves room for some batches. What is larger than the whole queue gets in when there is nothing else.
+    pub fn reserve(self: &Arc<Self>, batches: &[Batch]) -> Option<Room> {
+        let mut share = Share::default();
+        batches.iter().for_each(|batch| share.add(self.share(batch)));
         let mut state = self.state();
-        let idle_needed = !self.config.enabled && (state.under_way > 0 || state.requests > 0);
+        let used = state.used;
+        let idle_needed = !self.config.enabled && (state.under_way > 0 || used.requests > 0);
         let fits = |used: usize, more: usize, room: usize| used == 0 || used.saturating_add(more) <= room;
-        let fits = fits(state.requests, requests, self.room.0) && fits(state.bytes, bytes, self.room.1);
+        let fits = fits(used.size, share.size, self.room.0) && fits(used.bytes, share.bytes, self.room.1);
         if state.closed || idle_needed || !fits {
             return None;
         }
-        state.requests += requests;
-        state.bytes += bytes;
+        state.used.add(share);
         self.observe(&mut state);
         Some(Room {
             queue: self.clone(),
-            requests,
-            bytes,
+            share,
         })
     }
 
@@ -134,7 +170,7 @@ impl Queue {
                         }
                         return Some(taken);
                     }
-                    Next::Nothing if state.closed && state.requests == 0 => return None,
+                    Next::Nothing if state.closed && state.used.requests == 0 => return None,
                     Next::Nothing => None,
                     Next::Wait(pause) => Some(pause),
                 }
@@ -152,7 +188,7 @@ impl Queue {
     pub fn done(&self, bytes: usize) {
         let mut state = self.state();
         state.under_way -= 1;
-        state.bytes = state.bytes.saturating_sub(bytes);
+        state.used.bytes = state.used.bytes.saturating_sub(bytes);
         self.observe(&mut state);
     }
 
@@ -160,11 +196,12 @@ impl Queue {
     pub fn drain(&self) -> Vec<Batch> {
         let mut state = self.state();
         self.end(&mut state);
-        state.bytes = state.bytes.saturating_sub(state.waiting.iter().map(|w| w.bytes).sum());
-        state.requests = state.requests.saturating_sub(state.waiting.len());
+        let all: Vec<usize> = (0..state.waiting.len()).collect();
+        let drained = take_out(&mut state, &all);
+        state.used.bytes = state.used.bytes.saturating_sub(drained.bytes);
         self.observe(&mut state);
         self.changed.notify_waiters();
-        state.waiting.drain(..).map(|w| w.batch).collect()
+        drained.batches
     }
 
     fn next(&self, state: &mut State) -> Next {
@@ -189,7 +226,7 @@ enum Next {
     Take(Taken),
 }
 
-/// Positions of the first batch and those that may be merged with it, and the samples of all.
+/// Positions of the first batch and those that may be merged with it, and the size of all.
 fn equals(waiting: &VecDeque<Waiting>, merge: &BatchConfig) -> (Vec<usize>, u64) {
     let (mut chosen, mut size) = (Vec::new(), 0);
     let Some(first) = waiting.front() else {
@@ -200,7 +237,7 @@ fn equals(waiting: &VecDeque<Waiting>, merge: &BatchConfig) -> (Vec<usize>, u64)
         if mine.tenant != theirs.tenant || mine.headers != theirs.headers || other.batch.as_profiles().is_none() {
             continue;
         }
-        let more = samples(&other.batch);
+        let more = merge.size(&other.batch);
         if !chosen.is_empty() && merge.max_size > 0 && size + more > merge.max_size as u64 {
             break;
         }
@@ -220,8 +257,12 @@ fn take_out(state: &mut State, positions: &[usize]) -> Taken {
     let (mut batches, mut bytes) = (Vec::with_capacity(positions.len()), 0);
     for at in positions.iter().rev() {
         if let Some(waiting) = state.waiting.remove(*at) {
-            state.requests = state.requests.saturating_sub(1);
-            bytes += waiting.bytes;
+            // its bytes stay until it is done
+            state.used.sub(Share {
+                bytes: 0,
+                ..waiting.share
+            });
+            bytes += waiting.share.bytes;
             batches.push(waiting.batch);
         }
     }
@@ -232,16 +273,15 @@ fn take_out(state: &mut State, positions: &[usize]) -> Taken {
 impl Room {
     /// Puts in a batch that room was reserved for. Gives it back if the queue was closed meanwhile.
     pub fn put(&mut self, batch: Batch) -> Result<(), Batch> {
-        let bytes = batch.held_bytes().min(self.bytes);
         let mut state = self.queue.state();
-        if state.closed || self.requests == 0 {
+        if state.closed || self.share.requests == 0 {
             return Err(batch);
         }
-        self.requests -= 1;
-        self.bytes -= bytes;
+        let share = self.queue.share(&batch).at_most(self.share);
+        self.share.sub(share);
         state.waiting.push_back(Waiting {
             batch,
-            bytes,
+            share,
             since: Instant::now(),
         });
         drop(state);
@@ -253,8 +293,7 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         let mut state = self.queue.state();
-        state.requests = state.requests.saturating_sub(self.requests);
-        state.bytes = state.bytes.saturating_sub(self.bytes);
+        state.used.sub(self.share);
         self.queue.observe(&mut state);
         let closed = state.closed;
         drop(state);
