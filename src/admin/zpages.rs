@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -11,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
+use tokio::time::timeout;
 
 use crate::pipeline::{Budget, Readiness};
 use crate::telemetry::{Metrics, logs};
@@ -66,6 +67,8 @@ pub fn zpages(watched: Watched) -> Router {
 const PAGES: &str = "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/loglevel\n";
 /// Longest name of a level, with room for a line end.
 const LEVEL_BYTES: usize = 16;
+/// How long it may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn service(State(watched): State<Watched>) -> String {
     let problem = watched.readiness.problem();
@@ -92,7 +95,7 @@ async fn pipelines(State(watched): State<Watched>) -> String {
             let metrics = watched.metrics.exporter(&exporter.as_str().into());
             let _ = writeln!(
                 text,
-                "  exporter    {exporter}: queue {} of {} requests ({} bytes), {} on their way, {} profiles sent, {} samples given up, {} retries",
+                "  exporter    {exporter}: queue {} of {} ({} bytes), {} on their way, {} profiles sent, {} samples given up, {} retries",
                 metrics.queue_size.get(),
                 metrics.queue_capacity.get(),
                 metrics.queue_bytes.get(),
@@ -121,7 +124,8 @@ async fn level() -> String {
 }
 
 async fn set_level(request: Request<Body>) -> Response {
-    let body = to_bytes(request.into_body(), LEVEL_BYTES).await.unwrap_or_default();
+    let whole = timeout(PATIENCE, to_bytes(request.into_body(), LEVEL_BYTES)).await;
+    let body = whole.ok().and_then(Result::ok).unwrap_or_default();
     let wanted = std::str::from_utf8(&body).unwrap_or_default().trim();
     // the parser takes numbers as well
     let known = ["trace", "debug", "info", "warn", "error"].contains(&wanted.to_ascii_lowercase().as_str());

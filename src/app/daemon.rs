@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::pages::{Served, Sources};
 use super::setup::{RunOptions, Setup};
-use super::{audit, memory};
+use super::{audit, farewell, memory};
 use crate::config::{Config, ConfigError, ConfigErrors, Encoding, Level, Node};
 use crate::net::endpoint::BindError;
-use crate::pipeline::{Budget, Failure, Readiness, Report, Running};
+use crate::pipeline::{Budget, Failure, Graph, Readiness, Running, compute};
 use crate::telemetry::{Metrics, logs};
 
 /// Why the daemon did not start, or did not go on.
@@ -59,6 +60,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
         runtime.worker_threads(threads.max(1));
     }
     let runtime = runtime.enable_all().build()?;
+    let threads = compute::threads()?;
     let daemon = Daemon {
         audit: audit::Writer::new(metrics.clone()),
         sources: Sources {
@@ -73,9 +75,10 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
         options,
         started,
     };
-    let done = runtime.block_on(daemon.run(graph));
+    let done = runtime.block_on(daemon.run(graph, threads.handle()));
     // what still computes is counted as lost already
     runtime.shutdown_background();
+    threads.shutdown_background();
     done
 }
 
@@ -122,13 +125,13 @@ enum Event {
 }
 
 impl Daemon {
-    async fn run(mut self, graph: crate::pipeline::Graph) -> Result<(), RunError> {
+    async fn run(mut self, graph: Graph, threads: &Handle) -> Result<(), RunError> {
         let mut signals = Signals::new()?;
         // bound before anything runs
         let pages = self.served.bind(&self.setup.pages).await?;
         self.audit.follow(&self.setup.loaded, &self.setup.config, "started")?;
         self.sources.show(&self.setup.config);
-        let mut running = graph.start(self.sources.budget.clone());
+        let mut running = graph.start(self.sources.budget.clone(), threads);
         self.served.serve(pages, &self.sources, running.readiness());
         tokio::spawn(self.announce(running.readiness().clone()));
         let ended = loop {
@@ -151,8 +154,11 @@ impl Daemon {
             Ok(signal) => tracing::info!(signal, "stopping"),
             Err(error) => tracing::error!("stopping: {error}"),
         }
-        let report = self.drain(running, &mut signals).await;
-        self.tell(&report);
+        let drained = self.drain(running, &mut signals).await;
+        match self.options.dry_run {
+            true => self.tell_dry_run(),
+            false => farewell::tell(&self.sources.metrics, drained),
+        }
         self.audit.end();
         crate::processors::redaction::escrow::finish();
         ended.map(drop)
@@ -259,33 +265,24 @@ impl Daemon {
         RunError::Failed(self.setup.error_at(&path, failure.why.clone()))
     }
 
-    async fn drain(&self, running: Running, signals: &mut Signals) -> Option<Report> {
+    /// Drains; false if a second signal ends that.
+    async fn drain(&self, running: Running, signals: &mut Signals) -> bool {
         let stopped = running.stop(self.setup.config.service.drain_timeout.0);
         tokio::select! {
-            report = stopped => Some(report),
+            () = stopped => true,
             signal = signals.stop() => {
                 tracing::warn!(signal, "second signal: leaving at once");
-                None
+                false
             }
         }
     }
 
-    fn tell(&self, report: &Option<Report>) {
-        if self.options.dry_run {
-            for component in &self.setup.config.exporters {
-                let metrics = self.sources.metrics.exporter(&component.id.as_str().into());
-                let (profiles, samples) = (metrics.sent_profiles.get(), metrics.sent_samples.get());
-                tracing::info!(exporter = component.id, profiles, samples, "would have been sent");
-            }
-        }
-        match report {
-            Some(report) if report.lost.is_empty() => tracing::info!("drained; nothing was lost"),
-            Some(report) => {
-                for (exporter, profiles) in &report.lost {
-                    tracing::warn!(%exporter, profiles, "lost: not delivered before the drain deadline");
-                }
-            }
-            None => tracing::warn!("not drained; what was in flight is lost"),
+    /// What a dry run would have sent.
+    fn tell_dry_run(&self) {
+        for component in &self.setup.config.exporters {
+            let metrics = self.sources.metrics.exporter(&component.id.as_str().into());
+            let (profiles, samples) = (metrics.sent_profiles.get(), metrics.sent_samples.get());
+            tracing::info!(exporter = component.id, profiles, samples, "would have been sent");
         }
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod cores;
 mod daemon;
 mod dry_run;
+mod farewell;
 mod greeting;
 mod memory;
 mod pages;

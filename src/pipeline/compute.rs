@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::task::Poll;
 
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
 /// Jobs over at most so many bytes run where they are: handing them over would cost more.
@@ -16,9 +17,14 @@ const INLINE_BYTES: usize = 32 << 10;
 /// Jobs that may wait for each one that runs. Beyond it waiting only makes answers late: senders should come again instead.
 const WAITING_PER_JOB: usize = 32;
 
+/// Pools of a process: intake and delivery.
+const POOLS: usize = 2;
+
 /// Runs CPU work.
 #[derive(Clone, Debug)]
 pub struct Compute {
+    /// Where its threads are.
+    threads: Handle,
     permits: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     most_waiting: usize,
@@ -32,17 +38,25 @@ pub struct Panicked {
     pub fingerprint: String,
 }
 
-impl Default for Compute {
-    fn default() -> Self {
-        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
-    }
+/// Jobs at once in one pool.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(1024)
+}
+
+/// A runtime for the jobs of a process alone: with the pools' jobs it has as many threads, and never more. In a runtime that
+/// does other things too, every moment in which no thread is idle makes another one, with memory of the allocator for itself.
+pub fn threads() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(POOLS * cores())
+        .thread_name("compute")
+        .build()
 }
 
 impl Compute {
-    /// A pool of `jobs` jobs at once.
-    pub fn new(jobs: usize) -> Self {
-        let jobs = jobs.clamp(1, 1024);
+    /// A pool of so many jobs at once, on blocking threads of the runtime of `threads`.
+    pub fn new(threads: Handle, jobs: usize) -> Self {
         Self {
+            threads,
             permits: Arc::new(Semaphore::new(jobs)),
             waiting: Arc::default(),
             most_waiting: jobs * WAITING_PER_JOB,
@@ -67,7 +81,7 @@ impl Compute {
         // the semaphore is never closed
         let permit = self.permits.clone().acquire_owned().await.ok();
         drop(waiting);
-        let job = tokio::task::spawn_blocking(move || {
+        let job = self.threads.spawn_blocking(move || {
             let _permit = permit;
             guard(job)
         });
@@ -148,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_behind_while_too_many_wait() {
-        let compute = Compute::new(1);
+        let compute = Compute::new(Handle::current(), 1);
         let (go, stay) = std::sync::mpsc::channel::<()>();
         let large = INLINE_BYTES + 1;
         let first = tokio::spawn({
@@ -170,9 +184,25 @@ mod tests {
         assert!(first.await.unwrap().unwrap().is_err());
     }
 
+    #[test]
+    fn there_are_no_more_threads_than_jobs() {
+        let threads = threads().unwrap();
+        let pools = [(); POOLS].map(|()| Compute::new(threads.handle().clone(), cores()));
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let seen: std::collections::HashSet<_> = runtime.block_on(async {
+            let mut jobs = tokio::task::JoinSet::new();
+            for pool in pools.iter().cycle().take(2_000) {
+                let pool = pool.clone();
+                jobs.spawn(async move { pool.run(INLINE_BYTES + 1, || std::thread::current().id()).await });
+            }
+            jobs.join_all().await.into_iter().map(Result::unwrap).collect()
+        });
+        assert!(seen.len() <= POOLS * cores(), "{}", seen.len());
+    }
+
     #[tokio::test]
     async fn a_panic_costs_one_job_and_tells_only_its_place() {
-        let compute = Compute::new(1);
+        let compute = Compute::new(Handle::current(), 1);
         for bytes in [0, INLINE_BYTES + 1] {
             let panicked = compute
                 .run(bytes, || panic!("hunter2"))

@@ -1,17 +1,16 @@
 //! A graph comes alive, is replaced by the next one, and ends in order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_all;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::budget::Budget;
-use super::component::Reason;
-use super::compute::Compute;
+use super::compute::{Compute, cores};
 use super::fanout::Shared;
 use super::generation::Generation;
 use super::graph::Graph;
@@ -24,7 +23,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running graph.
 pub struct Running {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     now: Generation,
     retiring: Vec<Retiring>,
 }
@@ -58,19 +57,12 @@ impl Failure {
     }
 }
 
-/// How it ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Profiles that were not delivered before the deadline, by exporter; only those that lost some.
-    pub lost: BTreeMap<Arc<str>, u64>,
-}
-
 impl Graph {
-    /// Starts the sinks, then the receivers. Call inside a runtime.
-    pub fn start(self, budget: Budget) -> Running {
+    /// Starts the sinks, then the receivers. Call inside a runtime. CPU work runs on blocking threads of `threads`.
+    pub fn start(self, budget: Budget, threads: &Handle) -> Running {
         let shared = Arc::new(Shared {
-            compute: Compute::default(),
-            delivery: Compute::default(),
+            compute: Compute::new(threads.clone(), cores()),
+            delivery: Compute::new(threads.clone(), cores()),
             budget,
             metrics: self.metrics.clone(),
             readiness: Readiness::expecting(self.receivers.iter().map(|receiver| receiver.id.clone())),
@@ -153,30 +145,17 @@ impl Running {
         });
     }
 
-    /// Ends in order: receivers stop, everyone behind them drains until its input ends, all before one deadline.
-    pub async fn stop(self, drain_timeout: Duration) -> Report {
+    /// Ends in order: receivers stop, everyone behind them drains until its input ends, all before one deadline. What was not
+    /// delivered until then is dropped and counted.
+    pub async fn stop(self, drain_timeout: Duration) {
         let deadline = Instant::now() + drain_timeout;
         self.shared.readiness.stopping();
-        let sinks = self.now.deliveries.iter().map(|delivery| delivery.sink.clone());
-        let sinks: Vec<Arc<Sink>> = sinks
-            .chain(self.retiring.iter().flat_map(|r| r.sinks.clone()))
-            .collect();
         self.now.retire(&Generation::default(), &self.shared, deadline).await;
         for mut retiring in self.retiring {
             if timeout_at(deadline, &mut retiring.drained).await.is_err() {
                 retiring.sinks.iter().for_each(|sink| sink.expire());
                 let _ = timeout(Duration::from_secs(1), retiring.drained).await;
             }
-        }
-        let lost = sinks.iter().map(|sink| {
-            let lost = self
-                .shared
-                .metrics
-                .dropped_count(&sink.component(), Reason::Shutdown.label());
-            (sink.id().clone(), lost)
-        });
-        Report {
-            lost: lost.filter(|(_, lost)| *lost > 0).collect(),
         }
     }
 }

@@ -36,7 +36,7 @@ pub use component::{
     Verdict,
 };
 pub use graph::{Graph, GraphError, PipelineSpec, ServiceSpec, Tables};
-pub use lifecycle::{Failure, Report, Running};
+pub use lifecycle::{Failure, Running};
 pub use outlet::{Arrival, Outlet};
 pub use readiness::Readiness;
 pub use stop::Stop;

@@ -54,10 +54,9 @@ async fn a_changed_exporter_gets_what_comes_and_the_old_one_what_came() {
     tokio::time::sleep(DRAIN).await;
     assert!(first.closed.load(Ordering::SeqCst), "the old exporter has ended");
     let books = bench.stop(DRAIN).await;
-    assert_eq!(books.of("a").0, 5);
+    assert_eq!(books.of("a"), (5, Default::default()));
     assert_eq!(*first.weights.lock().unwrap(), [2]);
     assert_eq!(*second.weights.lock().unwrap(), [3]);
-    assert!(books.report.lost.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +67,6 @@ async fn what_an_old_exporter_cannot_deliver_in_time_is_told() {
     reload(&mut bench, &second, [0, 0, 1]).await;
     let books = bench.stop(Duration::from_secs(1)).await;
     assert_eq!(books.of("a").1.get("shutdown"), Some(&2));
-    assert_eq!(books.report.lost.values().sum::<u64>(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,10 +44,6 @@ async fn outcome(
     let books = bench.stop(drain).await;
     assert!(exporter.closed.load(Ordering::SeqCst));
     let (sent, dropped) = books.of("a");
-    assert_eq!(
-        books.report.lost.values().sum::<u64>(),
-        dropped.get("shutdown").copied().unwrap_or(0)
-    );
     (sent, dropped, exporter.calls.load(Ordering::SeqCst))
 }
 
@@ -324,6 +320,108 @@ async fn an_encoder_that_panics_costs_its_batch() {
     assert_eq!(bench.stop(DRAIN).await.of("a"), (0, one("panic", 2)));
 }
 
+/// The fingerprints of the panics of one component, and their number.
+fn panics(metrics: &crate::telemetry::Metrics, component: &str) -> (usize, u64) {
+    let text = metrics.text();
+    let head = format!("flamegate_panics_total{{component=\"{component}\"");
+    let counts = text.lines().filter(|line| line.starts_with(&head));
+    let counts: Vec<u64> = counts
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    (counts.len(), counts.iter().sum())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decoder_that_panics_costs_its_request_and_in_a_row_they_turn_readiness_red() {
+    let bench = single(fake([]), Unit::Batch, SinkConfig::default()).await;
+    let explode = async || bench.out.receive(|| panic!("hunter2")).await;
+    for _ in 0..2 {
+        assert!(matches!(explode().await, Err(Refusal::Invalid(_))));
+    }
+    assert_eq!(
+        bench.send(1, 0).await,
+        Ok(Receipt::default()),
+        "one that went well between them"
+    );
+    for _ in 0..3 {
+        assert!(bench.running.readiness().is_ready());
+        assert!(matches!(explode().await, Err(Refusal::Invalid(_))));
+    }
+    assert_eq!(
+        bench.running.readiness().problem().as_deref(),
+        Some("door keeps panicking")
+    );
+    assert_eq!(panics(&bench.metrics, "door"), (1, 5));
+    assert!(bench.send(1, 0).await.is_ok() && bench.running.readiness().is_ready());
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.of("a"), (2, BTreeMap::new()));
+    assert!(!books.metrics.text().contains("hunter2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exporter_that_keeps_panicking_turns_readiness_red_until_it_works() {
+    let bench = single(
+        fake([Step::Panic, Step::Panic, Step::Panic]),
+        Unit::Batch,
+        SinkConfig::default(),
+    )
+    .await;
+    for ready in [true, true, false, true] {
+        assert!(bench.send(2, 0).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(bench.running.readiness().is_ready(), ready);
+    }
+    assert_eq!(panics(&bench.metrics, "a"), (1, 3));
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.of("a"), (2, one("panic", 6)));
+    assert!(!books.metrics.text().contains("hunter2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_of_the_engine_that_dies_is_told_and_what_is_there_still_drains() {
+    let bench = single(fake([again()]), Unit::Batch, SinkConfig::default()).await;
+    assert!(bench.send(2, 0).await.is_ok());
+    let nothing = tokio::time::timeout(Duration::from_secs(1), bench.running.failed()).await;
+    assert!(nothing.is_err(), "all is well");
+    let dead = super::compute::guard_async(async { panic!("hunter2") });
+    bench.running.shared.task(Kind::Exporter.named("a"), dead);
+    let failure = bench.running.failed().await.to_string();
+    assert!(
+        failure.starts_with("exporters.a: panicked at ") && !failure.contains("hunter2"),
+        "{failure}"
+    );
+    assert_eq!(bench.stop(DRAIN).await.of("a"), (2, BTreeMap::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_ends_by_itself_is_told() {
+    for (ending, expected) in [
+        (None, "receivers.door: ended although nobody asked it to"),
+        (Some("the socket is gone"), "receivers.door: the socket is gone"),
+    ] {
+        let metrics = Arc::default();
+        let exporters = vec![("a", fake([]), Unit::Batch, SinkConfig::default())];
+        let (mut graph, _opened) = graph(vec![(vec![], vec!["a"])], exporters, &metrics, [0; 3]);
+        graph.receivers[0].receiver = Box::new(Leaver(ending));
+        let running = graph.start(Budget::new(1 << 20), &tokio::runtime::Handle::current());
+        assert_eq!(running.failed().await.to_string(), expected);
+        running.stop(DRAIN).await;
+    }
+}
+
+/// A receiver that does not stay.
+struct Leaver(Option<&'static str>);
+#[async_trait::async_trait]
+impl Receiver for Leaver {
+    async fn run(self: Box<Self>, out: Outlet, _: Stop) -> Result<(), ReceiverError> {
+        out.ready();
+        match self.0 {
+            None => Ok(()),
+            Some(why) => Err(ReceiverError(why.to_owned())),
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn defective_profiles_are_told_and_empty_requests_are_fine() {
     let bench = single(fake([]), Unit::Batch, SinkConfig::default()).await;
@@ -397,6 +495,50 @@ async fn a_batch_larger_than_max_size_is_cut_to_it() {
     assert_eq!(bench.stop(DRAIN).await.of("a").0, 3);
     // twelve samples, four in each profile
     assert_eq!(exporter.calls.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_counts_what_it_is_told_to() {
+    use super::sink::Sizer;
+    let mut one = profiles(1);
+    one.compact();
+    let bytes = one.heap_bytes();
+    for (sizer, queue_size, unit) in [(Sizer::Items, 11, 4), (Sizer::Bytes, 2 * bytes + 1, bytes)] {
+        let mut config = tiny(true);
+        (config.queue.sizer, config.queue.queue_size) = (sizer, queue_size);
+        let bench = single(fake([Step::Hang]), Unit::Batch, config).await;
+        let numbers = bench.metrics.exporter(&"a".into());
+        // one on its way, two waiting
+        for waiting in [0, 1, 2] {
+            assert!(bench.send(1, 0).await.is_ok());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(numbers.queue_size.get(), (waiting * unit) as u64);
+        }
+        assert_eq!(numbers.queue_capacity.get(), queue_size as u64);
+        assert!(bench.send(1, 0).await.is_err(), "{sizer:?}");
+        bench.stop(Duration::from_secs(1)).await.of("a");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_merged_and_cut_by_bytes() {
+    let exporter = fake([]);
+    let mut config = SinkConfig::default();
+    config.queue.num_consumers = 1;
+    config.queue.batch = Some(super::sink::BatchConfig {
+        sizer: super::sink::BatchSizer::Bytes,
+        min_size: 1 << 30,
+        max_size: 500,
+        ..Default::default()
+    });
+    let bench = single(exporter.clone(), Unit::Batch, config).await;
+    assert!(bench.send(3, 0).await.is_ok());
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(exporter.calls.load(Ordering::SeqCst), 0, "it waits for more");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // twelve samples of 100 bytes, encoded
+    assert_eq!(exporter.calls.load(Ordering::SeqCst), 4);
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 3);
 }
 
 struct Half;

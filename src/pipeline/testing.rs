@@ -192,7 +192,7 @@ pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<Output<'_>>) -> Benc
     let metrics = Arc::new(Metrics::default());
     let (graph, opened) = graph(pipelines, exporters, &metrics, [0; 3]);
     let budget = Budget::new(64 << 20);
-    let running = graph.start(budget.clone());
+    let running = graph.start(budget.clone(), &tokio::runtime::Handle::current());
     let out = opened.await.unwrap();
     Bench {
         running,
@@ -247,18 +247,14 @@ impl Bench {
 
     /// Stops, and checks that nothing vanished and nothing is held.
     pub async fn stop(self, drain: Duration) -> Books {
-        let report = self.running.stop(drain).await;
+        self.running.stop(drain).await;
         drop(self.out);
         assert_eq!(self.budget.used(), 0, "memory still held");
-        Books {
-            report,
-            metrics: self.metrics,
-        }
+        Books { metrics: self.metrics }
     }
 }
 
 pub struct Books {
-    pub report: Report,
     pub metrics: Arc<Metrics>,
 }
 

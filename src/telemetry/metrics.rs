@@ -3,9 +3,10 @@
 //! Names that the OpenTelemetry Collector has are spelt as it spells them: without `_total`, which the Prometheus client would
 //! add to a counter. Such numbers are therefore [`Number`]s, exposed with type `unknown`; rates over them work all the same.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
@@ -116,6 +117,10 @@ pub struct Metrics {
     connections: Family<One, Number>,
     connections_cut: Family<Two, Counter>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
+    /// Labels of `dropped`, which cannot be listed otherwise.
+    drops: Mutex<BTreeSet<(Component, &'static str)>>,
+    /// Labels of the exporters' metrics.
+    exporters: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -180,6 +185,8 @@ impl Default for Metrics {
             connections: Family::default(),
             connections_cut: Family::default(),
             reloads: Family::default(),
+            drops: Mutex::default(),
+            exporters: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -415,16 +422,37 @@ impl Metrics {
 
     /// Profiles were dropped.
     pub fn dropped(&self, component: &Component, reason: &'static str, profiles: u64) {
-        self.dropped
-            .get_or_create(&of_component(component, ("reason", reason)))
-            .inc_by(profiles);
+        let key = of_component(component, ("reason", reason));
+        if let Some(count) = self.dropped.get(&key) {
+            count.inc_by(profiles);
+            return;
+        }
+        self.dropped.get_or_create(&key).inc_by(profiles);
+        let mut known = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert((component.clone(), reason));
     }
 
     /// How many profiles a component dropped for a reason so far.
     pub fn dropped_count(&self, component: &Component, reason: &'static str) -> u64 {
-        self.dropped
-            .get_or_create(&of_component(component, ("reason", reason)))
-            .get()
+        let key = of_component(component, ("reason", reason));
+        self.dropped.get(&key).map_or(0, |count| count.get())
+    }
+
+    /// What was dropped so far: component, reason, profiles.
+    pub fn drops(&self) -> Vec<(Component, &'static str, u64)> {
+        let known = self.drops.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let count = |(component, reason): (Component, &'static str)| {
+            let profiles = self.dropped_count(&component, reason);
+            (component, reason, profiles)
+        };
+        known.into_iter().map(count).collect()
+    }
+
+    /// The exporters that there were so far, with their metrics.
+    pub fn exporters(&self) -> Vec<(Arc<str>, ExporterMetrics)> {
+        let known = self.exporters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let metrics = |id: Arc<str>| (id.clone(), self.exporter(&id));
+        known.into_iter().map(metrics).collect()
     }
 
     /// A redaction rule removed strings of one carrier (`function`, `label_value` ...). Both are configured or enumerated names.
@@ -483,6 +511,9 @@ impl Metrics {
     /// The metrics of one exporter, looked up once.
     pub fn exporter(&self, exporter: &Arc<str>) -> ExporterMetrics {
         let key: One = [("exporter", exporter.clone())];
+        let mut known = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(exporter.clone());
+        drop(known);
         ExporterMetrics {
             accepted: self.exporter_accepted.get_or_create(&key).clone(),
             sent_profiles: self.sent.profiles.get_or_create(&key).clone(),

@@ -58,6 +58,16 @@ impl Client {
         self.call(PATH, request).await
     }
 
+    /// Begins to export, and sends nothing; how that ends.
+    pub async fn never_send(&mut self) -> Status {
+        self.0.ready().await.unwrap();
+        let request = Request::new(futures_util::stream::pending());
+        let answer = self
+            .0
+            .client_streaming::<_, Bytes, _, _>(request, PATH.parse().unwrap(), Raw);
+        answer.await.unwrap_err()
+    }
+
     /// Calls a method; the answer as it came.
     pub async fn call(&mut self, path: &str, request: &[u8]) -> Result<Bytes, Status> {
         self.0.ready().await.unwrap();

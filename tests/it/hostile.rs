@@ -677,57 +677,132 @@ fn large_profiles_at_once_share_one_budget() {
     target.serves("large profiles");
 }
 
-/// A backend that answers every request with 1 GiB; the bytes that it could send.
-fn verbose_backend(port: u16) -> Arc<AtomicU64> {
-    let sent = Arc::new(AtomicU64::new(0));
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let counter = sent.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut heard = [0; 1 << 16];
-            let _ = stream.read(&mut heard);
-            let _ = stream.write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 1073741824\r\n\r\n",
-            );
-            while stream.write_all(&heard).is_ok() {
-                counter.fetch_add(heard.len() as u64, Ordering::Relaxed);
-            }
-        }
+/// A request whose body comes a byte at a time; the head of the answer, in lower case.
+fn trickle(port: u16, path: &str, media_type: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: 100000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 1024];
+    wait_for("an answer", || {
+        let _ = stream.write_all(b"\n");
+        stream.read(&mut answer).ok().filter(|read| *read > 0)
     });
-    sent
+    String::from_utf8_lossy(&answer).to_lowercase()
+}
+
+#[test]
+fn bodies_that_trickle_are_given_up_by_every_receiver() {
+    let [otlp, grpc, pyroscope, pprof, metrics] = [(); 5].map(|()| free_port());
+    let (folder, path) = config(&format!(
+        "receivers:
+  otlp:
+    protocols:
+      http: {{endpoint: \"localhost:{otlp}\", read_timeout: 300ms}}
+      grpc: {{endpoint: \"localhost:{grpc}\", read_timeout: 300ms}}
+  pyroscope: {{endpoint: \"localhost:{pyroscope}\", read_timeout: 300ms}}
+  pprof: {{server: {{endpoint: \"localhost:{pprof}\", read_timeout: 300ms}}}}
+exporters: {{debug: {{}}}}
+service:
+  pipelines: {{profiles: {{receivers: [otlp, pyroscope, pprof], exporters: [debug]}}}}
+  telemetry: {{metrics: {{address: \"localhost:{metrics}\"}}}}
+"
+    ));
+    let _gate = Gate::start(folder.path(), &["--config", &path]);
+    for (port, path, media_type) in [
+        (otlp, OTLP, "application/x-protobuf"),
+        (otlp, OTLP, "application/json"),
+        (pyroscope, "/ingest?name=a.cpu", "multipart/form-data; boundary=B"),
+        (pyroscope, "/ingest?name=a.cpu&format=pprof", "application/octet-stream"),
+        (pyroscope, "/push.v1.PusherService/Push", "application/proto"),
+        (pprof, PPROF, "application/octet-stream"),
+    ] {
+        let answer = trickle(port, path, media_type);
+        let hinted = answer.contains("\r\nretry-after: 1\r\n");
+        assert!(answer.starts_with("http/1.1 503 ") && hinted, "{path}: {answer}");
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let status = runtime.block_on(async { crate::grpc::Client::connect(grpc).await.never_send().await });
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+    assert!(!status.details().is_empty(), "no RetryInfo");
+    let (_, text) = http("GET", metrics, "/metrics", b"");
+    for (server, times) in [("otlp", 3), ("pyroscope", 3), ("pprof", 1)] {
+        let line = format!("flamegate_connections_cut_total{{server=\"{server}\",reason=\"body_timeout\"}} {times}\n");
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+}
+
+/// A backend that answers every request over HTTP/1 and HTTP/2 without end; the bytes that it could send.
+fn verbose_backend() -> (u16, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = sent.clone();
+    let talk = move |headers: axum::http::HeaderMap| {
+        let counter = counter.clone();
+        let media_type = headers["content-type"].clone();
+        let pieces = futures_util::stream::repeat_with(move || {
+            counter.fetch_add(1 << 16, Ordering::Relaxed);
+            Ok::<_, std::convert::Infallible>(vec![b'x'; 1 << 16])
+        });
+        std::future::ready(([("content-type", media_type)], axum::body::Body::from_stream(pieces)))
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, axum::Router::new().fallback(talk)).await
+        })
+    });
+    (port, sent)
 }
 
 #[test]
 fn backends_that_talk_too_much_are_not_listened_to() {
-    let [intake, backend, metrics] = [(); 3].map(|()| free_port());
-    let sent = verbose_backend(backend);
+    let [intake, metrics] = [(); 2].map(|()| free_port());
+    let backends = ["otlp_http", "otlp_grpc", "pyroscope"].map(|exporter| (exporter, verbose_backend()));
+    let url = |at: usize| {
+        let port = backends[at].1.0;
+        format!("endpoint: \"http://127.0.0.1:{port}\", retry_on_failure: {{enabled: false}}")
+    };
     let (folder, path) = config(&format!(
         "receivers: {{pprof: {{server: {{endpoint: \"localhost:{intake}\"}}}}}}
-exporters:
-  otlp_http: {{endpoint: \"http://127.0.0.1:{backend}\", tls: {{insecure: true}}}}
+exporters: {{otlp_http: {{{}}}, otlp_grpc: {{{}}}, pyroscope: {{{}, max_age: 0s}}}}
 service:
   memory_budget: 128MiB
-  pipelines: {{profiles: {{receivers: [pprof], exporters: [otlp_http]}}}}
+  pipelines: {{profiles: {{receivers: [pprof], exporters: [otlp_http, otlp_grpc, pyroscope]}}}}
   telemetry: {{metrics: {{address: \"localhost:{metrics}\"}}}}
-"
+",
+        url(0),
+        url(1),
+        url(2)
     ));
     let gate = Gate::start(folder.path(), &["--config", &path]);
     gate.forget_peak();
     let body = std::fs::read(data("go123-cpu-labels.pb.gz")).unwrap();
     let (status, answer) = post(intake, PPROF, &[], &body);
     assert_eq!(status, 200, "{answer}");
-    wait_for("the end of the answer", || {
-        let (_, text) = http("GET", metrics, "/metrics", b"");
-        let settled = text.lines().any(|line| {
-            (line.starts_with("flamegate_exporter_sent_profiles{")
-                || line.starts_with("flamegate_exporter_retries_total{"))
-                && !line.ends_with(" 0")
+    for (exporter, (_, sent)) in &backends {
+        wait_for("the end of the answer", || {
+            let (_, text) = http("GET", metrics, "/metrics", b"");
+            let settled = text.lines().any(|line| {
+                let ours = line.contains(&format!("=\"{exporter}\""));
+                let counts = ["flamegate_exporter_sent_profiles{", "flamegate_dropped_total{"];
+                ours && counts.iter().any(|count| line.starts_with(count)) && !line.ends_with(" 0")
+            });
+            settled.then_some(())
         });
-        settled.then_some(())
-    });
-    let (sent, peak) = (sent.load(Ordering::Relaxed), gate.peak_memory());
-    assert!(sent < 64 << 20, "{} MiB were taken in", sent >> 20);
+        let sent = sent.load(Ordering::Relaxed);
+        assert!(
+            (4 << 20..64 << 20).contains(&sent),
+            "{exporter}: {} MiB were taken in",
+            sent >> 20
+        );
+    }
+    let peak = gate.peak_memory();
     assert!(peak <= 128 << 20, "{} MiB at the peak", peak >> 20);
     assert_eq!(post(intake, PPROF, &[], &body).0, 200);
 }

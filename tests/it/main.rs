@@ -15,6 +15,7 @@ mod corpus;
 mod daemon;
 mod debug;
 mod escrow;
+mod drain;
 mod fan_out;
 mod fuzzed;
 mod graph;

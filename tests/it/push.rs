@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -59,12 +60,18 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::slow(Duration::ZERO)
+    }
+
+    /// One that takes so long for each request.
+    pub fn slow(pause: Duration) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let memory = seen.clone();
         let push = move |body: Bytes| async move {
+            tokio::time::sleep(pause).await;
             let mut seen = memory.lock().unwrap();
             match take(&body, &seen) {
                 Ok(pushed) => {

@@ -1,0 +1,120 @@
+//! The last words of the process: what became of everything that was accepted.
+
+use std::sync::Arc;
+
+use crate::pipeline::Reason;
+use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics};
+
+/// What became of the profiles that one exporter was offered; accepted = sent + dropped + in flight.
+#[derive(Debug, PartialEq, Eq)]
+struct Book {
+    exporter: Arc<str>,
+    accepted: u64,
+    sent: u64,
+    dropped: u64,
+    in_flight: u64,
+}
+
+/// Says what was delivered, and what was lost, where and why, from the start of the process to its end.
+pub(super) fn tell(metrics: &Metrics, drained: bool) {
+    let (books, losses) = (books(metrics), losses(metrics));
+    for Book {
+        exporter,
+        accepted,
+        sent,
+        dropped,
+        in_flight,
+    } in &books
+    {
+        tracing::info!(%exporter, accepted, sent, dropped, in_flight, "profiles since the start");
+        if *in_flight > 0 {
+            tracing::warn!(%exporter, profiles = in_flight, "lost: still in flight");
+        }
+    }
+    for (component, reason, profiles) in &losses {
+        match *reason == Reason::Shutdown.label() {
+            true => tracing::warn!(exporter = %component.id, profiles, "lost: not delivered before the drain deadline"),
+            false => {
+                let kind = component.kind.label();
+                tracing::warn!(component = %component.id, kind, reason, profiles, "dropped since the start");
+            }
+        }
+    }
+    let dropped: u64 = losses.iter().map(|(_, _, profiles)| profiles).sum();
+    let lost = dropped + books.iter().map(|book| book.in_flight).sum::<u64>();
+    let how = if drained { "drained" } else { "not drained" };
+    match lost {
+        0 => tracing::info!("{how}; nothing was lost"),
+        _ => tracing::warn!(profiles = lost, "{how}; not everything was delivered"),
+    }
+}
+
+fn books(metrics: &Metrics) -> Vec<Book> {
+    let losses = losses(metrics);
+    let book = |(exporter, numbers): (Arc<str>, ExporterMetrics)| {
+        let own = losses.iter().filter(|(component, _, _)| component.kind == Kind::Exporter && component.id == exporter);
+        Book {
+            accepted: numbers.accepted.get(),
+            sent: numbers.sent_profiles.get(),
+            dropped: own.map(|(_, _, profiles)| profiles).sum(),
+            in_flight: numbers.in_flight_profiles.get(),
+            exporter,
+        }
+    };
+    let books = metrics.exporters().into_iter().map(book);
+    books.filter(|book| book.accepted > 0).collect()
+}
+
+/// What was dropped although nobody asked for it. What a rule keeps back, what no pipeline takes and what is defective is as
+/// configured, and its sender was told.
+fn losses(metrics: &Metrics) -> Vec<(Component, &'static str, u64)> {
+    let told = [Reason::Filtered, Reason::Unrouted, Reason::Defective].map(Reason::label);
+    let mut drops = metrics.drops();
+    drops.retain(|(_, reason, _)| !told.contains(reason));
+    drops
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_what_nobody_asked_for_and_the_books_hold_them() {
+        let metrics = Metrics::default();
+        let (exporter, idle) = (Arc::from("otlp"), Arc::from("idle"));
+        let numbers = metrics.exporter(&exporter);
+        metrics.exporter(&idle);
+        numbers.accepted.add(9);
+        numbers.sent_profiles.add(5);
+        numbers.in_flight_profiles.add(1);
+        for (component, reason, profiles) in [
+            (Kind::Exporter.named("otlp"), Reason::Permanent, 2),
+            (Kind::Exporter.named("otlp"), Reason::Shutdown, 1),
+            (Kind::Receiver.named("otlp"), Reason::Defective, 7),
+            (Kind::Processor.named("filter"), Reason::Filtered, 7),
+            (Kind::Processor.named("redaction"), Reason::FailedClosed, 4),
+        ] {
+            metrics.dropped(&component, reason.label(), profiles);
+        }
+        let told: Vec<String> = losses(&metrics)
+            .iter()
+            .map(|(component, reason, profiles)| format!("{component} {reason} {profiles}"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "processor redaction failed_closed 4",
+                "exporter otlp permanent 2",
+                "exporter otlp shutdown 1"
+            ]
+        );
+        let book = Book {
+            exporter,
+            accepted: 9,
+            sent: 5,
+            dropped: 3,
+            in_flight: 1,
+        };
+        assert_eq!(books(&metrics), [book]);
+    }
+}
