@@ -15,6 +15,7 @@ use crate::extensions::{health_check, zpages};
 use crate::net::auth::{ServerAuth, guard};
 use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::net::server::{Listener, ServerSettings, serve};
+use crate::net::tls::ServerTls;
 use crate::pipeline::spec::{BuildError, RawConfig};
 use crate::pipeline::{Budget, Readiness, Stop};
 use crate::telemetry::Metrics;
@@ -26,6 +27,7 @@ pub(super) struct Page {
     key: String,
     endpoint: Endpoint,
     what: What,
+    tls: Option<ServerTls>,
     /// What it was made of: equal pages go on through a reload.
     raw: RawConfig,
 }
@@ -62,6 +64,7 @@ pub(super) fn of(loaded: &Loaded, config: &Config) -> Result<Vec<Page>, ConfigEr
             key: key.to_owned(),
             endpoint: address.parse().map_err(wrong)?,
             what: What::Metrics,
+            tls: None,
             raw: RawConfig::Null,
         });
     }
@@ -69,20 +72,21 @@ pub(super) fn of(loaded: &Loaded, config: &Config) -> Result<Vec<Page>, ConfigEr
         let raw = extension.raw.clone();
         let read = match extension.type_name {
             name if name == health_check::SPEC.about.name => {
-                HealthCheck::read(raw).map(|(endpoint, path)| (endpoint, What::Health { path }))
+                HealthCheck::read(raw).map(|(endpoint, path, tls)| (endpoint, What::Health { path }, tls))
             }
             name if name == zpages::SPEC.about.name => {
-                Zpages::read(raw).map(|(endpoint, auth)| (endpoint, What::Zpages { auth }))
+                Zpages::read(raw).map(|(endpoint, auth, tls)| (endpoint, What::Zpages { auth }, tls))
             }
             // authenticators work where they are named
             _ => continue,
         };
         let wrong = |error: BuildError| error_at(loaded, &format!("extensions.{}", extension.id), error.message);
-        let (endpoint, what) = read.map_err(wrong)?;
+        let (endpoint, what, tls) = read.map_err(wrong)?;
         pages.push(Page {
             key: format!("extensions.{}.endpoint", extension.id),
             endpoint,
             what,
+            tls,
             raw: extension.raw.clone(),
         });
     }
@@ -191,6 +195,7 @@ impl Served {
             let router = sources.router(&page, readiness);
             let stop = Stop::new();
             let settings = ServerSettings {
+                tls: page.tls.clone(),
                 metrics: sources.metrics.server(&page.key.as_str().into()),
                 ..ServerSettings::default()
             };

@@ -4,14 +4,6 @@ use std::fmt;
 
 use super::tree::{Place, Step, dotted};
 
-/// Why a file cannot be used, as other programs say it, without its path and without numbers.
-pub fn io_reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        kind => kind.to_string(),
-    }
-}
-
 /// One thing that is wrong. The text never holds a configured value, only keys and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {

@@ -224,6 +224,24 @@ static RULES: &[Rule] = &[
     rule("exporters.debug.use_internal_logger", "true", Ignored, LOGS),
     rule("exporters.debug.output_paths", "", Ignored, LOGS),
     rule(
+        "extensions.health_check.response_body",
+        "null",
+        Ignored,
+        "the answer says the state in JSON",
+    ),
+    rule(
+        "extensions.health_check.check_collector_pipeline",
+        "{\"enabled\":false}",
+        Ignored,
+        "a part that is broken or keeps panicking makes the answer 503 by itself",
+    ),
+    rule(
+        "extensions.zpages.expvar",
+        "{\"enabled\":false}",
+        Ignored,
+        "there are no expvars; look at `/debug/servicez` and the metrics",
+    ),
+    rule(
         "service.telemetry.resource",
         "{}",
         Ignored,

@@ -27,7 +27,8 @@ use std::io::Read;
 use std::path::Path;
 
 pub use catalog::{Catalog, Kind};
-pub use error::{ConfigError, ConfigErrors, io_reason};
+pub use crate::pipeline::units::io_reason;
+pub use error::{ConfigError, ConfigErrors};
 pub use interpolate::Environment;
 pub use print::{to_json, to_yaml};
 pub use resolve::{Component, Config};

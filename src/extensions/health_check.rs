@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tls;
 use crate::net::endpoint::Endpoint;
+use crate::net::tls::{ServerTls, ServerTlsConfig};
 use crate::pipeline::spec::{About, BuildError, ExtensionSpec, RawConfig, Stability, parse};
 
 /// The row of the table.
@@ -13,7 +15,8 @@ pub const SPEC: ExtensionSpec = ExtensionSpec {
         aliases: &[],
         summary: "says over HTTP whether the gate is ready",
         docs: "Answers 200 while requests should be sent here, 503 while starting, stopping or broken, with the reason. \
-`flamegate health` asks it, and so may a load balancer. It needs no credentials: it says nothing else.",
+`flamegate health` asks it, and so may a load balancer. It needs no credentials: it says nothing else. With `tls` it is asked by \
+HTTPS; `flamegate health` speaks plain HTTP alone, and then asks the metrics: `--endpoint localhost:8888 --path /ready`.",
         stability: Stability::Stable,
         signals: &[],
         example: "health_check:\n  endpoint: localhost:13133\n  path: /\n",
@@ -23,13 +26,15 @@ pub const SPEC: ExtensionSpec = ExtensionSpec {
 };
 
 /// The extension `health_check`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthCheck {
     /// Where it listens; port 0 takes any free one.
     pub endpoint: String,
     /// Path it answers on.
     pub path: String,
+    /// Certificates; none for plaintext.
+    pub tls: Option<ServerTlsConfig>,
 }
 
 impl Default for HealthCheck {
@@ -37,19 +42,20 @@ impl Default for HealthCheck {
         Self {
             endpoint: "localhost:13133".to_owned(),
             path: "/".to_owned(),
+            tls: None,
         }
     }
 }
 
 impl HealthCheck {
-    /// Reads and checks: where it listens, and its path.
-    pub fn read(raw: RawConfig) -> Result<(Endpoint, String), BuildError> {
+    /// Reads and checks: where it listens, its path, and its certificates.
+    pub fn read(raw: RawConfig) -> Result<(Endpoint, String, Option<ServerTls>), BuildError> {
         let config: Self = parse(raw)?;
         if !config.path.starts_with('/') || config.path.contains(['{', '}', '?', '#']) {
             return Err(BuildError::at("path", "not a path; write it as /health"));
         }
         let endpoint = config.endpoint.parse();
         let endpoint = endpoint.map_err(|error| BuildError::at("endpoint", format!("{error}")))?;
-        Ok((endpoint, config.path))
+        Ok((endpoint, config.path, tls(config.tls.as_ref())?))
     }
 }

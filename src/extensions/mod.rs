@@ -4,7 +4,8 @@ pub mod authenticators;
 pub mod health_check;
 pub mod zpages;
 
-use crate::pipeline::spec::ExtensionSpec;
+use crate::net::tls::{ServerTls, ServerTlsConfig};
+use crate::pipeline::spec::{BuildError, ExtensionSpec};
 
 /// Every extension, sorted by name.
 pub static ALL: &[ExtensionSpec] = &[
@@ -13,3 +14,9 @@ pub static ALL: &[ExtensionSpec] = &[
     health_check::SPEC,
     zpages::SPEC,
 ];
+
+/// The certificates of an extension that listens.
+fn tls(config: Option<&ServerTlsConfig>) -> Result<Option<ServerTls>, BuildError> {
+    let checked = config.map(ServerTlsConfig::check).transpose();
+    checked.map_err(|error| BuildError::at(error.path("tls"), error.message))
+}

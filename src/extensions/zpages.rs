@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tls;
 use crate::net::auth::{AuthConfig, ServerAuth};
 use crate::net::endpoint::Endpoint;
+use crate::net::tls::{ServerTls, ServerTlsConfig};
 use crate::pipeline::spec::{About, BuildError, ExtensionSpec, RawConfig, Stability, parse};
 
 /// The row of the table.
@@ -41,6 +43,8 @@ pub struct Zpages {
     pub endpoint: String,
     /// Who may look; needed on addresses that other machines reach.
     pub auth: Option<AuthConfig>,
+    /// Certificates; none for plaintext.
+    pub tls: Option<ServerTlsConfig>,
 }
 
 impl Default for Zpages {
@@ -48,13 +52,14 @@ impl Default for Zpages {
         Self {
             endpoint: "localhost:55679".to_owned(),
             auth: None,
+            tls: None,
         }
     }
 }
 
 impl Zpages {
-    /// Reads and checks: where it listens, and who may look.
-    pub fn read(raw: RawConfig) -> Result<(Endpoint, Option<ServerAuth>), BuildError> {
+    /// Reads and checks: where it listens, who may look, and its certificates.
+    pub fn read(raw: RawConfig) -> Result<(Endpoint, Option<ServerAuth>, Option<ServerTls>), BuildError> {
         let config: Self = parse(raw)?;
         let endpoint: Endpoint = match config.endpoint.parse() {
             Ok(endpoint) => endpoint,
@@ -65,6 +70,6 @@ impl Zpages {
             let why = "other machines reach this address: name an authenticator under `auth`, or listen on localhost";
             return Err(BuildError::at("endpoint", why));
         }
-        Ok((endpoint, auth))
+        Ok((endpoint, auth, tls(config.tls.as_ref())?))
     }
 }

@@ -1,4 +1,4 @@
-//! Durations, sizes and secrets as people write them in YAML. They live beside the component specs because every `Config` uses them.
+//! Durations, sizes and secrets as people write them in YAML, and how they are told what is wrong with a file. They live beside the component specs because every `Config` uses them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,6 +8,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+
+/// Why a file cannot be used, as other programs say it, without its path and without numbers.
+pub fn io_reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        kind => kind.to_string(),
+    }
+}
 
 /// A length of time: `1m30s`, `200ms`; a bare number means nanoseconds, as in the Collector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

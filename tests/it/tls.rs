@@ -229,3 +229,65 @@ service: {{pipelines: {{profiles: {{receivers: [pyroscope], exporters: [file]}}}
     let told = send("old-ca.pem");
     assert!(told.contains("an authority that is not trusted here"), "{told}");
 }
+
+/// The status of a GET by HTTPS, for a client that trusts this authority alone.
+fn get_by_https(port: u16, path: &str, authority: &Path) -> std::io::Result<u16> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let connection = rustls::ClientConnection::new(config.into(), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(connection, TcpStream::connect(("127.0.0.1", port))?);
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[9..]).parse().unwrap())
+}
+
+#[test]
+fn health_and_pages_speak_tls_where_they_are_told_to() {
+    let [ingest, health, pages] = [(); 3].map(|()| free_port());
+    let certificates = tempfile::tempdir().unwrap();
+    let at = certificates.path();
+    issue(at, "server");
+    issue(at, "other");
+    let tls = format!(
+        "tls: {{cert_file: {0}/server.pem, key_file: {0}/server.key}}",
+        at.display()
+    );
+    let text = format!(
+        "extensions:
+  health_check: {{endpoint: \"localhost:{health}\", {tls}}}
+  zpages: {{endpoint: \"localhost:{pages}\", {tls}}}
+receivers: {{pyroscope: {{endpoint: \"localhost:{ingest}\"}}}}
+exporters: {{debug: {{}}}}
+service:
+  extensions: [health_check, zpages]
+  pipelines: {{profiles: {{receivers: [pyroscope], exporters: [debug]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+"
+    );
+    let (folder, path) = config(&text);
+    let gate = Gate::start(folder.path(), &["--config", &path]);
+    let authority = at.join("server-ca.pem");
+    assert_eq!(get_by_https(health, "/", &authority).unwrap(), 200);
+    assert_eq!(get_by_https(pages, "/debug/servicez", &authority).unwrap(), 200);
+    assert!(get_by_https(health, "/", &at.join("other-ca.pem")).is_err());
+    drop(gate);
+    std::fs::write(at.join("server.key"), "no key").unwrap();
+    let checked = run(&["validate", "--config", &path]);
+    assert_eq!(checked.code(), 1);
+    assert!(
+        checked.err().contains("extensions.health_check.tls.key_file"),
+        "{}",
+        checked.err()
+    );
+}

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
+use crate::pipeline::units::io_reason;
+
 /// How often a file is looked at, at most, and only when it is needed.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Largest file.
@@ -77,6 +79,6 @@ fn read(file: &PathBuf) -> Result<String, String> {
     match opened.and_then(|file| file.take(BYTES + 1).read_to_string(&mut text)) {
         Ok(bytes) if bytes as u64 > BYTES => Err(format!("larger than {BYTES} bytes")),
         Ok(_) => Ok(text),
-        Err(error) => Err(format!("cannot be read: {}", error.kind())),
+        Err(error) => Err(format!("cannot be read: {}", io_reason(&error))),
     }
 }

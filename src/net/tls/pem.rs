@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, sign::CertifiedKey};
 
 use super::TlsError;
-use crate::pipeline::units::Secret;
+use crate::pipeline::units::{Secret, io_reason};
 
 /// Most bytes of one file; the bundle of all public authorities has a quarter of it.
 const FILE_BYTES: u64 = 1 << 20;
@@ -76,7 +76,7 @@ impl Source {
         let mut bytes = Vec::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes));
         match read {
-            Err(error) => Err(self.wrong(&format!("cannot be read: {}", error.kind()))),
+            Err(error) => Err(self.wrong(&format!("cannot be read: {}", io_reason(&error)))),
             Ok(_) if bytes.len() as u64 > FILE_BYTES => Err(self.wrong("is larger than 1 MiB")),
             Ok(_) => Ok(bytes),
         }
