@@ -26,8 +26,8 @@ mod tree;
 use std::io::Read;
 use std::path::Path;
 
-pub use catalog::{Catalog, Kind};
 pub use crate::pipeline::units::io_reason;
+pub use catalog::{Catalog, Kind};
 pub use error::{ConfigError, ConfigErrors};
 pub use interpolate::Environment;
 pub use print::{to_json, to_yaml};
