@@ -52,7 +52,9 @@ pub(super) fn tell(metrics: &Metrics, drained: bool) {
 fn books(metrics: &Metrics) -> Vec<Book> {
     let losses = losses(metrics);
     let book = |(exporter, numbers): (Arc<str>, ExporterMetrics)| {
-        let own = losses.iter().filter(|(component, _, _)| component.kind == Kind::Exporter && component.id == exporter);
+        let own = losses
+            .iter()
+            .filter(|(component, _, _)| component.kind == Kind::Exporter && component.id == exporter);
         Book {
             accepted: numbers.accepted.get(),
             sent: numbers.sent_profiles.get(),

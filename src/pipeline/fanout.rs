@@ -194,10 +194,7 @@ impl Fanout {
     }
 
     fn work(&self, job: Job, wired: &Wired) -> Result<Receipt, Refusal> {
-        let arrivals = job();
-        // it came to its end, whatever it says
-        self.shared.readiness.worked(&self.receiver);
-        let arrivals = arrivals.inspect_err(|refusal| self.count_refusal(refusal, 0))?;
+        let arrivals = job().inspect_err(|refusal| self.count_refusal(refusal, 0))?;
         let amount = amount(&arrivals);
         let answer = self.take_on(arrivals, wired);
         match &answer {
