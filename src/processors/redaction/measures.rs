@@ -13,7 +13,7 @@ use super::frames::Frames;
 use super::keys::{Keys, is_link, is_thread};
 use super::masks::{MARKER, STARS};
 use super::paths::Paths;
-use super::patterns::compile_all;
+use super::patterns::{Patterns, compile_all};
 use super::pseudonym::{Pseudonyms, ValueHash};
 use crate::pipeline::spec::BuildError;
 use crate::profile::Role;
@@ -72,7 +72,7 @@ impl Class {
 pub struct Measures {
     pub(super) keys: Keys,
     allowed_values: Vec<Regex>,
-    blocked_values: Vec<Regex>,
+    blocked_values: Patterns,
     pub(super) all_types: bool,
     pub(super) hash: Option<ValueHash>,
     pub(super) detectors: Detectors,
@@ -108,7 +108,7 @@ impl Measures {
         Ok(Self {
             keys: Keys::new(config)?,
             allowed_values: compile_all("allowed_values", &config.allowed_values)?,
-            blocked_values: compile_all("blocked_values", &config.blocked_values)?,
+            blocked_values: Patterns::new("blocked_values", &config.blocked_values)?,
             all_types: config.redact_all_types,
             hash: ValueHash::new(config.hash_function, config.hmac_key.as_ref())?,
             detectors: Detectors::new(&config.detectors).map_err(internal)?,
@@ -176,7 +176,7 @@ impl Measures {
     /// Blocked values, then arguments, then detectors, then paths.
     fn mask_once(&self, text: &str, class: Class, patterns: bool, rules: &mut Vec<&'static str>) -> Option<String> {
         let mut masked: Option<String> = None;
-        for pattern in self.blocked_values.iter().filter(|_| patterns) {
+        for pattern in self.blocked_values.may_match(text).filter(|_| patterns) {
             if let Some(next) = self.block(pattern, masked.as_deref().unwrap_or(text)) {
                 rules.push("blocked_values");
                 masked = Some(next);
