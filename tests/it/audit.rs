@@ -45,6 +45,16 @@ fn the_trail_says_what_ran_and_what_was_removed_from_whom_and_never_the_text() {
     assert_eq!(events.first(), Some(&"started"));
     assert_eq!(events.last(), Some(&"stopped"));
     assert!(events.contains(&"reloaded"), "{events:?}");
+    let removed = lines.iter().find(|line| line["event"] == "redacted").unwrap();
+    assert_eq!(
+        (&removed["service"], &removed["rule"]),
+        (&"shop".into(), &"github".into())
+    );
+    assert_eq!(
+        (&removed["carrier"], &removed["count"]),
+        (&"function_name".into(), &1.into())
+    );
+    assert_eq!(removed["policy"].as_str().map(str::len), Some(16));
     let started = &lines[0]["pipelines"]["profiles"];
     assert_eq!(started["exporters"][0], "file");
     let text = std::fs::read_to_string(folder.path().join("audit/trail.jsonl")).unwrap();

@@ -123,3 +123,22 @@ fn a_reload_that_would_leak_changes_nothing() {
     gate_of.signal("TERM");
     assert_eq!(gate_of.code(), 0);
 }
+
+#[test]
+fn a_redaction_that_only_counts_keeps_nothing_inside() {
+    let counting = |exporter: &str, id: &str| {
+        gate(exporter, id, "redaction").replace("redaction: {}", "redaction: {dry_run: true}")
+    };
+    let (_folder, path) = config(&counting(EXPORTER, "otlp_http/vendor"));
+    let refused = run(&["validate", "--config", &path]);
+    assert_eq!(refused.code(), 1);
+    assert!(
+        refused
+            .err()
+            .contains("`redaction` removes nothing as it is configured"),
+        "{}",
+        refused.err()
+    );
+    let (_folder, path) = config(&counting("debug: {}", "debug"));
+    assert_eq!(run(&["validate", "--config", &path]).code(), 0);
+}
