@@ -76,13 +76,15 @@ fn read(answer: &[u8]) -> Result<Partial, WireError> {
 mod tests {
     use super::*;
     use crate::pipeline::{Origin, Permit};
+    use crate::profile::Profiles;
 
     #[test]
     fn what_a_backend_rejects_is_counted_as_it_was_received() {
-        let profiles = crate::testing::heap_by_otlp();
+        let heap = crate::testing::heap_by_otlp();
+        let two = Profiles::merge([&heap, &heap]);
         let part = |weight| {
             let origin = std::sync::Arc::new(Origin::local("test"));
-            Batch::made(profiles.clone(), weight, origin, Permit::unlimited())
+            Batch::made(two.clone(), weight, origin, Permit::unlimited())
         };
         let rejected = |rejected: u64, weight: u64| {
             let partial = Partial {
@@ -91,10 +93,10 @@ mod tests {
             };
             partial.sent("test", &part(weight)).rejected
         };
-        // it came as four profiles, and leaves as four
-        assert_eq!([0, 1, 4, 99].map(|n| rejected(n, 4)), [0, 1, 4, 4]);
-        // it came as one, and leaves as four
-        assert_eq!([0, 1, 4, 99].map(|n| rejected(n, 1)), [0, 1, 1, 1]);
+        // they came as eight profiles, and leave as eight
+        assert_eq!([0, 1, 8, 99].map(|n| rejected(n, 8)), [0, 1, 8, 8]);
+        // they came as two, and leave as eight
+        assert_eq!([0, 1, 4, 5, 99].map(|n| rejected(n, 2)), [0, 1, 1, 2, 2]);
     }
 
     #[test]

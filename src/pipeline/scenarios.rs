@@ -203,7 +203,7 @@ async fn without_a_timeout_an_attempt_takes_as_long_as_it_takes() {
         ..SinkConfig::default()
     };
     assert_eq!(
-        outcome(vec![], Unit::Batch, config, DRAIN).await,
+        outcome(vec![Step::Slow], Unit::Batch, config, DRAIN).await,
         (3, BTreeMap::new(), 1)
     );
 }

@@ -81,6 +81,7 @@ pub enum Step {
     Fail(ExportError),
     Panic,
     Hang,
+    Slow,
     Reject(u64),
 }
 
@@ -102,6 +103,10 @@ impl Exporter for Fake {
             Some(Step::Fail(error)) => return Err(error),
             Some(Step::Panic) => panic!("hunter2"),
             Some(Step::Hang) => std::future::pending().await,
+            Some(Step::Slow) => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                0
+            }
             Some(Step::Reject(n)) => n,
             None => 0,
         };
