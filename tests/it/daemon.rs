@@ -204,7 +204,8 @@ service:
 #[test]
 fn every_example_configuration_is_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-    let examples = files(&folder);
+    let mut examples = files(&folder);
+    examples.retain(|example| example.is_file());
     assert!(examples.len() >= 5);
     for example in examples {
         let checked = run(&["validate", "--config", example.to_str().unwrap()]);
