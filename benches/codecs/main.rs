@@ -3,7 +3,7 @@
 //! A baseline runs in turn with what it is compared to, so that noise hits both, and the best round of each counts.
 //! An argument picks a part: `cargo bench -- decode`, `path`, `growth` or `redaction`.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod decode;
 mod growth;
