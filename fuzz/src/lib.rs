@@ -123,7 +123,7 @@ fn stays_the_same(format: Format, bytes: &[u8]) {
     if profiles.is_empty() || profiles.iter().any(|at| at.profile.sample_types.is_empty()) {
         return;
     }
-    let written = match encode(format, &profiles) {
+    let written = match encode(format, &profiles, usize::MAX) {
         Ok(written) => written,
         Err(error) => panic!("what was read cannot be written: {error}"),
     };

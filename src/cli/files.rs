@@ -13,6 +13,9 @@ use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::{Decoded, Format, Limits, sniff};
 use crate::profile::{Dictionary, Profile, Profiles};
 
+/// Most bytes of one file: enough for any profile, and bounded so that the machine survives.
+pub(super) const MOST_WRITTEN: usize = 2 << 30;
+
 /// Largest file as stored.
 const FILE_BYTES: u64 = 1 << 30;
 /// Compression of `.pb.gz`, as profilers write it.
@@ -191,7 +194,7 @@ impl Output {
     /// Writes everything; one file for each profile where the format holds one. Returns what was written.
     pub fn write(&self, profiles: &Profiles, type_name: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
         if matches!(self.format, Format::Otlp | Format::OtlpJson) {
-            let bytes = encode(self.format, profiles).map_err(|error| Failure::No(error.to_string()))?;
+            let bytes = encode(self.format, profiles, MOST_WRITTEN).map_err(|error| Failure::No(error.to_string()))?;
             self.store(&self.path, &bytes)?;
             return Ok(vec![self.path.clone()]);
         }
@@ -207,7 +210,7 @@ impl Output {
         let mut written: Vec<PathBuf> = Vec::with_capacity(count);
         for at in profiles.iter() {
             let column = column(dictionary, at.profile, type_name);
-            let bytes = encode_one(self.format, dictionary, at, column);
+            let bytes = encode_one(self.format, dictionary, at, column, MOST_WRITTEN);
             let bytes = bytes.map_err(|error| Failure::No(error.to_string()))?;
             let path = self.path_of(count, crate::exporters::kind(dictionary, at.profile), &written);
             self.store(&path, &bytes)?;

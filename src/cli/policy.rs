@@ -286,7 +286,7 @@ struct Bytes(Vec<u8>);
 
 impl Bytes {
     fn add(&mut self, profiles: &Profiles) -> Result<(), String> {
-        let bytes = encode(Format::Otlp, profiles).map_err(|error| error.to_string())?;
+        let bytes = encode(Format::Otlp, profiles, super::files::MOST_WRITTEN).map_err(|error| error.to_string())?;
         self.0.extend(bytes);
         Ok(())
     }

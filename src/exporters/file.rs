@@ -170,7 +170,7 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
             retry: config.retry_on_failure,
             queue: config.sending_queue,
             required: config.required,
-            max_request_bytes: ByteSize(u64::MAX),
+            max_request_bytes: SinkConfig::default().max_request_bytes,
         },
     })
 }
@@ -257,6 +257,7 @@ impl Exporter for FileExporter {
         let options = EncodeOptions {
             resource: self.resource,
             fill_period: false,
+            most: part.most_encoded(),
         };
         settings::encode_pprof(part, self.form.compression, &options)
     }

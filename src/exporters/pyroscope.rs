@@ -258,12 +258,13 @@ impl Exporter for Pyroscope {
         let options = pprof::EncodeOptions {
             resource: pprof::ResourceText::None,
             fill_period: false,
+            most: part.most_encoded(),
         };
         let (mut request, mut plain_bytes) = (Writer::default(), 0);
         for at in profiles.iter() {
             self.check(at)?;
             let plain = pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, &options)
-                .map_err(|error| cannot(error.to_string()))?;
+                .map_err(settings::unencoded)?;
             plain_bytes += plain.len();
             let labels = labels::labels(profiles.dictionary(), at, self.label_names);
             write_series(&mut request, &labels, &compress(&plain, self.compression));

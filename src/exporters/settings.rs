@@ -154,7 +154,7 @@ pub(super) fn retry(what: impl std::fmt::Display, after: Option<std::time::Durat
 
 /// The bytes of a part in the form that an exporter sends, shared with every exporter of the same form.
 pub(super) fn encode(part: &Batch, form: Form) -> Result<Encoded, ExportError> {
-    part.encoded(form).map_err(unrepresentable)
+    part.encoded(form).map_err(unencoded)
 }
 
 /// The first profile of a part as a pprof of the exporter's own making, shared with nobody.
@@ -164,20 +164,18 @@ pub(super) fn encode_pprof(
     options: &pprof::EncodeOptions,
 ) -> Result<Encoded, ExportError> {
     let first = part.as_profiles().and_then(|all| Some((all, all.iter().next()?)));
-    let (profiles, at) = first.ok_or_else(|| {
-        unrepresentable(EncodeError {
-            format: Format::Pprof,
-            problem: "no profile to write".to_owned(),
-        })
-    })?;
-    let plain =
-        pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, options).map_err(unrepresentable)?;
+    let (profiles, at) = first.ok_or_else(|| unencoded(EncodeError::new(Format::Pprof, "no profile to write")))?;
+    let plain = pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, options).map_err(unencoded)?;
     Ok(Encoded {
         plain_bytes: plain.len(),
         body: compress(&plain, compression).into(),
     })
 }
 
-fn unrepresentable(error: EncodeError) -> ExportError {
-    ExportError::Unrepresentable { why: error.to_string() }
+/// Why a part has no bytes.
+pub(super) fn unencoded(error: EncodeError) -> ExportError {
+    match error.is_too_large {
+        true => ExportError::TooLarge,
+        false => ExportError::Unrepresentable { why: error.to_string() },
+    }
 }

@@ -127,7 +127,7 @@ pub(super) fn recording(name: &str) -> Profiles {
 /// A recording of our own as it came in pprof, after `change`; with its bytes if `received`.
 pub(super) fn pprof_batch(change: impl FnOnce(&mut Profiles), received: bool) -> Batch {
     // in the order in which we write it, so that the bytes may stand for the profile
-    let bytes = Bytes::from(any::encode(Format::Pprof, &recording("go123-heap.pb.gz")).unwrap());
+    let bytes = Bytes::from(any::encode(Format::Pprof, &recording("go123-heap.pb.gz"), usize::MAX).unwrap());
     let mut decoded = pprof::decode(&bytes, &Limits::default()).unwrap();
     change(&mut decoded.profiles);
     decoded.exact &= received;

@@ -75,44 +75,44 @@ pub fn decode_as_within(
     }
 }
 
-/// Writes profiles. Formats that hold one profile get the first, formats that hold one sample type its default.
-pub fn encode(format: Format, profiles: &Profiles) -> Result<Vec<u8>, EncodeError> {
-    let cannot = |problem: &str| EncodeError {
-        format,
-        problem: problem.to_owned(),
-    };
+/// Writes profiles in `most` bytes. Formats that hold one profile get the first, formats that hold one sample type its default.
+pub fn encode(format: Format, profiles: &Profiles, most: usize) -> Result<Vec<u8>, EncodeError> {
     match format {
-        Format::Otlp => Ok(otlp::encode(profiles)),
-        Format::OtlpJson => Ok(otlp::encode_json(profiles)),
+        Format::Otlp => otlp::encode_within(profiles, most),
+        Format::OtlpJson => otlp::encode_json_within(profiles, most),
         Format::Pprof | Format::Collapsed | Format::Speedscope => {
-            let at = profiles.iter().next().ok_or_else(|| cannot("no profile to write"))?;
+            let at = profiles
+                .iter()
+                .next()
+                .ok_or_else(|| EncodeError::new(format, "no profile to write"))?;
             let column = default_column(profiles.dictionary(), at.profile);
-            encode_one(format, profiles.dictionary(), at, column)
+            encode_one(format, profiles.dictionary(), at, column, most)
         }
     }
 }
 
-/// Writes one profile in a format that holds one. `column` is the sample type for a format that holds one.
+/// Writes one profile, in `most` bytes, in a format that holds one. `column` is the sample type for a format that holds one.
 pub fn encode_one(
     format: Format,
     dictionary: &Dictionary,
     at: ProfileRef<'_>,
     column: usize,
+    most: usize,
 ) -> Result<Vec<u8>, EncodeError> {
     match format {
-        Format::Collapsed => collapsed::encode(dictionary, at.profile, column).map(String::into_bytes),
-        Format::Speedscope => speedscope::encode(dictionary, at.profile),
+        Format::Collapsed => collapsed::encode(dictionary, at.profile, column, most).map(String::into_bytes),
+        Format::Speedscope => speedscope::encode(dictionary, at.profile, most),
         Format::Pprof => pprof::encode(
             dictionary,
             at.resource,
             at.scope,
             at.profile,
-            &pprof::EncodeOptions::default(),
+            &pprof::EncodeOptions {
+                most,
+                ..pprof::EncodeOptions::default()
+            },
         ),
-        Format::Otlp | Format::OtlpJson => Err(EncodeError {
-            format,
-            problem: "holds whole batches".to_owned(),
-        }),
+        Format::Otlp | Format::OtlpJson => Err(EncodeError::new(format, "holds whole batches")),
     }
 }
 
@@ -179,6 +179,58 @@ mod tests {
                 let error = error.map(|_| ()).expect_err("too little memory");
                 assert!(matches!(error.fault, Fault::NoRoom(_)), "{name}: {error}");
             }
+        }
+    }
+
+    const ALL: [Format; 5] = [
+        Format::Otlp,
+        Format::OtlpJson,
+        Format::Pprof,
+        Format::Collapsed,
+        Format::Speedscope,
+    ];
+
+    #[test]
+    fn encoders_end_at_the_bytes_they_may_write() {
+        for name in ["go123-heap.pb.gz", "node20-wall-cpu-links.otlp"] {
+            let read = decode_any(testing::data(name).into(), &Limits::default()).expect("a recording");
+            let profiles = read.decoded.profiles;
+            for format in ALL {
+                let bytes = encode(format, &profiles, usize::MAX).expect("a profile").len();
+                assert!(encode(format, &profiles, 64 << 20).is_ok(), "{name} {format}");
+                for most in [0, bytes / 100, bytes - 1] {
+                    let error = encode(format, &profiles, most).expect_err("too large");
+                    assert!(error.is_too_large, "{name} {format} {most}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_again_and_again_is_not_written_at_all() {
+        let stack = "a name of some length;".repeat(2_000);
+        let decoded = decode_as(Format::Collapsed, format!("{stack} 1").as_bytes(), &Limits::default());
+        let mut profiles = decoded.expect("a stack").profiles;
+        let resource = &mut profiles.edit_resources()[0];
+        let samples = std::sync::Arc::make_mut(&mut resource.scopes[0].profiles[0].samples);
+        *samples = samples.pick(1, &vec![0; 200_000]);
+        // 400 million frames
+        for format in [Format::Pprof, Format::Speedscope] {
+            let error = encode(format, &profiles, 1 << 20).expect_err("too large");
+            assert!(error.is_too_large, "{format}: {error}");
+        }
+        // equal stacks are one line
+        assert!(encode(Format::Collapsed, &profiles, 1 << 20).is_ok());
+        // one text that many values share
+        let (dictionary, resources) = profiles.edit();
+        let text = dictionary.strings.push(&"t".repeat(1 << 16));
+        let value = crate::profile::Value::Array(vec![crate::profile::Value::String(text); 1 << 16].into());
+        resources[0]
+            .attributes
+            .push(crate::profile::KeyValue { key: text, value });
+        for format in [Format::Otlp, Format::OtlpJson, Format::Pprof] {
+            let error = encode(format, &profiles, 1 << 20).expect_err("too large");
+            assert!(error.is_too_large, "{format}: {error}");
         }
     }
 

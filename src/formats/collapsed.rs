@@ -95,6 +95,7 @@ impl<'a> Decoder<'a> {
                         .with_remedy("write each line as frame;frame;frame count")
                 };
                 let (stack, count) = split(line).map_err(at)?;
+                self.ask(line.len() * WITH_MAPS)?;
                 self.sample(stack, count, &mut frames)?;
             }
             offset += whole.len() + 1;
@@ -131,13 +132,13 @@ impl<'a> Decoder<'a> {
         if rows > self.limits.elements {
             return Err(too_large(Limit::Elements, "too many stacks or frames"));
         }
-        self.ask()
+        self.ask(0)
     }
 
-    /// Asks for the memory that the tables have grown to. A line is short beside the step.
-    fn ask(&mut self) -> Result<(), DecodeError> {
+    /// Asks for the memory that the tables have grown to, and what they may grow by next.
+    fn ask(&mut self, more: usize) -> Result<(), DecodeError> {
         let tables = self.interner.dictionary().heap_bytes() * WITH_MAPS;
-        let held = tables + self.column.stacks.len() * ROW_BYTES;
+        let held = tables + self.column.stacks.len() * ROW_BYTES + more;
         if held > self.asked {
             let more = (held - self.asked).next_multiple_of(STEP);
             let given = self.room.take(more);
@@ -199,22 +200,33 @@ fn matching_parenthesis(frame: &str) -> Option<usize> {
     None
 }
 
-/// Writes the stacks of one sample type, sorted, each with its sum. Sums of zero stay out.
-pub fn encode(dictionary: &Dictionary, profile: &Profile, type_index: usize) -> Result<String, EncodeError> {
+/// Writes the stacks of one sample type, sorted, each with its sum, in `most` bytes. Sums of zero stay out.
+pub fn encode(
+    dictionary: &Dictionary,
+    profile: &Profile,
+    type_index: usize,
+    most: usize,
+) -> Result<String, EncodeError> {
     let types = profile.sample_types.len();
     if type_index >= types {
-        return Err(EncodeError {
-            format: Format::Collapsed,
-            problem: format!("sample type {type_index} of {types}"),
-        });
+        let problem = format!("sample type {type_index} of {types}");
+        return Err(EncodeError::new(Format::Collapsed, problem));
     }
     let mut samples: Vec<_> = (profile.samples.stacks.iter().enumerate())
         .map(|(row, stack)| (*stack, i128::from(profile.samples.total(row, type_index, types))))
         .collect();
     sum_equal(&mut samples);
-    let mut lines: Vec<_> = (samples.into_iter())
-        .map(|(stack, sum)| (stack_text(dictionary, stack), sum))
-        .collect();
+    // the lines and what they become are there together
+    let (most, mut written) = (most / 2, 0);
+    let mut lines = Vec::new();
+    for (stack, sum) in samples.into_iter().filter(|(_, sum)| *sum != 0) {
+        let line = stack_text(dictionary, stack, most - written);
+        written += line.len();
+        if written > most {
+            return Err(EncodeError::too_large(Format::Collapsed));
+        }
+        lines.push((line, sum));
+    }
     sum_equal(&mut lines);
     let mut out = String::new();
     for (stack, sum) in lines.iter().filter(|(_, sum)| *sum != 0) {
@@ -235,9 +247,13 @@ fn sum_equal<Key: Ord>(rows: &mut Vec<(Key, i128)>) {
     });
 }
 
-fn stack_text(dictionary: &Dictionary, stack: crate::profile::StackId) -> String {
+/// The frames of a stack, or the first of them that together have more than `most` bytes.
+fn stack_text(dictionary: &Dictionary, stack: crate::profile::StackId, most: usize) -> String {
     let mut text = String::new();
     for (location, line) in frames::root_first(dictionary, stack) {
+        if text.len() > most {
+            break;
+        }
         if !text.is_empty() {
             text.push(';');
         }
@@ -266,7 +282,7 @@ mod tests {
 
     fn write(decoded: &Decoded) -> String {
         let profile = decoded.profiles.iter().next().expect("a profile").profile;
-        encode(decoded.profiles.dictionary(), profile, 0).expect("type 0")
+        encode(decoded.profiles.dictionary(), profile, 0, usize::MAX).expect("type 0")
     }
 
     fn error(text: &[u8]) -> DecodeError {
@@ -376,8 +392,11 @@ mod tests {
         column.push(interner.stack(&[odd]), Id::UNSET, 1);
         let profiles = build::profiles(interner, vec![column]);
         let profile = profiles.iter().next().expect("a profile").profile;
-        assert_eq!(encode(profiles.dictionary(), profile, 0).as_deref(), Ok("a:b c 1\n"));
-        assert!(encode(profiles.dictionary(), profile, 1).is_err());
+        assert_eq!(
+            encode(profiles.dictionary(), profile, 0, 1 << 10).as_deref(),
+            Ok("a:b c 1\n")
+        );
+        assert!(encode(profiles.dictionary(), profile, 1, 1 << 10).is_err());
     }
 
     #[test]

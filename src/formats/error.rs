@@ -100,7 +100,7 @@ impl fmt::Display for DecodeError {
     }
 }
 
-/// A profile that a format cannot hold.
+/// A profile that a format cannot hold, or not in so many bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{format}: {problem}")]
 pub struct EncodeError {
@@ -108,4 +108,25 @@ pub struct EncodeError {
     pub format: Format,
     /// What is wrong, lower case.
     pub problem: String,
+    /// Whether a part of it could be held.
+    pub is_too_large: bool,
+}
+
+impl EncodeError {
+    /// What no part of it changes.
+    pub fn new(format: Format, problem: impl Into<String>) -> Self {
+        Self {
+            format,
+            problem: problem.into(),
+            is_too_large: false,
+        }
+    }
+
+    /// It becomes more bytes than it may.
+    pub fn too_large(format: Format) -> Self {
+        Self {
+            is_too_large: true,
+            ..Self::new(format, "becomes too large")
+        }
+    }
 }

@@ -310,7 +310,7 @@ mod tests {
             let samples: Vec<Labels> = BTreeSet::from_iter(samples).into_iter().collect();
             let whole = decoded(&samples).profiles;
             for format in [Format::Otlp, Format::OtlpJson, Format::Pprof] {
-                let written = encode(format, &whole).expect("a profile");
+                let written = encode(format, &whole, usize::MAX).expect("a profile");
                 // the order of labels, and with it what is too much, is that of the format
                 let unbounded = decode_as(format, &written, &Limits::default()).expect("our own");
                 let samples = labels(&unbounded.profiles);

@@ -224,9 +224,17 @@ impl<'a> Field<'a> {
 }
 
 /// Writes messages into one buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
+    most: usize,
+    is_full: bool,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
 }
 
 impl Writer {
@@ -234,7 +242,29 @@ impl Writer {
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             out: Vec::with_capacity(bytes),
+            most: usize::MAX,
+            is_full: false,
         }
+    }
+
+    /// The same for `most` bytes: texts beyond them stay out, and whoever writes many numbers asks [`is_full`](Self::is_full)
+    /// now and then. What came out full is of no use.
+    pub fn within(most: usize, bytes: usize) -> Self {
+        Self {
+            most,
+            ..Self::with_capacity(bytes.min(most))
+        }
+    }
+
+    /// Lets it be full: something too large for it stayed out.
+    pub fn fill(&mut self) {
+        self.is_full = true;
+    }
+
+    /// Whether more was written than may be.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.is_full || self.out.len() > self.most
     }
 
     /// What was written.
@@ -326,6 +356,10 @@ impl Writer {
     pub fn bytes_always(&mut self, number: u32, value: &[u8]) {
         self.key(number, 2);
         self.raw_varint(value.len() as u64);
+        if self.out.len().saturating_add(value.len()) > self.most {
+            self.is_full = true;
+            return;
+        }
         self.out.extend_from_slice(value);
     }
 

@@ -180,6 +180,11 @@ impl Permit {
         self.0.budget.permit()
     }
 
+    /// Bytes of the whole budget.
+    pub fn limit(&self) -> usize {
+        self.0.budget.levels().hard
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)

@@ -30,6 +30,9 @@ impl Encodings {
     }
 }
 
+/// What most backends take.
+const MOST_ENCODED: usize = 64 << 20;
+
 impl Batch {
     /// The whole batch in `form`: the bytes as they came if they are the truth and of that format, else encoded now, once.
     ///
@@ -47,6 +50,12 @@ impl Batch {
             Ok(encoded)
         });
         result.clone()
+    }
+
+    /// Most bytes that it may become in any form, before compression: larger ones are cut. Text formats write a name wherever a
+    /// stack has it, so little may become very much; an eighth of all memory lets several be under way at once.
+    pub fn most_encoded(&self) -> usize {
+        MOST_ENCODED.min(self.permit().limit() / 8)
     }
 
     /// About what encoding takes: a request has seldom more bytes than its columns.
@@ -74,7 +83,7 @@ impl Batch {
     fn encode(&self, form: Form) -> Result<Encoded, EncodeError> {
         let plain = match self.received().filter(|received| received.format == form.format) {
             Some(received) => received.bytes.clone(),
-            None => Bytes::from(any::encode(form.format, self.profiles_for(form)?)?),
+            None => Bytes::from(any::encode(form.format, self.profiles_for(form)?, self.most_encoded())?),
         };
         Ok(Encoded {
             plain_bytes: plain.len(),
@@ -86,10 +95,8 @@ impl Batch {
     }
 
     fn profiles_for(&self, form: Form) -> Result<&crate::profile::Profiles, EncodeError> {
-        self.as_profiles().ok_or_else(|| EncodeError {
-            format: form.format,
-            problem: "holds profiles, not spans".to_owned(),
-        })
+        self.as_profiles()
+            .ok_or_else(|| EncodeError::new(form.format, "holds profiles, not spans"))
     }
 }
 

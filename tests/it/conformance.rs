@@ -190,7 +190,7 @@ async fn processors_survive_what_nobody_should_send() {
                 assert_eq!(passed + gone, weight, "{what}: profiles vanish or appear");
                 for mut batch in after {
                     batch.compact();
-                    let encoded = any::encode(Format::Otlp, batch.as_profiles().unwrap());
+                    let encoded = any::encode(Format::Otlp, batch.as_profiles().unwrap(), usize::MAX);
                     assert!(encoded.is_ok(), "{what}: {encoded:?}");
                 }
             }

@@ -590,6 +590,43 @@ fn parts_of_a_request_are_made_one_by_one() {
     assert!(target.gate.peak_memory() <= BUDGET + BESIDE);
 }
 
+/// So many samples, each with a link of its own, on one stack of 16,384 frames.
+fn deep_stack(samples: u64) -> Vec<u8> {
+    otlp_with(
+        |w| {
+            for link in 1..=samples {
+                w.message(2, |w| {
+                    w.uint(1, 2);
+                    w.uint(3, link);
+                    w.packed(4, [7].into_iter());
+                });
+            }
+        },
+        |w| {
+            for link in 1..=samples {
+                w.message(4, |w| {
+                    w.bytes(1, &[1; 16]);
+                    w.bytes(2, &link.to_be_bytes());
+                });
+            }
+            w.message(7, |w| w.packed(1, (0..16_384).map(|_| 1)));
+        },
+    )
+}
+
+#[test]
+fn what_a_request_becomes_has_an_end() {
+    let target = Target::start();
+    // 200 MiB of pprof
+    let (status, answer) = target.send(&Bomb::otlp(deep_stack(12_000)));
+    assert_eq!(status, 200, "{answer}");
+    let files = || files(&target.folder.path().join("profiles")).len();
+    wait_for("the first parts of it", || (files() > 1).then_some(()));
+    let peak = target.gate.peak_memory();
+    assert!(peak <= BUDGET + BESIDE, "{} MiB at the peak", peak >> 20);
+    target.serves("one stack");
+}
+
 #[test]
 fn many_at_once_share_one_budget() {
     let target = Target::start();

@@ -50,13 +50,17 @@ fn written(profiles: &Profiles) -> Vec<(Format, Vec<u8>)> {
     let d = profiles.dictionary();
     let mut all = Vec::new();
     for format in [Format::Otlp, Format::OtlpJson] {
-        all.push((format, any::encode(format, profiles).unwrap()));
+        all.push((format, any::encode(format, profiles, usize::MAX).unwrap()));
     }
     for at in profiles.iter() {
         for format in [Format::Pprof, Format::Collapsed, Format::Speedscope] {
             for column in 0..at.profile.sample_types.len() {
                 // speedscope refuses negative values
-                all.extend(any::encode_one(format, d, at, column).ok().map(|bytes| (format, bytes)));
+                all.extend(
+                    any::encode_one(format, d, at, column, usize::MAX)
+                        .ok()
+                        .map(|bytes| (format, bytes)),
+                );
             }
         }
     }
@@ -223,13 +227,16 @@ fn a_vendor_sees_nothing_that_was_planted_and_the_figures_stand() {
             let left: Vec<&&str> = planted.iter().filter(|text| holds(&bytes, text)).collect();
             assert!(left.is_empty(), "{left:?} leaves {name} as {format}");
         }
-        let once = any::encode(Format::Otlp, &profiles).unwrap();
+        let once = any::encode(Format::Otlp, &profiles, usize::MAX).unwrap();
         assert_eq!(
             policy.redact(&mut profiles).hits,
             Default::default(),
             "{name} is redacted twice"
         );
         profiles.compact();
-        assert!(any::encode(Format::Otlp, &profiles).unwrap() == once, "{name}");
+        assert!(
+            any::encode(Format::Otlp, &profiles, usize::MAX).unwrap() == once,
+            "{name}"
+        );
     }
 }

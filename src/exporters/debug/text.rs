@@ -159,6 +159,9 @@ impl<'a> Page<'a> {
         };
         self.line(8, format_args!("Stack, leaf first:"));
         for location in &self.d.stacks[*stack] {
+            if self.is_full() {
+                return;
+            }
             self.location(*location);
         }
     }
@@ -171,6 +174,9 @@ impl<'a> Page<'a> {
             self.line(12, format_args!("{:#x} {binary}", location.address));
         }
         for line in &d.lines[id] {
+            if self.is_full() {
+                return;
+            }
             let function = &d.functions[line.function];
             let (name, file) = (self.str(function.name), self.str(function.filename));
             match function.filename.is_set() {

@@ -3,6 +3,7 @@
 use super::lift::{DEFAULT_SAMPLE_TYPE, SAMPLE_TYPE_ORDER};
 use super::lower::lower;
 use crate::formats::wire::{ShortVarint, Writer};
+use crate::formats::{EncodeError, Format};
 use crate::profile::{
     Dictionary, KeyValue, Observations, Profile, Profiles, ResourceProfiles, Samples, ScopeProfiles, StringId, Value,
     ValueType,
@@ -14,9 +15,22 @@ use crate::profile::{
 /// are used, because not every reader looks them up. A profile of several types becomes as many profiles, the one to show first
 /// in front, and its scope says what the order was.
 pub fn encode(profiles: &Profiles) -> Vec<u8> {
+    write(profiles, usize::MAX).finish()
+}
+
+/// The same in `most` bytes: a text is written wherever it is used, so little may become very much.
+pub fn encode_within(profiles: &Profiles, most: usize) -> Result<Vec<u8>, EncodeError> {
+    let out = write(profiles, most);
+    match out.is_full() {
+        true => Err(EncodeError::too_large(Format::Otlp)),
+        false => Ok(out.finish()),
+    }
+}
+
+fn write(profiles: &Profiles, most: usize) -> Writer {
     let lowered = lower(profiles);
     let dictionary = lowered.dictionary();
-    let mut out = Writer::with_capacity(expected_bytes(&lowered));
+    let mut out = Writer::within(most, expected_bytes(&lowered));
     let mut encoder = Encoder {
         dictionary,
         strings: StringNumbers::new(dictionary),
@@ -25,7 +39,7 @@ pub fn encode(profiles: &Profiles) -> Vec<u8> {
         out.message(1, |out| encoder.resource(out, resource));
     }
     out.message(2, |out| encoder.tables(out));
-    out.finish()
+    out
 }
 
 /// A guess that is seldom too small.
@@ -143,6 +157,9 @@ impl Encoder<'_> {
             out.message(1, |out| self.value_type(out, *sample_type));
         }
         for row in 0..profile.samples.len() {
+            if out.is_full() {
+                break;
+            }
             out.message(2, |out| self.sample(out, &profile.samples, row, column, types));
         }
         out.fixed64(3, profile.time_unix_nano);
@@ -243,6 +260,9 @@ impl Encoder<'_> {
     fn tables(&mut self, out: &mut Writer) {
         let d = self.dictionary;
         for row in d.mappings.rows() {
+            if out.is_full() {
+                break;
+            }
             out.message(1, |out| {
                 out.uint(1, row.memory_start);
                 out.uint(2, row.memory_limit);
@@ -252,6 +272,9 @@ impl Encoder<'_> {
             });
         }
         for (id, row) in d.locations.ids().zip(d.locations.rows()) {
+            if out.is_full() {
+                break;
+            }
             out.message(2, |out| {
                 out.uint(1, u64::from(row.mapping.raw()));
                 out.uint(2, row.address);

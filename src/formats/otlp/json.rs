@@ -12,7 +12,7 @@ mod write;
 use super::version::Choice;
 use super::{WireVersion, decode};
 use crate::formats::room::{Room, Unlimited};
-use crate::formats::{DecodeError, Decoded, Format, Limits, Rejected, overflow};
+use crate::formats::{DecodeError, Decoded, EncodeError, Format, Limits, Rejected, overflow};
 use crate::profile::Profiles;
 
 /// Reads an `ExportProfilesServiceRequest` or `ProfilesData` in OTLP/JSON.
@@ -48,5 +48,16 @@ fn of_json(error: DecodeError) -> DecodeError {
 
 /// Writes an `ExportProfilesServiceRequest` in OTLP/JSON.
 pub fn encode_json(profiles: &Profiles) -> Vec<u8> {
-    write::from_protobuf(&super::encode(profiles))
+    write::from_protobuf(&super::encode(profiles), usize::MAX)
+}
+
+/// The same in `most` bytes.
+pub fn encode_json_within(profiles: &Profiles, most: usize) -> Result<Vec<u8>, EncodeError> {
+    let too_large = |_| EncodeError::too_large(Format::OtlpJson);
+    let protobuf = super::encode_within(profiles, most).map_err(too_large)?;
+    let json = write::from_protobuf(&protobuf, most);
+    match json.len() > most {
+        true => Err(EncodeError::too_large(Format::OtlpJson)),
+        false => Ok(json),
+    }
 }

@@ -28,8 +28,8 @@ mod tests;
 mod version;
 mod zip;
 
-pub use encode::encode;
-pub use json::{decode_json, decode_json_within, encode_json};
+pub use encode::{encode, encode_within};
+pub use json::{decode_json, decode_json_within, encode_json, encode_json_within};
 pub use response::{response, response_json};
 
 use std::fmt;

@@ -28,12 +28,24 @@ pub enum ResourceText {
 }
 
 /// How a pprof is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EncodeOptions {
     /// Where the attributes of the resource go.
     pub resource: ResourceText,
     /// Whether a missing period is filled from the sample type, for backends that demand one.
     pub fill_period: bool,
+    /// Most bytes of it: every sample has all frames of its stack, so little may become very much.
+    pub most: usize,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self {
+            resource: ResourceText::default(),
+            fill_period: false,
+            most: usize::MAX,
+        }
+    }
 }
 
 /// Writes one profile.
@@ -53,7 +65,7 @@ pub fn encode(
     let mut encoder = Encoder {
         dictionary,
         profile,
-        writer: Writer::with_capacity(estimate(dictionary, profile)),
+        writer: Writer::within(options.most, estimate(dictionary, profile)),
         texts: Texts::new(dictionary),
     };
     let referenced = Referenced::by(dictionary, profile);
@@ -61,13 +73,16 @@ pub fn encode(
         encoder.value_type(1, *sample_type);
     }
     let resource_labels = options.resource == ResourceText::Labels;
-    encoder.samples(&referenced, resource_labels.then_some(resource));
+    encoder.samples(&referenced, resource_labels.then_some(resource), options.most);
     encoder.mappings(&referenced);
     encoder.locations(&referenced);
     encoder.functions(&referenced);
     encoder.header(options.fill_period);
-    encoder.comments((options.resource == ResourceText::Comments).then_some(resource));
-    Ok(encoder.finish())
+    encoder.comments(
+        (options.resource == ResourceText::Comments).then_some(resource),
+        options.most,
+    );
+    encoder.finish().ok_or_else(|| EncodeError::too_large(Format::Pprof))
 }
 
 fn check(profile: &Profile) -> Result<(), EncodeError> {
@@ -82,10 +97,7 @@ fn check(profile: &Profile) -> Result<(), EncodeError> {
         (_, false) => "the samples do not have one value for each sample type",
         _ => return Ok(()),
     };
-    Err(EncodeError {
-        format: Format::Pprof,
-        problem: problem.to_owned(),
-    })
+    Err(EncodeError::new(Format::Pprof, problem))
 }
 
 /// Bytes that will do for most profiles, so that the buffer seldom grows.
@@ -193,12 +205,15 @@ impl<'a> Encoder<'a> {
         });
     }
 
-    fn samples(&mut self, referenced: &Referenced, resource: Option<&'a ResourceProfiles>) {
+    fn samples(&mut self, referenced: &Referenced, resource: Option<&'a ResourceProfiles>, most: usize) {
         let samples = &self.profile.samples;
         let types = self.profile.sample_types.len();
-        let mut labels = Labels::new(self.dictionary, resource);
+        let mut labels = Labels::new(self.dictionary, resource, most);
         let texts = &mut self.texts;
         for (row, stack) in samples.stacks.iter().enumerate() {
+            if self.writer.is_full() {
+                break;
+            }
             let attributes = samples.attributes.get(row).copied().unwrap_or_default();
             let link = samples.links.get(row).copied().unwrap_or_default();
             self.writer.message(2, |w| {
@@ -323,12 +338,21 @@ impl<'a> Encoder<'a> {
         self.writer.uint(15, doc_url);
     }
 
-    fn comments(&mut self, resource: Option<&ResourceProfiles>) {
+    fn comments(&mut self, resource: Option<&ResourceProfiles>, most: usize) {
         let mut comments: Vec<u64> = self.profile.comments.iter().map(|id| self.texts.id(*id)).collect();
         let attributes = resource.map(|r| r.attributes.as_slice()).unwrap_or_default();
+        let mut copied = 0usize;
         for attribute in attributes {
             let key = self.dictionary.str(attribute.key);
-            let value = plain_text(self.dictionary, &attribute.value);
+            let Some(value) = plain_text(self.dictionary, &attribute.value, most) else {
+                self.writer.fill();
+                return;
+            };
+            copied += key.len() + value.len();
+            if copied > most {
+                self.writer.fill();
+                return;
+            }
             let comment = self.texts.text(Cow::Owned(format!("{key}={value}")));
             if !comments.contains(&comment) {
                 comments.push(comment);
@@ -337,12 +361,13 @@ impl<'a> Encoder<'a> {
         self.writer.packed(13, comments.into_iter());
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    /// None if it became too large.
+    fn finish(mut self) -> Option<Vec<u8>> {
         self.writer.bytes_always(6, b"");
         for text in &self.texts.order {
             self.writer.bytes_always(6, text.as_bytes());
         }
-        self.writer.finish()
+        (!self.writer.is_full()).then(|| self.writer.finish())
     }
 }
 

@@ -15,6 +15,10 @@ use crate::profile::{Attribute, AttributeSetId, Dictionary, LinkId, ResourceProf
 pub(super) struct Labels<'a> {
     dictionary: &'a Dictionary,
     resource: Option<&'a ResourceProfiles>,
+    /// Most bytes of a text.
+    most: usize,
+    /// Whether one has more.
+    is_too_long: bool,
     /// Those of the current sample.
     labels: Vec<Label<'a>>,
 }
@@ -34,10 +38,12 @@ enum LabelValue<'a> {
 
 impl<'a> Labels<'a> {
     /// For the samples of one profile; the attributes of `resource` are added to each.
-    pub(super) fn new(dictionary: &'a Dictionary, resource: Option<&'a ResourceProfiles>) -> Self {
+    pub(super) fn new(dictionary: &'a Dictionary, resource: Option<&'a ResourceProfiles>, most: usize) -> Self {
         Self {
             dictionary,
             resource,
+            most,
+            is_too_long: false,
             labels: Vec::new(),
         }
     }
@@ -62,6 +68,9 @@ impl<'a> Labels<'a> {
         for label in &self.labels {
             label.write(w, texts);
         }
+        if self.is_too_long {
+            w.fill();
+        }
     }
 
     fn add_attribute(&mut self, attribute: &'a Attribute) {
@@ -80,7 +89,13 @@ impl<'a> Labels<'a> {
         let value = match value {
             Value::String(id) => LabelValue::Known(*id),
             Value::Int(number) => LabelValue::Number(*number, unit),
-            other => LabelValue::Text(plain_text(self.dictionary, other)),
+            other => match plain_text(self.dictionary, other, self.most) {
+                Some(text) => LabelValue::Text(text),
+                None => {
+                    self.is_too_long = true;
+                    return;
+                }
+            },
         };
         self.labels.push(Label { key, key_id, value });
     }
@@ -137,32 +152,48 @@ impl LabelValue<'_> {
     }
 }
 
-/// A value as text: for comments and for labels of types that pprof does not have.
-pub(super) fn plain_text<'a>(dictionary: &'a Dictionary, value: &Value) -> Cow<'a, str> {
-    match value {
+/// A value as text: for comments and for labels of types that pprof does not have. None if it has more than `most` bytes.
+pub(super) fn plain_text<'a>(dictionary: &'a Dictionary, value: &Value, most: usize) -> Option<Cow<'a, str>> {
+    Some(match value {
         Value::Empty => Cow::Borrowed(""),
         Value::String(id) => Cow::Borrowed(dictionary.str(*id)),
         Value::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
         Value::Int(number) => Cow::Owned(number.to_string()),
         Value::Double(number) => Cow::Owned(number.to_string()),
         Value::Bytes(bytes) => Cow::Owned(hex(bytes)),
-        Value::Array(_) | Value::Map(_) => Cow::Owned(json(dictionary, value).to_string()),
-    }
+        Value::Array(_) | Value::Map(_) => {
+            let mut left = most;
+            Cow::Owned(json(dictionary, value, &mut left)?.to_string())
+        }
+    })
 }
 
-fn json(dictionary: &Dictionary, value: &Value) -> serde_json::Value {
-    match value {
+/// None if its texts have more bytes than are left: one text may stand in it many times.
+fn json(dictionary: &Dictionary, value: &Value, left: &mut usize) -> Option<serde_json::Value> {
+    Some(match value {
         Value::Empty => serde_json::Value::Null,
         Value::Bool(truth) => (*truth).into(),
         Value::Int(number) => (*number).into(),
         Value::Double(number) => (*number).into(),
-        Value::Array(values) => values.iter().map(|value| json(dictionary, value)).collect(),
-        Value::Map(entries) => entries
+        Value::Array(values) => values
             .iter()
-            .map(|(key, value)| (dictionary.str(*key).to_owned(), json(dictionary, value)))
-            .collect(),
-        Value::String(_) | Value::Bytes(_) => plain_text(dictionary, value).into(),
-    }
+            .map(|value| json(dictionary, value, left))
+            .collect::<Option<_>>()?,
+        Value::Map(entries) => {
+            let mut map = serde_json::Map::new();
+            for (key, value) in entries {
+                let key = dictionary.str(*key);
+                *left = left.checked_sub(key.len())?;
+                map.insert(key.to_owned(), json(dictionary, value, left)?);
+            }
+            map.into()
+        }
+        Value::String(_) | Value::Bytes(_) => {
+            let text = plain_text(dictionary, value, *left)?;
+            *left = left.checked_sub(text.len())?;
+            text.into()
+        }
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

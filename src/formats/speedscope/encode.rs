@@ -47,14 +47,21 @@ struct Sampled<'a> {
     unit: &'static str,
     start_value: i64,
     end_value: i64,
-    samples: Vec<&'a [usize]>,
+    samples: Vec<&'a [u32]>,
     weights: Vec<i64>,
 }
 
-/// Writes one file with a `sampled` profile for each sample type, named like the type. Samples that are 0 in it stay out.
-pub fn encode(dictionary: &Dictionary, profile: &Profile) -> Result<Vec<u8>, EncodeError> {
-    let mut table = FrameTable::new(dictionary);
-    let stacks: Vec<Vec<usize>> = profile.samples.stacks.iter().map(|stack| table.stack(*stack)).collect();
+/// Writes one file with a `sampled` profile for each sample type, named like the type. Samples that are 0 in it stay out. It
+/// is written in `most` bytes.
+pub fn encode(dictionary: &Dictionary, profile: &Profile, most: usize) -> Result<Vec<u8>, EncodeError> {
+    let mut table = FrameTable::new(dictionary, most);
+    let mut stacks: Stacks = HashMap::default();
+    for stack in &profile.samples.stacks {
+        if !stacks.contains_key(stack) {
+            let frames = table.stack(*stack).ok_or_else(too_large)?;
+            stacks.insert(*stack, frames);
+        }
+    }
     let types = profile.sample_types.len();
     let mut profiles = Vec::with_capacity(types);
     for (column, sample_type) in profile.sample_types.iter().enumerate() {
@@ -80,18 +87,50 @@ pub fn encode(dictionary: &Dictionary, profile: &Profile) -> Result<Vec<u8>, Enc
         shared: Shared { frames: table.frames },
         profiles,
     };
-    serde_json::to_vec(&file).map_err(|_| unrepresentable("a text that JSON cannot hold"))
+    let mut out = Bounded { out: Vec::new(), most };
+    serde_json::to_writer(&mut out, &file).map_err(|error| match error.is_io() {
+        true => too_large(),
+        false => unrepresentable("a text that JSON cannot hold"),
+    })?;
+    Ok(out.out)
+}
+
+/// The frames of each stack.
+type Stacks = HashMap<StackId, Vec<u32>, foldhash::fast::RandomState>;
+
+/// Takes so many bytes and no more.
+struct Bounded {
+    out: Vec<u8>,
+    most: usize,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.out.len() + bytes.len() > self.most {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn too_large() -> EncodeError {
+    EncodeError::too_large(Format::Speedscope)
 }
 
 /// The samples of one type that are not 0, with their values.
 fn weighted<'a>(
     profile: &Profile,
-    stacks: &'a [Vec<usize>],
+    stacks: &'a Stacks,
     column: usize,
-) -> Result<(Vec<&'a [usize]>, Vec<i64>), EncodeError> {
+) -> Result<(Vec<&'a [u32]>, Vec<i64>), EncodeError> {
     let mut samples = Vec::new();
     let mut weights = Vec::new();
-    for (row, stack) in stacks.iter().enumerate() {
+    for (row, stack) in profile.samples.stacks.iter().enumerate() {
         let weight = profile.samples.total(row, column, profile.sample_types.len());
         if weight < 0 {
             return Err(unrepresentable(
@@ -99,7 +138,7 @@ fn weighted<'a>(
             ));
         }
         if weight > 0 {
-            samples.push(stack.as_slice());
+            samples.push(stacks.get(stack).map(Vec::as_slice).unwrap_or_default());
             weights.push(weight);
         }
     }
@@ -107,36 +146,40 @@ fn weighted<'a>(
 }
 
 fn unrepresentable(problem: &'static str) -> EncodeError {
-    EncodeError {
-        format: Format::Speedscope,
-        problem: problem.into(),
-    }
+    EncodeError::new(Format::Speedscope, problem)
 }
 
 /// The frames of a file, each once.
 struct FrameTable<'a> {
     dictionary: &'a Dictionary,
     frames: Vec<Frame<'a>>,
-    numbers: HashMap<Frame<'a>, usize, foldhash::fast::RandomState>,
+    numbers: HashMap<Frame<'a>, u32, foldhash::fast::RandomState>,
+    /// Bytes that may still be written.
+    left: usize,
 }
 
 impl<'a> FrameTable<'a> {
-    fn new(dictionary: &'a Dictionary) -> Self {
+    fn new(dictionary: &'a Dictionary, most: usize) -> Self {
         Self {
             dictionary,
             frames: Vec::new(),
             numbers: HashMap::default(),
+            left: most,
         }
     }
 
-    fn stack(&mut self, stack: StackId) -> Vec<usize> {
+    /// None if it comes to more than may be written: each number takes two bytes and more, each frame its name.
+    fn stack(&mut self, stack: StackId) -> Option<Vec<u32>> {
         let dictionary = self.dictionary;
-        frames::root_first(dictionary, stack)
-            .map(|(location, line)| self.number(location, line))
-            .collect()
+        let mut numbers = Vec::new();
+        for (location, line) in frames::root_first(dictionary, stack) {
+            self.left = self.left.checked_sub(2)?;
+            numbers.push(self.number(location, line)?);
+        }
+        Some(numbers)
     }
 
-    fn number(&mut self, location: LocationId, line: Option<&crate::profile::Line>) -> usize {
+    fn number(&mut self, location: LocationId, line: Option<&crate::profile::Line>) -> Option<u32> {
         let dictionary = self.dictionary;
         let frame = Frame {
             name: frames::name(dictionary, location, line),
@@ -144,10 +187,13 @@ impl<'a> FrameTable<'a> {
             line: line.map_or(0, |line| line.line),
             col: line.map_or(0, |line| line.column),
         };
-        let frames = &mut self.frames;
-        *self.numbers.entry(frame).or_insert_with_key(|frame| {
-            frames.push(frame.clone());
-            frames.len() - 1
-        })
+        if let Some(known) = self.numbers.get(&frame) {
+            return Some(*known);
+        }
+        self.left = self.left.checked_sub(frame.name.len() + frame.file.len())?;
+        let number = u32::try_from(self.frames.len()).ok()?;
+        self.frames.push(frame.clone());
+        self.numbers.insert(frame, number);
+        Some(number)
     }
 }

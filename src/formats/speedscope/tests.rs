@@ -40,7 +40,7 @@ fn sums(decoded: &Decoded) -> Vec<(String, String, i128)> {
 
 fn stacks(decoded: &Decoded) -> String {
     let profile = decoded.profiles.iter().next().expect("a profile").profile;
-    collapsed::encode(decoded.profiles.dictionary(), profile, 0).expect("type 0")
+    collapsed::encode(decoded.profiles.dictionary(), profile, 0, usize::MAX).expect("type 0")
 }
 
 fn wall(sum: i128) -> (String, String, i128) {
@@ -214,7 +214,7 @@ fn what_is_written_reads_the_same() {
     let decoded = read(&testing::data("py-spy-native.speedscope.json"));
     let dictionary = decoded.profiles.dictionary();
     let profile = decoded.profiles.iter().next().expect("a profile").profile;
-    let json = encode(dictionary, profile).expect("a speedscope file");
+    let json = encode(dictionary, profile, usize::MAX).expect("a speedscope file");
     let again = read(&json);
     assert_eq!(sums(&again), sums(&decoded));
     assert_eq!(stacks(&again), stacks(&decoded));
@@ -232,7 +232,7 @@ fn negative_values_are_not_written() {
     let mut decoded = read(file(r#"{"type":"sampled","unit":"bytes","samples":[[0]],"weights":[-1]}"#).as_bytes());
     decoded.profiles.compact();
     let profile = decoded.profiles.iter().next().expect("a profile").profile;
-    assert!(encode(decoded.profiles.dictionary(), profile).is_err());
+    assert!(encode(decoded.profiles.dictionary(), profile, usize::MAX).is_err());
 }
 
 #[test]

@@ -218,6 +218,15 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_becomes_so_many_times_its_size_and_no_more() {
+        let parts = cut(recording(&Budget::new(1 << 30)), Unit::Batch)[0].halve().unwrap();
+        parts[0].encoded(SMALL * MOST_GROWTH as usize);
+        assert!(!parts[1].is_outgrown());
+        parts[0].encoded(1);
+        assert!(parts[1].is_outgrown());
+    }
+
+    #[test]
     fn pieces_of_a_whole_can_be_told_apart() {
         let [whole] = &cut(recording(&Budget::new(1 << 30)), Unit::Profile)[..] else {
             panic!("one profile")

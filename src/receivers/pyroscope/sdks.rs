@@ -266,7 +266,7 @@ async fn bytes_without_the_labels_are_never_sent_on_as_they_came() {
         .unwrap()
         .decoded
         .profiles;
-    let ours = encode(Format::Pprof, &profiles).unwrap();
+    let ours = encode(Format::Pprof, &profiles, usize::MAX).unwrap();
     let again = decode_any(ours.clone().into(), &Limits::default()).unwrap();
     assert!(again.decoded.exact, "or this test proves nothing");
     assert_eq!(

@@ -8,14 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use super::schema::{Field, Kind, Message, REQUEST};
 use crate::formats::wire::{self, Reader};
 
-pub(super) fn from_protobuf(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() * 3);
-    object(&mut out, Reader::new(bytes), &REQUEST);
+/// The JSON, or somewhat more than `most` bytes of it.
+pub(super) fn from_protobuf(bytes: &[u8], most: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len().saturating_mul(3).min(most));
+    object(&mut out, Reader::new(bytes), &REQUEST, most);
     out
 }
 
 /// A message. The items of a list follow each other, because they were written that way.
-fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message) {
+fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message, most: usize) {
     let mut open_list: Option<u32> = None;
     let mut is_first = true;
     out.push(b'{');
@@ -41,7 +42,10 @@ fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message) 
             }
         }
         is_first = false;
-        content(out, field, value);
+        content(out, field, value, most);
+        if out.len() > most {
+            break;
+        }
     }
     if open_list.is_some() {
         out.push(b']');
@@ -49,9 +53,9 @@ fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message) 
     out.push(b'}');
 }
 
-fn content(out: &mut Vec<u8>, field: &Field, value: wire::Field<'_>) {
+fn content(out: &mut Vec<u8>, field: &Field, value: wire::Field<'_>, most: usize) {
     match (field.kind, value) {
-        (Kind::Message(message), wire::Field::Bytes(inside)) => object(out, inside, message),
+        (Kind::Message(message), wire::Field::Bytes(inside)) => object(out, inside, message, most),
         (Kind::Text, wire::Field::Bytes(text)) => string(out, &String::from_utf8_lossy(text.bytes())),
         (Kind::Hex, wire::Field::Bytes(id)) => hex(out, id.bytes()),
         (Kind::Base64, wire::Field::Bytes(bytes)) => string(out, &STANDARD.encode(bytes.bytes())),

@@ -273,6 +273,7 @@ fn the_resource_goes_where_the_options_say() {
     let with = |resource| EncodeOptions {
         resource,
         fill_period: false,
+        ..EncodeOptions::default()
     };
     let own = text_label("service.name", "cart");
     let comments = made.meaning(with(ResourceText::Comments));
