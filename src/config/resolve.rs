@@ -94,6 +94,8 @@ pub fn resolve(tree: &Node, catalog: &Catalog, cx: &BuildContext) -> Result<Conf
     if !run.errors.is_empty() {
         return Err(ConfigErrors(run.errors));
     }
+    let mut warnings = settled.warnings;
+    warnings.extend(in_no_pipeline(tree, &pipelines));
     Ok(Config {
         receivers,
         processors,
@@ -101,7 +103,7 @@ pub fn resolve(tree: &Node, catalog: &Catalog, cx: &BuildContext) -> Result<Conf
         extensions,
         pipelines,
         service,
-        warnings: settled.warnings,
+        warnings,
     })
 }
 
@@ -310,6 +312,30 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// What is configured and runs nowhere, which is rarely meant.
+pub(super) fn in_no_pipeline(tree: &Node, pipelines: &[(String, Pipeline)]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for kind in [Kind::Receiver, Kind::Processor, Kind::Exporter] {
+        let configured = tree.get(kind.section()).map(Node::entries).unwrap_or_default();
+        for entry in configured {
+            let is_used = pipelines.iter().any(|(_, pipeline)| {
+                let ids = match kind {
+                    Kind::Receiver => &pipeline.receivers,
+                    Kind::Processor => &pipeline.processors,
+                    _ => &pipeline.exporters,
+                };
+                ids.contains(&entry.key)
+            });
+            if !is_used {
+                let path = [Step::Key(kind.section().to_owned()), Step::Key(entry.key.clone())];
+                let warning = ConfigError::at(&entry.place, &path, "is used by no pipeline, and does nothing");
+                warnings.push(warning.to_string());
+            }
+        }
+    }
+    warnings
 }
 
 /// The type of an id, `type` or `type/name`.

@@ -266,6 +266,23 @@ fn unset_variables_are_empty_text() {
 }
 
 #[test]
+fn what_no_pipeline_uses_is_told() {
+    let loaded = load_text("receivers: {otlp: }\nprocessors: {redaction: , redaction/spare: }\nexporters: {debug: }\n");
+    let pipeline = service::Pipeline {
+        receivers: vec!["otlp".to_owned()],
+        processors: vec!["redaction".to_owned()],
+        ..service::Pipeline::default()
+    };
+    assert_eq!(
+        resolve::in_no_pipeline(&loaded.tree, &[("profiles".to_owned(), pipeline)]),
+        [
+            "f.yaml:2:27: processors.redaction/spare: is used by no pipeline, and does nothing",
+            "f.yaml:3:13: exporters.debug: is used by no pipeline, and does nothing",
+        ]
+    );
+}
+
+#[test]
 fn files_must_hold_a_map() {
     let sources = Sources {
         texts: vec![("f.yaml".to_owned(), "- a".to_owned())],

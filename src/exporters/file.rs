@@ -248,6 +248,13 @@ enum Target {
 
 #[async_trait]
 impl Exporter for FileExporter {
+    fn destination(&self) -> String {
+        match self.target.as_ref() {
+            Target::Directory { directory, .. } => directory.path().display().to_string(),
+            Target::Path(rolling) => rolling.path().display().to_string(),
+        }
+    }
+
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         // the shared bytes say the resource in comments; bytes as they came say it nowhere
         let is_said = self.resource == ResourceText::Comments && part.received().is_none();
@@ -278,7 +285,13 @@ impl Exporter for FileExporter {
         match written.await {
             Ok(Ok(0)) => {}
             Ok(Ok(removed)) => tracing::info!(exporter = &*self.id, removed, "removed old files to stay within bounds"),
-            Ok(Err(error)) => return Err(retry(format!("cannot write: {}", error.kind()))),
+            Ok(Err(error)) => {
+                return Err(retry(format!(
+                    "cannot write to {}: {}",
+                    self.destination(),
+                    error.kind()
+                )));
+            }
             Err(_) => return Err(retry("the write was cut short".to_owned())),
         }
         self.flush_later();

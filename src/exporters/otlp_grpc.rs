@@ -182,6 +182,10 @@ struct OtlpGrpc {
 
 #[async_trait]
 impl Exporter for OtlpGrpc {
+    fn destination(&self) -> String {
+        settings::destination(&self.method)
+    }
+
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         settings::encode(part, self.form)
     }

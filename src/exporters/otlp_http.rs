@@ -183,6 +183,10 @@ struct OtlpHttp {
 
 #[async_trait]
 impl Exporter for OtlpHttp {
+    fn destination(&self) -> String {
+        settings::destination(&self.url)
+    }
+
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         settings::encode(part, self.form)
     }

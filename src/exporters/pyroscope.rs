@@ -252,6 +252,10 @@ struct Pyroscope {
 
 #[async_trait]
 impl Exporter for Pyroscope {
+    fn destination(&self) -> String {
+        settings::destination(&self.url)
+    }
+
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         let profiles = part.as_profiles().ok_or_else(|| cannot("holds profiles, not spans"))?;
         let profiles = fit::fitted(part, profiles, self.label_names);

@@ -99,6 +99,13 @@ pub(super) fn http_url(path: &str, text: &str) -> Result<Uri, BuildError> {
     Ok(uri)
 }
 
+/// Where a URL leads, for the log: without path and query, which may hold a token.
+pub(super) fn destination(url: &Uri) -> String {
+    // `http_url` takes none with credentials in the authority
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    format!("{}://{authority}", url.scheme_str().unwrap_or_default())
+}
+
 /// Where the backend stands: as configured, else as its address says. A proxy on the way changes nothing.
 pub(super) fn boundary(configured: Option<Boundary>, url: &Uri) -> Boundary {
     configured.unwrap_or_else(|| Boundary::of_host(url.host().unwrap_or_default()))

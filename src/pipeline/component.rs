@@ -256,6 +256,11 @@ pub trait Exporter: Send + Sync {
     /// Sends one encoded part: one call is one request.
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError>;
 
+    /// Where it sends to, for the log: never credentials.
+    fn destination(&self) -> String {
+        String::new()
+    }
+
     /// Finishes what it holds open (files); called once, after the last export.
     async fn close(&self) {}
 }

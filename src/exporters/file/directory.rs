@@ -31,6 +31,11 @@ struct Held {
 }
 
 impl Directory {
+    /// As configured.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// `max_bytes` and `max_age` of 0 mean no bound.
     pub(super) fn new(path: PathBuf, max_bytes: u64, max_age: Duration) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
@@ -77,6 +77,11 @@ impl Open {
 }
 
 impl Rolling {
+    /// As configured.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn new(path: PathBuf, framing: Framing, rotation: Option<Rotation>, sync_every: Duration) -> Self {
         Self {
             path,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::parts::Part;
@@ -158,9 +159,12 @@ impl Sink {
             let hint = match self.attempt(part, encoded.clone()).await {
                 None => return End::Lost(Reason::Shutdown),
                 Some(Err(panicked)) => return self.after_panic(&panicked),
-                Some(Ok(Ok(sent))) => return End::Sent(sent),
+                Some(Ok(Ok(sent))) => {
+                    self.tell_recovery();
+                    return End::Sent(sent);
+                }
                 Some(Ok(Err(ExportError::Retry { why, after }))) => {
-                    tracing::info!(exporter = %self.id, why, "attempt failed");
+                    self.tell_failure(&why);
                     after
                 }
                 Some(Ok(Err(ExportError::TooLarge))) if is_small => return End::Lost(Reason::TooLarge),
@@ -194,6 +198,22 @@ impl Sink {
             done = export => Some(done.unwrap_or_else(|_| {
                 Ok(Err(ExportError::Retry { why: "no answer within the timeout".to_owned(), after: None }))
             })),
+        }
+    }
+
+    fn tell_failure(&self, why: &str) {
+        let destination = self.exporter.destination();
+        match self.outage.failed(Instant::now()) {
+            Some(failed) => {
+                tracing::warn!(exporter = %self.id, destination, why, failed, "attempt failed; will be retried");
+            }
+            None => tracing::debug!(exporter = %self.id, destination, why, "attempt failed"),
+        }
+    }
+
+    fn tell_recovery(&self) {
+        if self.outage.recovered() {
+            tracing::info!(exporter = %self.id, destination = self.exporter.destination(), "delivers again");
         }
     }
 

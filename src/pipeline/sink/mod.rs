@@ -5,6 +5,7 @@
 mod backoff;
 mod config;
 mod delivery;
+mod outage;
 mod parts;
 mod queue;
 
@@ -24,6 +25,7 @@ use super::compute::{Compute, Panicked, guard_async};
 use super::readiness::Readiness;
 use super::spec::{BuiltExporter, Unit};
 use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics};
+use outage::Outage;
 use queue::Queue;
 
 /// One exporter with everything in front of it.
@@ -37,6 +39,7 @@ pub struct Sink {
     numbers: ExporterMetrics,
     compute: Compute,
     readiness: Readiness,
+    outage: Outage,
     /// One for each request that may be on its way.
     turns: Semaphore,
     /// For the one part that may take memory beyond the budget.
@@ -70,6 +73,7 @@ impl Sink {
             numbers,
             compute,
             readiness,
+            outage: Outage::default(),
         })
     }
 
