@@ -288,6 +288,31 @@ fn values_that_are_no_text_are_judged_by_their_text() {
 }
 
 #[test]
+fn an_option_tells_that_the_next_item_is_a_secret() {
+    let args = |given: &[&str]| {
+        let mut profiles = label("process.command_args", |d| {
+            Value::Array(given.iter().map(|arg| Value::String(d.strings.push(arg))).collect())
+        });
+        let rules = policy(json!({}));
+        rules.redact(&mut profiles);
+        assert!(rules.redact(&mut profiles).is_empty(), "not idempotent");
+        let d = profiles.dictionary();
+        let Some(Value::Array(items)) = d.attributes.rows().last().map(|row| row.value.clone()) else {
+            panic!("no list");
+        };
+        let text = |item: &Value| match item {
+            Value::String(id) => d.str(*id).to_owned(),
+            other => format!("{other:?}"),
+        };
+        items.iter().map(text).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        args(&["run", "--db-password", "zebra", "--token", "--fast", "-x", "main"]),
+        "run --db-password [REDACTED:argument] --token --fast -x main"
+    );
+}
+
+#[test]
 fn hashed_values_stay_comparable_and_are_hashed_once() {
     let hashes = |key: &str| {
         policy(

@@ -178,14 +178,17 @@ impl Pass<'_> {
             }
             Value::Array(items) => {
                 let mut changed = false;
-                let drafts = items.iter().map(|item| match self.value(d, key, item, role) {
-                    Some(draft) => {
-                        changed = true;
-                        draft
-                    }
-                    None => Draft::Same(item.clone()),
-                });
-                let drafts = drafts.collect();
+                let mut drafts = Vec::with_capacity(items.len());
+                let mut before = None;
+                for item in items {
+                    let draft = match before.is_some_and(|before| self.asks_for_secret(d, before)) {
+                        true => self.argument(d, key, item, role),
+                        false => self.value(d, key, item, role),
+                    };
+                    changed |= draft.is_some();
+                    drafts.push(draft.unwrap_or_else(|| Draft::Same(item.clone())));
+                    before = Some(item);
+                }
                 changed.then_some(Draft::Array(drafts))
             }
             Value::Map(entries) => {
@@ -201,6 +204,24 @@ impl Pass<'_> {
                 }
                 changed.then_some(Draft::Map(drafts))
             }
+        }
+    }
+
+    /// Whether it is an option of a command line whose argument, the next item of the list, is a secret.
+    fn asks_for_secret(&self, d: &Dictionary, item: &Value) -> bool {
+        matches!(item, Value::String(id) if is_option(d.str(*id)) && self.measures.detectors.is_sensitive_key(d.str(*id)))
+    }
+
+    fn argument(&mut self, d: &Dictionary, key: StringId, item: &Value, role: Role) -> Option<Draft> {
+        match item {
+            Value::String(id) if !is_option(d.str(*id)) => {
+                if !id.is_set() || self.is_allowed(d, item) || self.stands_for(d.str(*id)) {
+                    return None;
+                }
+                self.report.add("argument", role.label());
+                Some(Draft::Text(masks::mask("argument")))
+            }
+            _ => self.value(d, key, item, role),
         }
     }
 
@@ -241,4 +262,8 @@ impl Pass<'_> {
             self.report.add(rule, role.label());
         }
     }
+}
+
+fn is_option(text: &str) -> bool {
+    text.starts_with('-')
 }
