@@ -1,6 +1,7 @@
 //! The result of `policy test` as CI systems read it.
 
 use super::Outcome;
+use crate::cli::markup;
 
 pub(super) fn report(suite: &str, outcomes: &[Outcome]) -> String {
     let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();
@@ -25,17 +26,5 @@ pub(super) fn report(suite: &str, outcomes: &[Outcome]) -> String {
 
 /// Markup as text; what XML cannot hold goes.
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' | '\t' => escaped.push(letter),
-            letter if letter.is_control() => {}
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
+    markup::escape(&text.replace(|c: char| c.is_control() && c != '\n' && c != '\t', ""))
 }

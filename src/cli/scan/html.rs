@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Class, Scan};
+use crate::cli::markup::escape;
 
 const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;color:#1b1f24;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -138,19 +139,4 @@ fn table(title: &str, note: &str, heads: &[&str], rows: impl Iterator<Item = Vec
     }
     text.push_str("</table>\n");
     text
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
 }
