@@ -36,6 +36,10 @@ pub enum FormatName {
     Collapsed,
     /// speedscope JSON
     Speedscope,
+    /// a flame graph as a picture of one sample type; only written
+    Svg,
+    /// a flame graph as a page to search and zoom; only written
+    Html,
 }
 
 impl FormatName {
@@ -47,6 +51,8 @@ impl FormatName {
             Self::Pprof => Format::Pprof,
             Self::Collapsed => Format::Collapsed,
             Self::Speedscope => Format::Speedscope,
+            Self::Svg => Format::Svg,
+            Self::Html => Format::Html,
         }
     }
 }
@@ -63,10 +69,12 @@ const ENDINGS: &[(&str, Format, Compression)] = &[
     (".otlp", Format::Otlp, Compression::None),
     (".collapsed", Format::Collapsed, Compression::None),
     (".folded", Format::Collapsed, Compression::None),
+    (".svg", Format::Svg, Compression::None),
+    (".html", Format::Html, Compression::None),
 ];
 
 /// Endings of formats that are not written yet.
-const LATER: [&str; 4] = [".svg", ".html", ".cpuprofile", ".jfr"];
+const LATER: [&str; 2] = [".cpuprofile", ".jfr"];
 
 /// A file that was read.
 pub struct Input {
@@ -193,7 +201,7 @@ impl Output {
 
     /// Writes everything; one file for each profile where the format holds one. Returns what was written.
     pub fn write(&self, profiles: &Profiles, type_name: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
-        if matches!(self.format, Format::Otlp | Format::OtlpJson) {
+        if self.format.holds_batches() {
             let bytes = encode(self.format, profiles, MOST_WRITTEN).map_err(|error| Failure::No(error.to_string()))?;
             self.store(&self.path, &bytes)?;
             return Ok(vec![self.path.clone()]);
@@ -353,6 +361,8 @@ mod tests {
             ("a.otlp.gz", Format::Otlp),
             ("a.folded", Format::Collapsed),
             ("a.speedscope.json", Format::Speedscope),
+            ("a.svg", Format::Svg),
+            ("a.html", Format::Html),
         ] {
             assert_eq!(
                 Output::new(Path::new(name), None).ok().map(|output| output.format),
@@ -360,7 +370,7 @@ mod tests {
                 "{name}"
             );
         }
-        for name in ["a.svg", "a", "a.json"] {
+        for name in ["a.cpuprofile", "a", "a.json"] {
             assert!(Output::new(Path::new(name), None).is_err(), "{name}");
         }
         let output = Output::new(Path::new("x"), Some(FormatName::Collapsed)).ok().unwrap();

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::compress::Inflation;
 use super::room::{Room, Unlimited};
 use super::{
-    CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, otlp, pprof,
-    sniff, speedscope,
+    CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, flamegraph,
+    otlp, pprof, sniff, speedscope,
 };
 use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
 
@@ -72,6 +72,11 @@ pub fn decode_as_within(
         Format::Pprof => pprof::decode_within(plain, limits, room),
         Format::Otlp => otlp::decode_within(plain, limits, otlp::WireVersion::default(), room),
         Format::OtlpJson => otlp::decode_json_within(plain, limits, room),
+        Format::Svg | Format::Html => Err(DecodeError::unsupported(
+            format,
+            "a flame graph is only written",
+            "give the profile that it was made of",
+        )),
     }
 }
 
@@ -80,7 +85,8 @@ pub fn encode(format: Format, profiles: &Profiles, most: usize) -> Result<Vec<u8
     match format {
         Format::Otlp => otlp::encode_within(profiles, most),
         Format::OtlpJson => otlp::encode_json_within(profiles, most),
-        Format::Pprof | Format::Collapsed | Format::Speedscope => {
+        Format::Html => flamegraph::html(profiles, most),
+        Format::Pprof | Format::Collapsed | Format::Speedscope | Format::Svg => {
             let at = profiles
                 .iter()
                 .next()
@@ -112,7 +118,8 @@ pub fn encode_one(
                 ..pprof::EncodeOptions::default()
             },
         ),
-        Format::Otlp | Format::OtlpJson => Err(EncodeError::new(format, "holds whole batches")),
+        Format::Svg => flamegraph::svg(dictionary, at.profile, column, most),
+        Format::Otlp | Format::OtlpJson | Format::Html => Err(EncodeError::new(format, "holds whole batches")),
     }
 }
 
@@ -182,12 +189,14 @@ mod tests {
         }
     }
 
-    const ALL: [Format; 5] = [
+    const ALL: [Format; 7] = [
         Format::Otlp,
         Format::OtlpJson,
         Format::Pprof,
         Format::Collapsed,
         Format::Speedscope,
+        Format::Svg,
+        Format::Html,
     ];
 
     #[test]
@@ -199,7 +208,8 @@ mod tests {
                 let bytes = encode(format, &profiles, usize::MAX).expect("a profile").len();
                 assert!(encode(format, &profiles, 64 << 20).is_ok(), "{name} {format}");
                 for most in [0, bytes / 100, bytes - 1] {
-                    let error = encode(format, &profiles, most).expect_err("too large");
+                    let written = encode(format, &profiles, most).map(|bytes| bytes.len());
+                    let error = written.expect_err("too large");
                     assert!(error.is_too_large, "{name} {format} {most}: {error}");
                 }
             }
@@ -220,7 +230,9 @@ mod tests {
             assert!(error.is_too_large, "{format}: {error}");
         }
         // equal stacks are one line
-        assert!(encode(Format::Collapsed, &profiles, 1 << 20).is_ok());
+        for format in [Format::Collapsed, Format::Svg, Format::Html] {
+            assert!(encode(format, &profiles, 1 << 20).is_ok(), "{format}");
+        }
         // one text that many values share
         let (dictionary, resources) = profiles.edit();
         let text = dictionary.strings.push(&"t".repeat(1 << 16));

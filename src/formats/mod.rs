@@ -4,12 +4,14 @@ pub mod any;
 pub mod collapsed;
 pub mod compress;
 mod error;
+pub mod flamegraph;
 mod frames;
 pub mod limits;
 pub mod multipart;
 pub mod otlp;
 pub mod overflow;
 pub mod pprof;
+pub mod quantity;
 pub mod room;
 pub mod sniff;
 pub mod speedscope;
@@ -39,6 +41,10 @@ pub enum Format {
     Collapsed,
     /// speedscope JSON.
     Speedscope,
+    /// A flame graph as one picture. Only written.
+    Svg,
+    /// An interactive flame graph as one page. Only written.
+    Html,
 }
 
 impl Format {
@@ -50,7 +56,14 @@ impl Format {
             Self::Pprof => "pprof",
             Self::Collapsed => "collapsed",
             Self::Speedscope => "speedscope",
+            Self::Svg => "svg",
+            Self::Html => "html",
         }
+    }
+
+    /// Whether it holds any number of profiles, of any number of resources.
+    pub const fn holds_batches(self) -> bool {
+        matches!(self, Self::Otlp | Self::OtlpJson | Self::Html)
     }
 }
 

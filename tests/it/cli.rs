@@ -149,7 +149,7 @@ fn convert_follows_the_name_and_keeps_the_totals() {
 #[test]
 fn convert_says_which_names_it_knows() {
     let input = data("py-spy-threads.collapsed");
-    for name in ["out", "out.svg"] {
+    for name in ["out", "out.jfr"] {
         let run = run(&["convert", input.to_str().unwrap(), name]);
         assert_eq!(run.code(), 2);
         assert!(run.err().contains(".speedscope.json"), "{}", run.err());

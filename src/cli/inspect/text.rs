@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::summary::{ProfileSummary, Row, Summary};
+use crate::formats::quantity::{grouped, quantity};
 
 /// The whole page.
 pub fn text(summary: &Summary) -> String {
@@ -36,7 +37,7 @@ fn one(page: &mut String, profile: &ProfileSummary) {
         .unwrap_or_default();
     let _ = writeln!(page, "{}{service}", profile.kind);
     for of in &profile.types {
-        let total = quantity(of.total, &of.unit);
+        let total = plain(&quantity(of.total, &of.unit));
         line(page, &format!("total {}", plain(&of.name)), &total);
     }
     line(
@@ -68,7 +69,7 @@ fn one(page: &mut String, profile: &ProfileSummary) {
         line(
             page,
             "period",
-            format!("{} {}", quantity(i128::from(profile.period), unit), plain(kind)).trim(),
+            plain(&format!("{} {kind}", quantity(i128::from(profile.period), unit))).trim(),
         );
     }
     line(
@@ -135,7 +136,7 @@ fn table(page: &mut String, title: &str, rows: &[Row], unit: &str) {
     }
     let _ = writeln!(page, "\n  {title}");
     for row in rows {
-        let value = quantity(row.value, unit);
+        let value = plain(&quantity(row.value, unit));
         let _ = writeln!(page, "  {value:>12} {:>6.2}%  {}", row.percent, plain(&row.function));
     }
 }
@@ -147,50 +148,10 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// A number with its unit, as people say it.
-fn quantity(value: i128, unit: &str) -> String {
-    match unit {
-        "nanoseconds" | "ns" => scaled(
-            value,
-            &[
-                (3_600_000_000_000, "h"),
-                (60_000_000_000, "min"),
-                (1_000_000_000, "s"),
-                (1_000_000, "ms"),
-                (1_000, "µs"),
-            ],
-            "ns",
-        ),
-        "bytes" | "byte" | "By" => scaled(value, &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")], "B"),
-        "" | "count" | "1" => grouped(value),
-        unit => format!("{} {}", grouped(value), plain(unit)),
-    }
-}
-
-fn scaled(value: i128, steps: &[(i128, &str)], smallest: &str) -> String {
-    match steps.iter().find(|(step, _)| value.abs() >= *step) {
-        Some((step, unit)) => format!("{:.2} {unit}", value as f64 / *step as f64),
-        None => format!("{value} {smallest}"),
-    }
-}
-
 /// `1 stack`, `1 234 stacks`
 fn counted(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {what}{plural}", grouped(count as i128))
-}
-
-/// `1 234 567`
-fn grouped(value: i128) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    if value < 0 { format!("-{text}") } else { text }
 }
 
 #[cfg(test)]
@@ -198,12 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_said_as_people_say_them() {
-        assert_eq!(quantity(1_234_567, "count"), "1 234 567");
-        assert_eq!(quantity(-1_234, "widgets"), "-1 234 widgets");
-        assert_eq!(quantity(1_500_000_000, "nanoseconds"), "1.50 s");
-        assert_eq!(quantity(999, "nanoseconds"), "999 ns");
-        assert_eq!(quantity(3 << 20, "bytes"), "3.00 MiB");
+    fn what_is_counted_has_its_plural() {
         assert_eq!(counted(1, "stack"), "1 stack");
         assert_eq!(counted(1_234, "stack"), "1 234 stacks");
     }
