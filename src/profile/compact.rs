@@ -1,8 +1,21 @@
 //! Removes what nothing refers to, and stores what is equal once.
+//!
+//! In place: the tables are walked from the profiles down to the strings, to mark what is in use, and then from the strings up, so
+//! that rows are compared when what they refer to is settled. A table of which nothing goes is only read.
 
-use super::intern::Interner;
-use super::profiles::Profiles;
-use super::transfer::Transfer;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::dictionary::{Attribute, AttributeSet, Dictionary, Function, Link, Location, Mapping, Stack};
+use super::ids::Id;
+use super::join::join_equal;
+use super::profiles::{Profile, Profiles, ResourceProfiles};
+use super::roles;
+use super::strings::Text;
 
 impl Profiles {
     /// Leaves only rows that some profile refers to, each once, and joins samples of equal identity.
@@ -14,10 +27,16 @@ impl Profiles {
             return false;
         }
         let before = self.census();
-        let mut interner = Interner::with_room_for(self.dictionary());
-        let mut transfer = Transfer::new(self.dictionary(), &mut interner);
-        let resources = self.resources().iter().filter_map(|r| transfer.resource(r)).collect();
-        *self = Self::new_compact(interner.finish(), resources);
+        let (dictionary, resources) = self.edit();
+        for resource in resources.iter_mut() {
+            resource.scopes.retain(|scope| !scope.profiles.is_empty());
+        }
+        resources.retain(|resource| !resource.scopes.is_empty());
+        let used = Used::by(resources, dictionary);
+        sweep(dictionary, resources, &used);
+        // it may wait in queues for long
+        dictionary.shrink();
+        self.be_compact();
         self.census() != before
     }
 
@@ -38,4 +57,296 @@ impl Profiles {
             self.sample_count(),
         ]
     }
+}
+
+fn profiles_mut(resources: &mut [ResourceProfiles]) -> impl Iterator<Item = &mut Profile> {
+    let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
+    scopes.flat_map(|scope| &mut scope.profiles)
+}
+
+/// The rows in use.
+struct Used {
+    strings: Marks<Text>,
+    functions: Marks<Function>,
+    mappings: Marks<Mapping>,
+    locations: Marks<Location>,
+    stacks: Marks<Stack>,
+    attributes: Marks<Attribute>,
+    attribute_sets: Marks<AttributeSet>,
+    links: Marks<Link>,
+}
+
+impl Used {
+    /// Changes neither; to look walks the way of changing.
+    fn by(resources: &mut [ResourceProfiles], d: &mut Dictionary) -> Self {
+        let mut used = Self {
+            strings: Marks::new(d.strings.len()),
+            functions: Marks::new(d.functions.len()),
+            mappings: Marks::new(d.mappings.len()),
+            locations: Marks::new(d.locations.len()),
+            stacks: Marks::new(d.stacks.len()),
+            attributes: Marks::new(d.attributes.len()),
+            attribute_sets: Marks::new(d.attribute_sets.len()),
+            links: Marks::new(d.links.len()),
+        };
+        for resource in resources.iter_mut() {
+            roles::resource(resource, &mut |_, id| used.strings.mark(*id));
+        }
+        for profile in profiles_mut(resources) {
+            used.attribute_sets.mark(profile.attributes);
+            used.attribute_sets.mark_all(&profile.samples.attributes);
+            used.stacks.mark_all(&profile.samples.stacks);
+            used.links.mark_all(&profile.samples.links);
+        }
+        used.places(d);
+        used.words(d);
+        used
+    }
+
+    /// From stacks to functions and mappings.
+    fn places(&mut self, d: &Dictionary) {
+        for stack in self.stacks.rows() {
+            self.locations.mark_all(&d.stacks[stack]);
+        }
+        for location in self.locations.rows() {
+            let row = &d.locations[location];
+            self.mappings.mark(row.mapping);
+            self.attribute_sets.mark(row.attributes);
+            for line in &d.lines[location] {
+                self.functions.mark(line.function);
+            }
+        }
+        for mapping in self.mappings.rows() {
+            self.attribute_sets.mark(d.mappings[mapping].attributes);
+        }
+        for set in self.attribute_sets.rows() {
+            self.attributes.mark_all(&d.attribute_sets[set]);
+        }
+    }
+
+    fn words(&mut self, d: &mut Dictionary) {
+        let mut mark = |_, id: &mut Id<Text>| self.strings.mark(*id);
+        for row in self.functions.of(d.functions.rows_mut()) {
+            roles::function(row, &mut mark);
+        }
+        for row in self.mappings.of(d.mappings.rows_mut()) {
+            roles::mapping(row, &mut mark);
+        }
+        for row in self.attributes.of(d.attributes.rows_mut()) {
+            roles::attribute(row, &mut mark);
+        }
+    }
+}
+
+/// Marks of the rows of one table.
+struct Marks<Row> {
+    marks: Vec<bool>,
+    /// All rows below this one are marked: most writers number rows in the order of their first use, so most marks are there already.
+    first_open: Id<Row>,
+}
+
+impl<Row> Marks<Row> {
+    /// Row 0 is always in use.
+    fn new(rows: usize) -> Self {
+        let mut marks = Self {
+            marks: vec![false; rows],
+            first_open: Id::UNSET,
+        };
+        marks.mark_all(&[Id::UNSET]);
+        marks
+    }
+
+    #[inline]
+    fn mark(&mut self, row: Id<Row>) {
+        if let Some(mark) = self.marks.get_mut(row.index()) {
+            *mark = true;
+        }
+    }
+
+    fn mark_all(&mut self, rows: &[Id<Row>]) {
+        for run in rows.chunks(64) {
+            // no early end, so that many are compared at once
+            let any_open = run.iter().fold(false, |any, row| any | (*row >= self.first_open));
+            if any_open {
+                run.iter().for_each(|row| self.mark(*row));
+                while self.has(self.first_open) {
+                    self.first_open = Id::at(self.first_open.raw() + 1);
+                }
+            }
+        }
+    }
+
+    fn has(&self, row: Id<Row>) -> bool {
+        self.marks.get(row.index()).copied().unwrap_or_default()
+    }
+
+    fn ids(&self) -> impl ExactSizeIterator<Item = Id<Row>> + use<Row> {
+        (0..self.marks.len() as u32).map(Id::at)
+    }
+
+    /// Those that are marked.
+    fn rows(&self) -> impl Iterator<Item = Id<Row>> {
+        self.ids().filter(|id| self.has(*id))
+    }
+
+    /// The same out of the table itself.
+    fn of<'a, T>(&'a self, table: &'a mut [T]) -> impl Iterator<Item = &'a mut T> {
+        let rows = table.iter_mut().zip(&self.marks);
+        rows.filter(|(_, marked)| **marked).map(|(row, _)| row)
+    }
+}
+
+/// Where the rows of one table went.
+struct Moves<Row> {
+    /// By row; empty as long as each stays where it is.
+    to: Vec<Id<Row>>,
+}
+
+impl<Row> Moves<Row> {
+    /// Of equal rows in use the first stays; what is equal to row 0 becomes that.
+    fn of<R: Hash + Eq>(used: &Marks<Row>, row: impl Fn(Id<Row>) -> R) -> Self {
+        let hasher = RandomState::default();
+        let hash = |id: &Id<Row>| hasher.hash_one(row(*id));
+        let mut firsts = HashTable::with_capacity(used.rows().count());
+        let mut moves = Self { to: Vec::new() };
+        for id in used.ids() {
+            let new = match used.has(id) {
+                false => Id::UNSET,
+                true => match firsts.entry(hash(&id), |first| row(*first) == row(id), hash) {
+                    Entry::Occupied(first) => moves.new_id(*first.get()),
+                    Entry::Vacant(place) => {
+                        place.insert(id);
+                        Id::at(firsts.len() as u32 - 1)
+                    }
+                },
+            };
+            moves.put(id, new, used.ids().len());
+        }
+        moves
+    }
+
+    fn put(&mut self, old: Id<Row>, new: Id<Row>, rows: usize) {
+        if self.are_none() {
+            if old == new {
+                return;
+            }
+            self.to.reserve_exact(rows);
+            self.to.extend((0..old.raw()).map(Id::at));
+        }
+        self.to.push(new);
+    }
+
+    fn are_none(&self) -> bool {
+        self.to.is_empty()
+    }
+
+    #[inline]
+    fn new_id(&self, old: Id<Row>) -> Id<Row> {
+        self.to.get(old.index()).copied().unwrap_or(old)
+    }
+
+    fn follow(&self, id: &mut Id<Row>) {
+        *id = self.new_id(*id);
+    }
+
+    fn follow_all(&self, ids: &mut [Id<Row>]) {
+        if !self.are_none() {
+            ids.iter_mut().for_each(|id| self.follow(id));
+        }
+    }
+
+    /// Whether a row stays, asked of one after the other: only those get ever higher ids.
+    fn stays(&self) -> impl FnMut(Id<Row>) -> bool {
+        let mut next = 0;
+        move |old| {
+            let stays = self.new_id(old).raw() == next;
+            next += u32::from(stays);
+            stays
+        }
+    }
+}
+
+/// Takes rows out of every table, and has all who refer to the others follow.
+fn sweep(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
+    words(d, resources, used);
+    let sets = sets(d, used);
+    let stacks = places(d, used, &sets);
+    let links = Moves::of(&used.links, |id| d.links[id]);
+    d.links.retain(links.stays());
+    let stay = stacks.are_none() && sets.are_none() && links.are_none();
+    for profile in profiles_mut(resources) {
+        sets.follow(&mut profile.attributes);
+        if !stay {
+            let samples = Arc::make_mut(&mut profile.samples);
+            stacks.follow_all(&mut samples.stacks);
+            sets.follow_all(&mut samples.attributes);
+            links.follow_all(&mut samples.links);
+        }
+        join_equal(&mut profile.samples, profile.sample_types.len());
+    }
+}
+
+fn words(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
+    let strings = Moves::of(&used.strings, |id| &d.strings[id]);
+    if strings.are_none() {
+        return;
+    }
+    d.strings.retain(strings.stays());
+    let mut follow = |_, id: &mut Id<Text>| strings.follow(id);
+    for row in d.functions.rows_mut() {
+        roles::function(row, &mut follow);
+    }
+    for row in d.mappings.rows_mut() {
+        roles::mapping(row, &mut follow);
+    }
+    for row in d.attributes.rows_mut() {
+        roles::attribute(row, &mut follow);
+    }
+    for row in resources {
+        roles::resource(row, &mut follow);
+    }
+}
+
+/// Attributes and their sets.
+fn sets(d: &mut Dictionary, used: &Used) -> Moves<AttributeSet> {
+    let attributes = Moves::of(&used.attributes, |id| &d.attributes[id]);
+    d.attributes.retain(attributes.stays());
+    attributes.follow_all(d.attribute_sets.items_mut());
+    let rows = &d.attributes;
+    d.attribute_sets.change(|set| {
+        // Order has no meaning between keys, and has one between the values of a repeated key: a stable sort keeps that.
+        if !set.is_sorted_by_key(|id| rows[*id].key) {
+            set.sort_by_key(|id| rows[*id].key);
+        }
+    });
+    let sets = Moves::of(&used.attribute_sets, |id| &d.attribute_sets[id]);
+    d.attribute_sets.retain(sets.stays());
+    sets
+}
+
+/// Functions, mappings, locations with their lines, and stacks.
+fn places(d: &mut Dictionary, used: &Used, sets: &Moves<AttributeSet>) -> Moves<Stack> {
+    let functions = Moves::of(&used.functions, |id| d.functions[id]);
+    d.functions.retain(functions.stays());
+    d.mappings
+        .rows_mut()
+        .iter_mut()
+        .for_each(|row| sets.follow(&mut row.attributes));
+    let mappings = Moves::of(&used.mappings, |id| d.mappings[id]);
+    d.mappings.retain(mappings.stays());
+    for row in d.locations.rows_mut() {
+        mappings.follow(&mut row.mapping);
+        sets.follow(&mut row.attributes);
+    }
+    d.lines
+        .items_mut()
+        .iter_mut()
+        .for_each(|line| functions.follow(&mut line.function));
+    let locations = Moves::of(&used.locations, |id| (d.locations[id], &d.lines[id]));
+    d.locations.retain(locations.stays());
+    d.lines.retain(locations.stays());
+    locations.follow_all(d.stacks.items_mut());
+    let stacks = Moves::of(&used.stacks, |id| &d.stacks[id]);
+    d.stacks.retain(stacks.stays());
+    stacks
 }

@@ -71,6 +71,19 @@ impl Dictionary {
             .map(|attribute| &attribute.value)
     }
 
+    /// Gives room for further rows back.
+    pub(super) fn shrink(&mut self) {
+        self.strings.shrink();
+        self.functions.shrink();
+        self.mappings.shrink();
+        self.locations.shrink();
+        self.lines.shrink();
+        self.stacks.shrink();
+        self.attributes.shrink();
+        self.attribute_sets.shrink();
+        self.links.shrink();
+    }
+
     /// Bytes held, for the memory budget. Boxed attribute values are not walked: they are bounded by the request they came in.
     pub fn heap_bytes(&self) -> usize {
         self.strings.heap_bytes()

@@ -10,12 +10,7 @@ use super::dictionary::{
     Location, LocationId, Mapping, MappingId, Stack, StackId,
 };
 use super::ids::Id;
-use super::strings::{StringId, Strings, Text};
-use super::table::{Lists, Table};
-
-/// Rows of a table, and entries of its lists, that room is made for ahead of time.
-const MOST_ROWS: usize = 1 << 16;
-const MOST_ITEMS: usize = 1 << 21;
+use super::strings::{StringId, Text};
 
 /// A dictionary under construction in which equal rows are stored once.
 ///
@@ -38,28 +33,6 @@ impl Interner {
     /// An empty dictionary under construction.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The same with room for the rows of `other`: growing would hash all stacks again each time. Rows that nothing refers to
-    /// are not carried, so a dictionary of millions of those must not have room made for it.
-    pub(super) fn with_room_for(other: &Dictionary) -> Self {
-        let rows = |rows: usize| rows.min(MOST_ROWS);
-        let items = |items: usize| items.min(MOST_ITEMS);
-        Self {
-            dictionary: Dictionary {
-                strings: Strings::with_capacity(rows(other.strings.len()), items(other.strings.text_bytes())),
-                functions: Table::with_capacity(rows(other.functions.len())),
-                locations: Table::with_capacity(rows(other.locations.len())),
-                lines: Lists::with_capacity(rows(other.lines.len()), items(other.lines.items().len())),
-                stacks: Lists::with_capacity(rows(other.stacks.len()), items(other.stacks.items().len())),
-                ..Dictionary::default()
-            },
-            strings: HashTable::with_capacity(rows(other.strings.len())),
-            functions: HashTable::with_capacity(rows(other.functions.len())),
-            locations: HashTable::with_capacity(rows(other.locations.len())),
-            stacks: HashTable::with_capacity(rows(other.stacks.len())),
-            ..Self::default()
-        }
     }
 
     /// The dictionary so far.

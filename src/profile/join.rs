@@ -1,6 +1,7 @@
 //! Samples of one profile that say the same about where and who become one.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -11,22 +12,22 @@ use super::samples::{Observations, Samples, Series};
 /// Joins samples of equal stack, attributes and link: totals are summed, series appended. Sums stay what they were.
 ///
 /// A lone value and a series with timestamps do not mix (their lengths would no longer agree), so they stay two samples.
-pub(super) fn join_equal(samples: Samples, types: usize) -> Samples {
-    if has_own_stacks(&samples) {
-        return samples;
+pub(super) fn join_equal(samples: &mut Arc<Samples>, types: usize) {
+    if has_own_stacks(samples) {
+        return;
     }
-    let groups = Groups::of(&samples);
+    let groups = Groups::of(samples);
     if groups.firsts.len() == samples.len() {
-        return samples;
+        return;
     }
     let observations = match &samples.observations {
         Observations::Totals(values) => Observations::Totals(groups.sum(values, types)),
         Observations::Series(series) => Observations::Series(groups.append(series)),
     };
-    Samples {
+    *samples = Arc::new(Samples {
         observations,
         ..samples.pick(types, &groups.firsts)
-    }
+    });
 }
 
 /// Whether no two samples have the same stack: then there is nothing to join.

@@ -37,6 +37,11 @@ impl Profiles {
         }
     }
 
+    /// Notes that nothing in it is unused or equal.
+    pub(super) fn be_compact(&mut self) {
+        self.compact = true;
+    }
+
     /// The shared tables.
     pub fn dictionary(&self) -> &Dictionary {
         &self.dictionary

@@ -66,6 +66,21 @@ proptest! {
     }
 
     #[test]
+    fn prop_compacting_in_place_leaves_what_carrying_over_does(profiles in any_profiles()) {
+        let carried = Profiles::merge([&profiles]);
+        let mut compacted = profiles.clone();
+        compacted.compact();
+        let rows = |profiles: &Profiles| {
+            let d = profiles.dictionary();
+            let lists = [d.lines.len(), d.stacks.len(), d.attribute_sets.len()];
+            let tables = [d.functions.len(), d.mappings.len(), d.locations.len(), d.attributes.len(), d.links.len()];
+            (lists, tables, d.strings.len(), d.strings.text_bytes(), d.stacks.items().len())
+        };
+        prop_assert_eq!(rows(&compacted), rows(&carried));
+        prop_assert_eq!(compacted.sample_count(), carried.sample_count());
+    }
+
+    #[test]
     fn prop_merge_adds_up(parts in proptest::collection::vec(any_profiles(), 0..4)) {
         let merged = Profiles::merge(&parts);
         assert_compact(&Profiles::merge([&merged]));

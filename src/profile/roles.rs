@@ -111,25 +111,23 @@ impl Profiles {
     }
 }
 
-type Visit<'a> = dyn FnMut(Role, &mut StringId) + 'a;
-
-fn function(row: &mut Function, visit: &mut Visit<'_>) {
+pub(super) fn function(row: &mut Function, visit: &mut impl FnMut(Role, &mut StringId)) {
     visit(Role::FunctionName, &mut row.name);
     visit(Role::SystemName, &mut row.system_name);
     visit(Role::SourceFile, &mut row.filename);
 }
 
-fn mapping(row: &mut Mapping, visit: &mut Visit<'_>) {
+pub(super) fn mapping(row: &mut Mapping, visit: &mut impl FnMut(Role, &mut StringId)) {
     visit(Role::MappingFile, &mut row.filename);
 }
 
-fn attribute(row: &mut Attribute, visit: &mut Visit<'_>) {
+pub(super) fn attribute(row: &mut Attribute, visit: &mut impl FnMut(Role, &mut StringId)) {
     visit(Role::LabelKey, &mut row.key);
     visit(Role::LabelUnit, &mut row.unit);
     value(&mut row.value, Role::LabelKey, Role::LabelValue, visit);
 }
 
-fn resource(row: &mut ResourceProfiles, visit: &mut Visit<'_>) {
+pub(super) fn resource(row: &mut ResourceProfiles, visit: &mut impl FnMut(Role, &mut StringId)) {
     visit(Role::SchemaUrl, &mut row.schema_url);
     key_values(&mut row.attributes, visit);
     for row in &mut row.scopes {
@@ -137,7 +135,7 @@ fn resource(row: &mut ResourceProfiles, visit: &mut Visit<'_>) {
     }
 }
 
-fn scope(row: &mut ScopeProfiles, visit: &mut Visit<'_>) {
+fn scope(row: &mut ScopeProfiles, visit: &mut impl FnMut(Role, &mut StringId)) {
     visit(Role::Scope, &mut row.name);
     visit(Role::Scope, &mut row.version);
     visit(Role::SchemaUrl, &mut row.schema_url);
@@ -147,7 +145,7 @@ fn scope(row: &mut ScopeProfiles, visit: &mut Visit<'_>) {
     }
 }
 
-fn profile(row: &mut Profile, visit: &mut Visit<'_>) {
+fn profile(row: &mut Profile, visit: &mut impl FnMut(Role, &mut StringId)) {
     for t in row.sample_types.iter_mut().chain([&mut row.period_type]) {
         visit(Role::TypeName, &mut t.kind);
         visit(Role::TypeName, &mut t.unit);
@@ -164,14 +162,14 @@ fn profile(row: &mut Profile, visit: &mut Visit<'_>) {
     }
 }
 
-fn key_values(row: &mut [KeyValue], visit: &mut Visit<'_>) {
+fn key_values(row: &mut [KeyValue], visit: &mut impl FnMut(Role, &mut StringId)) {
     for kv in row {
         visit(Role::ResourceKey, &mut kv.key);
         value(&mut kv.value, Role::ResourceKey, Role::ResourceValue, visit);
     }
 }
 
-fn value(value_of: &mut Value, key_role: Role, role: Role, visit: &mut Visit<'_>) {
+fn value(value_of: &mut Value, key_role: Role, role: Role, visit: &mut impl FnMut(Role, &mut StringId)) {
     match value_of {
         Value::String(id) => visit(role, id),
         Value::Array(items) => {

@@ -68,6 +68,23 @@ impl Strings {
         self.ends.len()
     }
 
+    /// Keeps the strings of which `stays`, asked of one after the other, says so. Nothing is left of the text of the others.
+    pub(super) fn retain(&mut self, mut stays: impl FnMut(StringId) -> bool) {
+        let kept: Vec<StringId> = self.ids().filter(|id| stays(*id)).skip(1).collect();
+        let bytes = kept.iter().map(|id| self[*id].len()).sum();
+        let mut strings = Self::with_capacity(kept.len(), bytes);
+        for id in kept {
+            strings.push(&self[id]);
+        }
+        *self = strings;
+    }
+
+    /// Gives room for further strings back.
+    pub(super) fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+
     /// Bytes of all strings together.
     pub fn text_bytes(&self) -> usize {
         self.text.len()

@@ -42,6 +42,17 @@ impl<Row> Table<Row> {
         id
     }
 
+    /// Keeps the rows of which `stays`, asked of one after the other, says so.
+    pub(super) fn retain(&mut self, mut stays: impl FnMut(Id<Row>) -> bool) {
+        let mut ids = self.ids();
+        self.rows.retain(|_| ids.next().is_some_and(&mut stays));
+    }
+
+    /// Gives room for further rows back.
+    pub(super) fn shrink(&mut self) {
+        self.rows.shrink_to_fit();
+    }
+
     /// The id of a position read from a wire, if the table has it.
     pub fn id(&self, position: u64) -> Option<Id<Row>> {
         known_id(position, self.rows.len())
@@ -130,6 +141,12 @@ impl<Owner, Item> Lists<Owner, Item> {
         id
     }
 
+    /// Gives room for further lists and items back.
+    pub(super) fn shrink(&mut self) {
+        self.ends.shrink_to_fit();
+        self.items.shrink_to_fit();
+    }
+
     /// The id of a position read from a wire, if the table has it.
     pub fn id(&self, position: u64) -> Option<Id<Owner>> {
         known_id(position, self.ends.len())
@@ -172,6 +189,37 @@ impl<Owner, Item: Clone> Lists<Owner, Item> {
     pub fn push(&mut self, items: &[Item]) -> Id<Owner> {
         self.items.extend_from_slice(items);
         self.close()
+    }
+}
+
+impl<Owner, Item: Copy> Lists<Owner, Item> {
+    /// Keeps the lists of which `stays`, asked of one after the other, says so.
+    pub(super) fn retain(&mut self, mut stays: impl FnMut(Id<Owner>) -> bool) {
+        let (mut lists, mut items, mut start) = (0, 0, 0);
+        for (position, id) in self.ids().enumerate() {
+            let end = self.ends[position] as usize;
+            if stays(id) {
+                if items < start {
+                    self.items.copy_within(start..end, items);
+                }
+                items += end - start;
+                self.ends[lists] = items as u32;
+                lists += 1;
+            }
+            start = end;
+        }
+        self.ends.truncate(lists);
+        self.items.truncate(items);
+    }
+
+    /// Changes the items of each list.
+    pub(super) fn change(&mut self, mut change: impl FnMut(&mut [Item])) {
+        let mut start = 0;
+        for end in &self.ends {
+            let end = *end as usize;
+            change(&mut self.items[start..end]);
+            start = end;
+        }
     }
 }
 

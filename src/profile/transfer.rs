@@ -1,4 +1,4 @@
-//! Carries profiles from one dictionary into another: the one mechanism behind compacting, merging and splitting.
+//! Carries profiles from one dictionary into another: the one mechanism behind merging and splitting.
 //!
 //! Only what a profile refers to is carried, and equal rows become one, so what arrives is compact by construction.
 
@@ -160,7 +160,7 @@ impl<'a> Transfer<'a> {
         Profile {
             sample_types: old.sample_types.iter().map(|t| self.value_type(*t)).collect(),
             default_sample_type: self.string(old.default_sample_type),
-            samples: Arc::new(self.samples(&old.samples, old.sample_types.len())),
+            samples: self.samples(&old.samples, old.sample_types.len()),
             period_type: self.value_type(old.period_type),
             ids: old.ids.clone(),
             attributes: self.attribute_set(old.attributes),
@@ -180,14 +180,15 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn samples(&mut self, old: &Samples, types: usize) -> Samples {
-        let carried = Samples {
+    fn samples(&mut self, old: &Samples, types: usize) -> Arc<Samples> {
+        let mut carried = Arc::new(Samples {
             stacks: old.stacks.iter().map(|id| self.stack(*id)).collect(),
             attributes: old.attributes.iter().map(|id| self.attribute_set(*id)).collect(),
             links: old.links.iter().map(|id| self.link(*id)).collect(),
             observations: old.observations.clone(),
-        };
-        join_equal(carried, types)
+        });
+        join_equal(&mut carried, types);
+        carried
     }
 
     fn value_type(&mut self, old: ValueType) -> ValueType {
