@@ -5,11 +5,11 @@
 
 mod basic;
 mod bearer;
+mod file;
 mod guard;
 pub mod tenant;
 #[cfg(test)]
 mod tests;
-mod watched;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -187,7 +187,7 @@ pub struct Credentials {
 #[derive(Clone)]
 enum Sent {
     Fixed(HeaderValue),
-    Watched(Arc<watched::Watched<HeaderValue>>),
+    Watched(file::Watched<HeaderValue>),
 }
 
 impl fmt::Debug for Credentials {

@@ -6,6 +6,7 @@ pub mod client;
 pub mod endpoint;
 pub mod files;
 pub mod grpc;
+mod reload;
 pub mod reply;
 pub mod server;
 mod sockets;

@@ -5,7 +5,6 @@
 mod client;
 mod fault;
 mod pem;
-mod reload;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,6 +24,8 @@ use serde::{Serialize, Serializer};
 pub use client::{ClientTls, ClientTlsConfig};
 pub use fault::{explain, recognise};
 pub use server::{ServerTls, ServerTlsConfig};
+
+use pem::Source;
 
 use crate::pipeline::units::Span;
 
@@ -52,6 +53,22 @@ impl TlsError {
             "" => path.to_owned(),
             key => format!("{path}.{key}"),
         }
+    }
+}
+
+/// What the files among these hold now.
+fn contents<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Vec<Result<Vec<u8>, String>> {
+    let files = sources.into_iter().filter(|source| source.is_file());
+    files.map(|file| file.read().map_err(|error| error.message)).collect()
+}
+
+fn tell(changed: Result<(), TlsError>) {
+    match changed {
+        Ok(()) => tracing::info!("certificates have changed; new connections use the new ones"),
+        Err(error) => tracing::warn!(
+            key = error.key,
+            "changed certificates are not used, the old ones stay: {error}"
+        ),
     }
 }
 

@@ -291,3 +291,18 @@ service:
         checked.err()
     );
 }
+
+#[test]
+fn whoever_verifies_nothing_is_told_once_and_where() {
+    let (_folder, path) = config(
+        "receivers: {otlp: {protocols: {grpc: }}}
+exporters: {otlp: {endpoint: \"localhost:1\", tls: {insecure_skip_verify: true}}}
+service: {pipelines: {profiles: {receivers: [otlp], exporters: [otlp]}}}
+",
+    );
+    let checked = run(&["validate", "--config", &path]);
+    let told = checked.err().to_owned();
+    let expected = "exporters.otlp.tls.insecure_skip_verify: any certificate is taken";
+    assert_eq!(told.matches(expected).count(), 1, "{told}");
+    assert_eq!((told.lines().count(), checked.code()), (1, 0), "{told}");
+}

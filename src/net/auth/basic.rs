@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use super::watched::Watched;
+use super::file::{Watched, watched};
 use super::{Credentials, Identity, Sent, refused, secret_value, tenant};
 use crate::pipeline::Refusal;
 use crate::pipeline::spec::BuildError;
@@ -93,7 +93,7 @@ impl BasicConfig {
             .map_err(|why| BuildError::at("htpasswd.inline", why))?;
         let tenants = self.tenants.clone();
         let make = Box::new(move |text: &str| read(text, &tenants));
-        let file = htpasswd.file.clone().map(|file| Watched::new(file, make).map(Arc::new));
+        let file = htpasswd.file.clone().map(|file| watched(file, make));
         let file = file.transpose().map_err(|why| BuildError::at("htpasswd.file", why))?;
         if inline.is_none() && file.is_none() {
             return Err(BuildError::at("htpasswd", "nobody is named; write `file` or `inline`"));
@@ -185,7 +185,7 @@ fn read(text: &str, tenants: &BTreeMap<String, String>) -> Result<List, String> 
 /// Whom a server lets in.
 pub(super) struct Users {
     inline: Arc<List>,
-    file: Option<Arc<Watched<List>>>,
+    file: Option<Watched<List>>,
     hasher: RandomState,
     /// Users whose password was found to fit its hash, with a fingerprint of both: finding it out is slow by design.
     proved: Mutex<HashMap<String, u64>>,

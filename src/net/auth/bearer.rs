@@ -10,7 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 use serde::{Deserialize, Serialize};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::watched::Watched;
+use super::file::{Watched, watched};
 use super::{Credentials, Identity, Sent, refused, secret_value, tenant};
 use crate::pipeline::Refusal;
 use crate::pipeline::spec::BuildError;
@@ -147,10 +147,7 @@ impl BearerConfig {
             };
             lines(text).map(|lines| lines.into_iter().map(known).collect())
         });
-        let file = self
-            .filename
-            .clone()
-            .map(|file| Watched::<Vec<Known>>::new(file, make).map(Arc::new));
+        let file = self.filename.clone().map(|file| watched(file, make));
         Ok(Tokens {
             header: self.name()?,
             scheme: self.scheme.clone(),
@@ -169,8 +166,8 @@ impl BearerConfig {
             (None, file) => {
                 let config = self.clone();
                 let make = Box::new(move |text: &str| config.value(lines(text)?.first().copied().unwrap_or_default()));
-                let watched = Watched::new(file.unwrap_or_default(), make);
-                Sent::Watched(Arc::new(watched.map_err(|why| BuildError::at("filename", why))?))
+                let watched = watched(file.unwrap_or_default(), make);
+                Sent::Watched(watched.map_err(|why| BuildError::at("filename", why))?)
             }
         };
         Ok(Credentials { name, value })
@@ -204,7 +201,7 @@ pub(super) struct Tokens {
     header: HeaderName,
     scheme: String,
     known: Arc<Vec<Known>>,
-    file: Option<Arc<Watched<Vec<Known>>>>,
+    file: Option<Watched<Vec<Known>>>,
 }
 
 impl Tokens {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use super::pem::{Identity, Source};
-use super::reload::{Recipe, Reloading};
-use super::{TlsError, Version, interval, provider, version, versions};
+use super::{TlsError, Version, contents, interval, provider, tell, version, versions};
+use crate::net::reload::{Recipe, Reloading};
 use crate::pipeline::units::{Secret, Span};
 
 /// `tls` of an exporter, as the Collector's client settings.
@@ -67,11 +67,6 @@ pub struct ClientTls {
 impl ClientTlsConfig {
     /// Reads all files, and checks what they hold. `protocols` are offered to the server, the first one first.
     pub fn check(&self, protocols: &[&[u8]]) -> Result<ClientTls, TlsError> {
-        if self.insecure_skip_verify {
-            tracing::warn!(
-                "tls.insecure_skip_verify: any certificate is taken for the server's; name its authority in tls.ca_file instead"
-            );
-        }
         let certificate = Source::of(("cert_file", &self.cert_file), ("cert_pem", &self.cert_pem))?;
         let key = Source::of(("key_file", &self.key_file), ("key_pem", &self.key_pem))?;
         let name = self.server_name_override.as_ref().filter(|name| !name.is_empty());
@@ -138,10 +133,14 @@ struct Ready(Arc<ClientConfig>);
 
 impl Recipe for Arc<Trust> {
     type Product = Ready;
+    type Error = TlsError;
 
-    fn sources(&self) -> Vec<&Source> {
-        let identity = self.identity.iter().flat_map(|own| [&own.certificate, &own.key]);
-        identity.chain(&self.authorities).collect()
+    fn contents(&self) -> Vec<Result<Vec<u8>, String>> {
+        contents(self.sources())
+    }
+
+    fn tell(&self, changed: Result<(), TlsError>) {
+        tell(changed);
     }
 
     fn make(&self) -> Result<Ready, TlsError> {
@@ -168,6 +167,11 @@ impl Recipe for Arc<Trust> {
 }
 
 impl Trust {
+    fn sources(&self) -> Vec<&Source> {
+        let identity = self.identity.iter().flat_map(|own| [&own.certificate, &own.key]);
+        identity.chain(&self.authorities).collect()
+    }
+
     fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
         let Some(source) = &self.authorities else {
             return Ok(system_roots());

@@ -14,8 +14,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::pem::{Identity, Source};
-use super::reload::{Recipe, Reloading};
-use super::{TlsError, Version, interval, provider, version, versions};
+use super::{TlsError, Version, contents, interval, provider, tell, version, versions};
+use crate::net::reload::{Recipe, Reloading};
 use crate::pipeline::units::{Secret, Span};
 
 /// `tls` of a server, as the Collector's.
@@ -113,10 +113,15 @@ struct Ready(Arc<ServerConfig>);
 
 impl Recipe for Served {
     type Product = Ready;
+    type Error = TlsError;
 
-    fn sources(&self) -> Vec<&Source> {
+    fn contents(&self) -> Vec<Result<Vec<u8>, String>> {
         let own = [&self.identity.certificate, &self.identity.key];
-        own.into_iter().chain(&self.clients).collect()
+        contents(own.into_iter().chain(&self.clients))
+    }
+
+    fn tell(&self, changed: Result<(), TlsError>) {
+        tell(changed);
     }
 
     fn make(&self) -> Result<Ready, TlsError> {

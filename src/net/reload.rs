@@ -1,7 +1,7 @@
-//! What is made of files, and made anew when they change.
+//! What is made of files, and made anew when they change: credentials and certificates are rotated while everything runs.
 //!
-//! Files are looked at when a connection is about to use what was made of them, so nothing runs while nothing connects. They
-//! are compared by content: rotation may swap a symbolic link, replace a file or write into it.
+//! Files are looked at when what was made of them is about to be used, so nothing runs while nobody comes. They are compared
+//! by content: rotation may swap a symbolic link, replace a file or write into it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -10,26 +10,28 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use super::TlsError;
-use super::pem::Source;
-
 /// How something is made of files.
 pub(super) trait Recipe: Send + Sync + 'static {
     /// What is made.
     type Product: Send + Sync;
+    /// Why it cannot be made.
+    type Error;
 
-    /// What it is made of.
-    fn sources(&self) -> Vec<&Source>;
+    /// What its files hold now. What cannot be read says why, so that it is told once.
+    fn contents(&self) -> Vec<Result<Vec<u8>, String>>;
 
     /// Reads and makes it.
-    fn make(&self) -> Result<Self::Product, TlsError>;
+    fn make(&self) -> Result<Self::Product, Self::Error>;
+
+    /// Tells the log that the files have changed, and whether what they hold now is used.
+    fn tell(&self, changed: Result<(), Self::Error>);
 }
 
 /// The newest usable product of a recipe.
 pub(super) struct Reloading<R: Recipe> {
     recipe: R,
     current: ArcSwap<R::Product>,
-    /// None where nothing is read again.
+    /// Least time between two looks; none where nothing is read again.
     interval: Option<Duration>,
     hasher: RandomState,
     looked: Mutex<Looked>,
@@ -42,16 +44,16 @@ struct Looked {
 }
 
 impl<R: Recipe> Reloading<R> {
-    pub(super) fn new(recipe: R, interval: Option<Duration>) -> Result<Self, TlsError> {
-        let has_files = recipe.sources().iter().any(|source| source.is_file());
+    pub(super) fn new(recipe: R, interval: Option<Duration>) -> Result<Self, R::Error> {
         let hasher = RandomState::new();
+        let contents = recipe.contents();
         let looked = Looked {
             at: Instant::now(),
-            fingerprint: fingerprint(&recipe, &hasher),
+            fingerprint: hasher.hash_one(&contents),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(recipe.make()?),
-            interval: interval.filter(|_| has_files),
+            interval: interval.filter(|_| !contents.is_empty()),
             recipe,
             hasher,
             looked: Mutex::new(looked),
@@ -74,32 +76,12 @@ impl<R: Recipe> Reloading<R> {
     }
 
     fn look(&self, before: u64) -> u64 {
-        let now = fingerprint(&self.recipe, &self.hasher);
+        let now = self.hasher.hash_one(self.recipe.contents());
         if now != before {
-            match self.recipe.make() {
-                Ok(product) => {
-                    self.current.store(Arc::new(product));
-                    tracing::info!("certificates have changed; new connections use the new ones");
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        key = error.key,
-                        "changed certificates are not used, the old ones stay: {error}"
-                    );
-                }
-            }
+            let made = self.recipe.make();
+            self.recipe
+                .tell(made.map(|product| self.current.store(Arc::new(product))));
         }
         now
     }
-}
-
-/// Of the contents of all files; what cannot be read has one too, so that it is told once.
-fn fingerprint(recipe: &impl Recipe, hasher: &RandomState) -> u64 {
-    let contents: Vec<_> = recipe
-        .sources()
-        .into_iter()
-        .filter(|source| source.is_file())
-        .map(|source| source.read().map_err(|error| error.message))
-        .collect();
-    hasher.hash_one(contents)
 }
