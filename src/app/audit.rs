@@ -49,8 +49,7 @@ pub(super) fn settings(loaded: &Loaded, config: &Config) -> Result<Option<Settin
 }
 
 fn error_at(loaded: &Loaded, key: &str, message: &str) -> ConfigError {
-    let path = ["service", "telemetry", "audit", key].map(str::to_owned);
-    ConfigError::new(loaded.place_of(&path), path.join("."), message)
+    loaded.error_at(&["service", "telemetry", "audit", key], message)
 }
 
 /// Whether the file can be written; for a reload, which must know before it changes anything.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError, ConfigErrors, Loaded, Service};
+use crate::config::{Config, ConfigErrors, Loaded, Service};
 use crate::pipeline::Levels;
 use crate::processors::memory_limiter;
 
@@ -25,8 +25,7 @@ pub(super) fn levels(config: &Config) -> Levels {
 pub(super) fn check(loaded: &Loaded, config: &Config) -> Result<(), ConfigErrors> {
     let service = &config.service;
     let at = |key: &str, message: String| -> Result<(), ConfigErrors> {
-        let path = ["service".to_owned(), key.to_owned()];
-        Err(ConfigError::new(loaded.place_of(&path), path.join("."), message).into())
+        Err(loaded.error_at(&["service", key], message).into())
     };
     for (key, size) in [
         ("memory_budget", service.memory_budget),

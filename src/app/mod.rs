@@ -13,7 +13,7 @@ mod setup;
 
 use std::sync::Arc;
 
-use crate::config::{Catalog, Config, ConfigError, ConfigErrors, Kind, Loaded, Routing, Sources};
+use crate::config::{Catalog, Component, Config, ConfigError, ConfigErrors, Kind, Loaded, Routing, Sources};
 use crate::pipeline::graph::{Graph, PipelineSpec, ServiceSpec, Tables};
 use crate::pipeline::routing::Mode;
 use crate::pipeline::spec::BuildContext;
@@ -65,20 +65,17 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     let batches = config.processors.iter();
     let batches = batches.filter(|one| one.type_name == processors::batch::SPEC.about.name);
     let batches = batches.map(|one| {
-        let place = loaded.place_of(&["processors".to_owned(), one.id.clone()]);
-        format!("{place}: processors.{}: {}", one.id, processors::batch::NOTE)
+        let note = loaded.error_at(&["processors", &one.id], processors::batch::NOTE);
+        note.to_string()
     });
     let mut warnings = loaded.warnings.clone();
     warnings.extend(config.warnings.iter().cloned());
     warnings.extend(batches);
     warnings.extend(idle_authenticators(loaded, config));
+    warnings.extend(unverified(loaded, config));
     if config.service.telemetry.metrics.readers.len() > 1 {
-        let path = ["service", "telemetry", "metrics", "readers"].map(str::to_owned);
-        warnings.push(format!(
-            "{}: {}: only the first is served",
-            loaded.place_of(&path),
-            path.join(".")
-        ));
+        let path = ["service", "telemetry", "metrics", "readers"];
+        warnings.push(loaded.error_at(&path, "only the first is served").to_string());
     }
     warnings.extend(service_spec(config).warnings());
     warnings
@@ -92,13 +89,23 @@ fn idle_authenticators(loaded: &Loaded, config: &Config) -> Vec<String> {
         let is_authenticator = extensions::authenticators::is(extension.type_name);
         if is_authenticator && !all.into_iter().any(|one| one.names_authenticator(&extension.id)) {
             let id = &extension.id;
-            let place = loaded.place_of(&["extensions".to_owned(), id.clone()]);
-            idle.push(format!(
-                "{place}: extensions.{id}: guards nothing: name it as `auth: {{ authenticator: {id} }}` at a server or an exporter"
-            ));
+            let why =
+                format!("guards nothing: name it as `auth: {{ authenticator: {id} }}` at a server or an exporter");
+            idle.push(loaded.error_at(&["extensions", id], why).to_string());
         }
     }
     idle
+}
+
+/// Exporters that take anybody for their backend.
+fn unverified(loaded: &Loaded, config: &Config) -> Vec<String> {
+    let anyone = |one: &&Component| one.raw.pointer("/tls/insecure_skip_verify") == Some(&true.into());
+    let warning = |one: &Component| {
+        let path = ["exporters", &one.id, "tls", "insecure_skip_verify"];
+        let why = "any certificate is taken for the server's; name its authority in `ca_file` instead";
+        loaded.error_at(&path, why).to_string()
+    };
+    config.exporters.iter().filter(anyone).map(warning).collect()
 }
 
 /// Builds the graph of a checked configuration.

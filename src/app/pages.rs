@@ -8,7 +8,7 @@ use axum::Router;
 
 use super::RunError;
 use crate::admin::{self, Overview, PipelineView};
-use crate::config::{Config, ConfigError, ConfigErrors, Loaded};
+use crate::config::{Config, ConfigErrors, Loaded};
 use crate::extensions::health_check::HealthCheck;
 use crate::extensions::zpages::Zpages;
 use crate::extensions::{health_check, zpages};
@@ -59,7 +59,10 @@ impl What {
 pub(super) fn of(loaded: &Loaded, config: &Config) -> Result<Vec<Page>, ConfigErrors> {
     let mut pages = Vec::new();
     if let Some((address, key)) = config.service.telemetry.metrics.endpoint() {
-        let wrong = |error: NotAnEndpoint| error_at(loaded, key, error.to_string());
+        let wrong = |error: NotAnEndpoint| {
+            let path: Vec<&str> = key.split('.').collect();
+            loaded.error_at(&path, error.to_string())
+        };
         pages.push(Page {
             key: key.to_owned(),
             endpoint: address.parse().map_err(wrong)?,
@@ -80,7 +83,7 @@ pub(super) fn of(loaded: &Loaded, config: &Config) -> Result<Vec<Page>, ConfigEr
             // authenticators work where they are named
             _ => continue,
         };
-        let wrong = |error: BuildError| error_at(loaded, &format!("extensions.{}", extension.id), error.message);
+        let wrong = |error: BuildError| loaded.error_at(&["extensions", &extension.id], error.message);
         let (endpoint, what, tls) = read.map_err(wrong)?;
         pages.push(Page {
             key: format!("extensions.{}.endpoint", extension.id),
@@ -91,11 +94,6 @@ pub(super) fn of(loaded: &Loaded, config: &Config) -> Result<Vec<Page>, ConfigEr
         });
     }
     Ok(pages)
-}
-
-fn error_at(loaded: &Loaded, key: &str, message: String) -> ConfigErrors {
-    let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-    ConfigError::new(loaded.place_of(&path), key, message).into()
 }
 
 /// What runs, by name.

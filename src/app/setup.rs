@@ -78,7 +78,6 @@ impl Setup {
 
     /// An error at a key, with the place where that was written.
     pub(super) fn error_at(&self, path: &[&str], why: impl Into<String>) -> ConfigError {
-        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
-        ConfigError::new(self.loaded.place_of(&path), path.join("."), why)
+        self.loaded.error_at(path, why)
     }
 }

@@ -86,7 +86,7 @@ impl Catalog {
                 None => Ok(()),
             },
             Kind::Exporter => match self.exporters.iter().find(|row| is(&row.about)) {
-                Some(row) => (row.build)(raw, cx).map(drop),
+                Some(row) => (row.build)(raw, cx)?.sink.check(),
                 None => Ok(()),
             },
             Kind::Extension => match self.extensions.iter().find(|row| is(&row.about)) {

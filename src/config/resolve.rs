@@ -255,7 +255,7 @@ impl Run<'_> {
                 _ => {
                     let message = match hints::instead_of(Kind::Extension, id) {
                         Some(_) => self.unknown_type(Kind::Extension, id),
-                        None => "no such extension is configured under `extensions`".to_owned(),
+                        None => format!("no extension \"{id}\" is configured under `extensions`"),
                     };
                     self.fail(&place, &path, message);
                 }
@@ -305,7 +305,11 @@ impl Run<'_> {
             let place = descend(tree, &path).0.place.clone();
             if !configured.iter().any(|entry| entry.key == *id) {
                 let hint = did_you_mean(id, configured.iter().map(|entry| entry.key.as_str()));
-                let message = format!("no such {} is configured under `{}`{hint}", kind.noun(), kind.section());
+                let message = format!(
+                    "no {} \"{id}\" is configured under `{}`{hint}",
+                    kind.noun(),
+                    kind.section()
+                );
                 self.fail(&place, &path, message);
             } else if ids.iter().take(index).any(|earlier| earlier == id) {
                 self.fail(&place, &path, "stands twice in this list");

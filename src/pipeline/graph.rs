@@ -1,4 +1,5 @@
-//! From configured ids to built components, wired: everything is checked here, and no socket is opened.
+//! From configured ids to built components, wired; no socket is opened. What pipelines name is configured, and each once: that is
+//! checked where the configuration is read, which knows the places. What a pipeline may be made of is checked here.
 //!
 //! A graph is built whole before any of it runs, so that a reload can build the next one, then swap.
 
@@ -15,7 +16,7 @@ use super::spec::{
 };
 use crate::telemetry::Metrics;
 
-/// Components by id, and the pipelines between them, as merged from the configuration.
+/// Components by id, and the pipelines between them, as the configuration resolved them.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceSpec {
     /// Receivers by id.
@@ -117,37 +118,21 @@ impl ServiceSpec {
 }
 
 impl Graph {
-    /// Checks everything and builds what some pipeline uses. What none uses is built as well, to be checked, and let go.
+    /// Builds what some pipeline uses.
     pub fn build(spec: &ServiceSpec, tables: Tables<'_>, metrics: Arc<Metrics>) -> Result<Self, GraphError> {
-        if spec.pipelines.is_empty() {
-            return Err(error(
-                &["service", "pipelines"],
-                "there is no pipeline; add `profiles:`",
-            ));
-        }
         for (id, pipeline) in &spec.pipelines {
-            check_pipeline(id, pipeline, spec, tables)?;
+            check_pipeline(id, pipeline, tables)?;
         }
-        let used = Used::of(spec);
         let receivers = build_receivers(spec, tables, &metrics)?;
         let exporters = build_exporters(spec, tables, &metrics)?;
-        for (id, raw) in &spec.processors {
-            build_processor(id, raw, tables, &metrics)?;
-        }
         let mut pipelines = Vec::with_capacity(spec.pipelines.len());
         for (id, pipeline) in &spec.pipelines {
             check_boundary(id, pipeline, spec, tables, &exporters)?;
             pipelines.push(wire(id, pipeline, spec, tables, &metrics)?);
         }
         Ok(Self {
-            receivers: receivers
-                .into_iter()
-                .filter(|receiver| used.receivers.contains(&*receiver.id))
-                .collect(),
-            exporters: exporters
-                .into_iter()
-                .filter(|exporter| used.exporters.contains(&*exporter.id))
-                .collect(),
+            receivers,
+            exporters,
             pipelines,
             routing: spec.routing,
             metrics,
@@ -155,19 +140,15 @@ impl Graph {
     }
 }
 
-struct Used<'a> {
-    receivers: BTreeSet<&'a str>,
-    exporters: BTreeSet<&'a str>,
+/// The ids that pipelines name, each once.
+fn used(spec: &ServiceSpec, named: fn(&PipelineSpec) -> &[String]) -> BTreeSet<&str> {
+    let all = spec.pipelines.iter().flat_map(|(_, pipeline)| named(pipeline));
+    all.map(String::as_str).collect()
 }
 
-impl<'a> Used<'a> {
-    fn of(spec: &'a ServiceSpec) -> Self {
-        let all = || spec.pipelines.iter().map(|(_, pipeline)| pipeline);
-        Self {
-            receivers: all().flat_map(|p| &p.receivers).map(String::as_str).collect(),
-            exporters: all().flat_map(|p| &p.exporters).map(String::as_str).collect(),
-        }
-    }
+fn configured<'a>(kind: &str, id: &str, all: &'a BTreeMap<String, RawConfig>) -> Result<&'a RawConfig, GraphError> {
+    all.get(id)
+        .ok_or_else(|| error(&[kind, id], "a pipeline names it, and it is not configured"))
 }
 
 fn build_receivers(
@@ -176,7 +157,8 @@ fn build_receivers(
     metrics: &Arc<Metrics>,
 ) -> Result<Vec<NamedReceiver>, GraphError> {
     let mut built = Vec::with_capacity(spec.receivers.len());
-    for (id, raw) in &spec.receivers {
+    for id in used(spec, |pipeline| &pipeline.receivers) {
+        let raw = configured("receivers", id, &spec.receivers)?;
         let row = find("receivers", id, tables.receivers, |row| &row.about)?;
         let cx = context(id, metrics);
         let receiver = (row.build)(raw.clone(), &cx).map_err(|e| located("receivers", id, e))?;
@@ -195,7 +177,8 @@ fn build_exporters(
     metrics: &Arc<Metrics>,
 ) -> Result<Vec<NamedExporter>, GraphError> {
     let mut built = Vec::with_capacity(spec.exporters.len());
-    for (id, raw) in &spec.exporters {
+    for id in used(spec, |pipeline| &pipeline.exporters) {
+        let raw = configured("exporters", id, &spec.exporters)?;
         let row = find("exporters", id, tables.exporters, |row| &row.about)?;
         let cx = context(id, metrics);
         let exporter = (row.build)(raw.clone(), &cx).map_err(|e| located("exporters", id, e))?;
@@ -227,7 +210,7 @@ fn wire(
     let mut stages = Vec::with_capacity(pipeline.processors.len());
     let mut processors = Vec::with_capacity(pipeline.processors.len());
     for id in &pipeline.processors {
-        let raw = spec.processors.get(id).unwrap_or(&RawConfig::Null);
+        let raw = configured("processors", id, &spec.processors)?;
         let stage = build_processor(id, raw, tables, metrics)?;
         processors.push((stage.id.clone(), raw.clone()));
         stages.push(stage);
@@ -272,13 +255,8 @@ fn route(id: &str, pipeline: &PipelineSpec) -> Result<Route, GraphError> {
     }
 }
 
-fn check_pipeline(id: &str, pipeline: &PipelineSpec, spec: &ServiceSpec, tables: Tables<'_>) -> Result<(), GraphError> {
+fn check_pipeline(id: &str, pipeline: &PipelineSpec, tables: Tables<'_>) -> Result<(), GraphError> {
     let at = |key: &str, message: String| Err(error(&["service", "pipelines", id, key], message));
-    let signal = id.split('/').next().unwrap_or_default();
-    if !["profiles", "traces"].contains(&signal) {
-        let message = "a pipeline is named `profiles` or `traces`, perhaps with `/name` behind it";
-        return Err(error(&["service", "pipelines", id], message));
-    }
     if let Some(ack) = pipeline.ack.as_deref().filter(|ack| *ack != "enqueued") {
         let known = ["durable", "delivered"].contains(&ack);
         let why = if known {
@@ -288,26 +266,15 @@ fn check_pipeline(id: &str, pipeline: &PipelineSpec, spec: &ServiceSpec, tables:
         };
         return at("ack", format!("{why}only `enqueued` is accepted"));
     }
-    let kinds: [(&str, &[String], BTreeSet<&str>); 3] = [
-        ("receivers", &pipeline.receivers, keys(&spec.receivers)),
-        ("processors", &pipeline.processors, keys(&spec.processors)),
-        ("exporters", &pipeline.exporters, keys(&spec.exporters)),
+    let signal = id.split('/').next().unwrap_or_default();
+    let kinds = [
+        ("receivers", &pipeline.receivers),
+        ("processors", &pipeline.processors),
+        ("exporters", &pipeline.exporters),
     ];
-    for (kind, ids, known) in kinds {
-        if ids.is_empty() && kind != "processors" {
-            return at(kind, format!("a pipeline needs at least one of `{kind}`"));
-        }
-        let mut seen = BTreeSet::new();
+    for (kind, ids) in kinds {
         for id in ids {
-            if !known.contains(id.as_str()) {
-                let hint = did_you_mean(id, known.iter().copied());
-                return at(kind, format!("`{id}` is not configured under `{kind}`{hint}"));
-            }
-            if !seen.insert(id) {
-                return at(kind, format!("`{id}` stands here twice"));
-            }
-            let about = about(kind, id, tables)?;
-            if !about.signals.contains(&signal) {
+            if !about(kind, id, tables)?.signals.contains(&signal) {
                 return at(kind, format!("`{id}` does not handle {signal}"));
             }
         }
@@ -350,7 +317,7 @@ fn check_boundary(
     let mut idle = None;
     for processor in &pipeline.processors {
         let row = find("processors", processor, tables.processors, |row| &row.about)?;
-        let raw = spec.processors.get(processor).unwrap_or(&RawConfig::Null);
+        let raw = configured("processors", processor, &spec.processors)?;
         match row.removes_text {
             Some(removes) if removes(raw) => return Ok(()),
             Some(_) => idle = Some(processor),
@@ -385,25 +352,9 @@ fn find<'a, Row>(kind: &str, id: &str, rows: &'a [Row], about: fn(&Row) -> &Abou
         return Err(error(&[kind, id], "there is no name behind the slash"));
     }
     let named = |row: &&Row| about(row).name == name || about(row).aliases.contains(&name);
-    rows.iter().find(named).ok_or_else(|| {
-        let names = rows
-            .iter()
-            .flat_map(|row| about(row).aliases.iter().copied().chain([about(row).name]));
-        let hint = did_you_mean(name, names);
-        error(&[kind, id], format!("there is no `{name}` among the {kind}{hint}"))
-    })
-}
-
-fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let scored = known.map(|name| (strsim::jaro_winkler(wrong, name), name));
-    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, name)) if score > 0.75 => format!("; did you mean `{name}`?"),
-        _ => String::new(),
-    }
-}
-
-fn keys(map: &BTreeMap<String, RawConfig>) -> BTreeSet<&str> {
-    map.keys().map(String::as_str).collect()
+    rows.iter()
+        .find(named)
+        .ok_or_else(|| error(&[kind, id], format!("there is no `{name}` among the {kind}")))
 }
 
 fn context(id: &str, metrics: &Arc<Metrics>) -> BuildContext {

@@ -90,7 +90,7 @@ async fn what_a_pipeline_may_not_be_is_said_at_its_key() {
         (
             "metrics",
             fine(),
-            "service.pipelines.metrics: a pipeline is named `profiles` or `traces`",
+            "service.pipelines.metrics.receivers: `pyroscope` does not handle metrics",
         ),
         (
             "traces",
@@ -109,28 +109,8 @@ async fn what_a_pipeline_may_not_be_is_said_at_its_key() {
         ),
         (
             "profiles",
-            pipeline(&[], &[], &["debug"]),
-            "profiles.receivers: a pipeline needs at least one of `receivers`",
-        ),
-        (
-            "profiles",
-            pipeline(&["pyroscope"], &[], &[]),
-            "profiles.exporters: a pipeline needs at least one of `exporters`",
-        ),
-        (
-            "profiles",
-            pipeline(&["pyroscop"], &[], &["debug"]),
-            "profiles.receivers: `pyroscop` is not configured under `receivers`; did you mean `pyroscope`?",
-        ),
-        (
-            "profiles",
-            pipeline(&["pyroscope"], &["redaction/strikt"], &["debug"]),
-            "profiles.processors: `redaction/strikt` is not configured under `processors`; did you mean `redaction/strict`?",
-        ),
-        (
-            "profiles",
-            pipeline(&["pyroscope"], &[], &["debug", "debug"]),
-            "profiles.exporters: `debug` stands here twice",
+            pipeline(&["pyroscope"], &["redaction/unknown"], &["debug"]),
+            "processors.redaction/unknown: a pipeline names it, and it is not configured",
         ),
         (
             "profiles",
@@ -150,64 +130,56 @@ async fn what_a_pipeline_may_not_be_is_said_at_its_key() {
         let told = told(&service(id, pipeline));
         assert!(told.contains(expected), "{told}\n{expected}");
     }
-    let mut none = service("profiles", fine());
-    none.pipelines.clear();
-    assert!(told(&none).starts_with("service.pipelines: there is no pipeline"));
 }
 
-#[tokio::test]
-async fn components_that_no_pipeline_uses_are_checked_too() {
-    let spec = |kind: &str, id: &str, raw: Value| {
-        let mut spec = service("profiles", pipeline(&["pyroscope"], &[], &["debug"]));
-        let map = match kind {
-            "receivers" => &mut spec.receivers,
-            "processors" => &mut spec.processors,
-            _ => &mut spec.exporters,
-        };
-        map.insert(id.to_owned(), raw);
-        told(&spec)
-    };
-    for (kind, id, raw, expected) in [
+#[test]
+fn validate_checks_components_that_no_pipeline_uses() {
+    for (kind, component, expected) in [
         (
             "receivers",
-            "otlb",
-            json!({}),
-            "receivers.otlb: there is no `otlb` among the receivers; did you mean `otlp`?",
+            "otlb: {}",
+            "receivers.otlb: unknown receiver; did you mean \"otlp\"?",
         ),
         (
             "processors",
-            "redacting/x",
-            json!({}),
-            "there is no `redacting` among the processors; did you mean `redaction`?",
+            "redacton/x: {}",
+            "processors.redacton/x: unknown processor; did you mean \"redaction\"?",
         ),
         (
             "exporters",
-            "kafka",
-            json!({}),
-            "exporters.kafka: there is no `kafka` among the exporters",
+            "kafka: {}",
+            "exporters.kafka: there is no exporter \"kafka\" here: use",
         ),
+        ("exporters", "debug/: {}", "exporters.debug/: not an id"),
         (
             "exporters",
-            "debug/",
-            json!({}),
-            "exporters.debug/: there is no name behind the slash",
-        ),
-        (
-            "exporters",
-            "otlp/x",
-            json!({ "endpoint": "" }),
+            "otlp/x: {endpoint: \"\"}",
             "exporters.otlp/x.endpoint: missing",
         ),
         (
+            "exporters",
+            "otlp/x: {endpoint: \"h:1\", retry_on_failure: {initial_interval: 0s}}",
+            "exporters.otlp/x.retry_on_failure.initial_interval: ",
+        ),
+        (
             "processors",
-            "filter/x",
-            json!({ "drop": [{}] }),
+            "filter/x: {drop: [{}]}",
             "processors.filter/x.drop[0]: an empty condition",
         ),
-        ("receivers", "pprof/x", json!({}), "receivers.pprof/x"),
+        ("receivers", "pprof/x: {}", "receivers.pprof/x"),
     ] {
-        let told = spec(kind, id, raw);
-        assert!(told.contains(expected), "{told}\n{expected}");
+        let of = |section: &str, usual: &str| match kind == section {
+            true => format!("{section}: {{{usual}, {component}}}\n"),
+            false => format!("{section}: {{{usual}}}\n"),
+        };
+        let text = of("receivers", "pyroscope: {}")
+            + &of("processors", "resource: {}")
+            + &of("exporters", "debug: {}")
+            + "service: {pipelines: {profiles: {receivers: [pyroscope], exporters: [debug]}}}\n";
+        let (_folder, path) = config(&text);
+        let checked = run(&["validate", "--config", &path]);
+        assert_eq!(checked.code(), 1, "{component}");
+        assert!(checked.err().contains(expected), "{}\n{expected}", checked.err());
     }
 }
 
