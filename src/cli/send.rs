@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::files::{self, FormatName};
+use crate::config::{Environment, filled_in};
 use crate::exporters;
 use crate::formats::Decoded;
 use crate::pipeline::spec::{BuildContext, BuildError, BuiltExporter, ExporterSpec, Unit};
@@ -32,7 +33,7 @@ pub struct SendArgs {
     /// Exporter to send with, where the URL does not tell
     #[arg(long, value_name = "TYPE")]
     exporter: Option<String>,
-    /// Header of every request; write the value of a token as ${env:NAME}
+    /// Header of every request; a token may stand in it as ${env:NAME} or ${file:PATH}
     #[arg(long, value_name = "NAME=VALUE")]
     header: Vec<String>,
     /// Format of the files; told from their content otherwise
@@ -156,25 +157,22 @@ fn target(args: &SendArgs) -> Result<(&'static ExporterSpec, Value), Failure> {
         Failure::Trouble(format!("no exporter {type_name}; there are {}", names.join(", ")))
     })?;
     for header in &args.header {
-        let Some((name, value)) = header.split_once('=') else {
-            return Err(Failure::Trouble("--header takes NAME=VALUE".to_owned()));
-        };
+        let (name, value) = self::header(header, &|name| std::env::var(name).ok()).map_err(Failure::Trouble)?;
         if let Some(map) = config.as_object_mut() {
             let headers = map.entry("headers").or_insert_with(|| json!({}));
             if let Some(headers) = headers.as_object_mut() {
-                headers.insert(name.to_owned(), json!(filled_in(value)?));
+                headers.insert(name, json!(value));
             }
         }
     }
     Ok((row, config))
 }
 
-/// A header's value with the variables of the environment in it, as in a configuration: tokens need not stand in the shell's history.
-fn filled_in(value: &str) -> Result<String, Failure> {
-    let Some(name) = value.strip_prefix("${env:").and_then(|rest| rest.strip_suffix('}')) else {
-        return Ok(value.to_owned());
-    };
-    std::env::var(name).map_err(|_| Failure::Trouble(format!("the environment variable {name} is not set")))
+/// A header with its value filled in as in a configuration: tokens need not stand in the shell's history.
+fn header(text: &str, env: Environment<'_>) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("--header takes NAME=VALUE")?;
+    let value = filled_in(value, env).map_err(|why| format!("--header {name}: {why}"))?;
+    Ok((name.to_owned(), value))
 }
 
 fn by_url(url: &str, exporter: Option<&str>) -> Result<(String, Value), Failure> {
@@ -213,6 +211,19 @@ mod tests {
         assert_eq!(place("http://h:4040"), "http://h:4040");
         assert_eq!(place("https://me:hunter2@h:1/v1/x?token=hunter2#a"), "https://h:1/v1/x");
         assert_eq!(place("grpc://a@b@h:4317/"), "grpc://h:4317");
+    }
+
+    #[test]
+    fn a_header_is_filled_in_as_a_configuration_is() {
+        let env = |name: &str| (name == "T").then(|| "s3cret".to_owned());
+        let filled = |text| header(text, &env);
+        let bearer = filled("authorization=Bearer ${env:T}").unwrap();
+        assert_eq!(bearer, ("authorization".to_owned(), "Bearer s3cret".to_owned()));
+        assert_eq!(filled("x=${env:T}==").unwrap().1, "s3cret==");
+        assert_eq!(filled("x=${env:U:-none} a$$b").unwrap().1, "none a$b");
+        let unset = filled("x=Bearer ${env:U}").unwrap_err();
+        assert_eq!(unset, "--header x: the environment variable U is not set");
+        assert!(filled("just a name").is_err());
     }
 
     #[test]

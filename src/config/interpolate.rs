@@ -20,17 +20,22 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Replaces every reference below `node`. Returns warnings about variables that are not set.
 pub fn interpolate(node: &mut Node, env: Environment<'_>) -> Result<Vec<String>, Vec<ConfigError>> {
-    let mut run = Run {
-        env,
-        left: SUBSTITUTIONS,
-        warnings: Vec::new(),
-        errors: Vec::new(),
-    };
+    let mut run = Run::new(env);
     run.node(node, &mut Vec::new(), DEPTH);
     if run.errors.is_empty() {
         Ok(run.warnings)
     } else {
         Err(run.errors)
+    }
+}
+
+/// One text filled in, for what is written elsewhere than in a configuration. A variable that is not set is an error.
+pub fn filled_in(text: &str, env: Environment<'_>) -> Result<String, String> {
+    let mut run = Run::new(env);
+    let (text, _, unset) = run.text(text, &Place::whole("text"), DEPTH)?;
+    match unset.first() {
+        None => Ok(text),
+        Some(name) => Err(format!("the environment variable {name} is not set")),
     }
 }
 
@@ -52,7 +57,16 @@ struct Found {
     file: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(env: Environment<'a>) -> Self {
+        Self {
+            env,
+            left: SUBSTITUTIONS,
+            warnings: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
     fn node(&mut self, node: &mut Node, path: &mut Vec<Step>, depth: usize) {
         match &mut node.tree {
             Tree::List(items) => {

@@ -29,7 +29,7 @@ use std::path::Path;
 pub use crate::pipeline::units::io_reason;
 pub use catalog::{Catalog, Kind};
 pub use error::{ConfigError, ConfigErrors};
-pub use interpolate::Environment;
+pub use interpolate::{Environment, filled_in};
 pub use print::{to_json, to_yaml};
 pub use resolve::{Component, Config};
 pub use schema::schema;
@@ -115,6 +115,12 @@ impl Loaded {
     /// Where the value at a path was written, or the nearest one above it.
     pub fn place_of(&self, path: &[String]) -> Place {
         resolve::place_of(&self.tree, path)
+    }
+
+    /// An error at a path. An id is one key of it, whatever characters it has.
+    pub fn error_at(&self, path: &[&str], message: impl Into<String>) -> ConfigError {
+        let keys: Vec<String> = path.iter().map(ToString::to_string).collect();
+        ConfigError::new(self.place_of(&keys), path.join("."), message)
     }
 
     /// The text at a path; none if something else is there.
