@@ -30,20 +30,34 @@ pub struct Whole {
     pub permit: Permit,
 }
 
-/// Reads a whole body.
-pub async fn read(headers: &HeaderMap, body: Body, budget: &Budget, limits: &BodyLimits) -> Result<Whole, Refusal> {
-    if announced(headers).is_some_and(|bytes| bytes > limits.max_bytes as u64) {
-        return Err(too_large(limits));
-    }
-    match tokio::time::timeout(limits.read_timeout, collect(body, budget, limits)).await {
-        Ok(whole) => whole,
-        Err(_) => Err(too_slow()),
+/// Why a body was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It took longer than the read timeout.
+    TooSlow,
+    /// Something in it is wrong, or there is no room for it.
+    Refused(Refusal),
+}
+
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            // a slow network is no reason to lose a profile, so this is no 400
+            Unread::TooSlow => Self::no_room("the body did not arrive within the read timeout"),
+            Unread::Refused(refusal) => refusal,
+        }
     }
 }
 
-/// The refusal for a body that takes too long. A slow network is no reason to lose a profile, so this is no 400.
-pub fn too_slow() -> Refusal {
-    Refusal::no_room("the body did not arrive within the read timeout")
+/// Reads a whole body.
+pub async fn read(headers: &HeaderMap, body: Body, budget: &Budget, limits: &BodyLimits) -> Result<Whole, Unread> {
+    if announced(headers).is_some_and(|bytes| bytes > limits.max_bytes as u64) {
+        return Err(Unread::Refused(too_large(limits)));
+    }
+    match tokio::time::timeout(limits.read_timeout, collect(body, budget, limits)).await {
+        Ok(whole) => whole.map_err(Unread::Refused),
+        Err(_) => Err(Unread::TooSlow),
+    }
 }
 
 async fn collect(mut body: Body, budget: &Budget, limits: &BodyLimits) -> Result<Whole, Refusal> {
@@ -120,7 +134,7 @@ mod tests {
         if let Some(length) = length {
             headers.insert(CONTENT_LENGTH, length.parse().unwrap());
         }
-        read(&headers, body, budget, &LIMITS).await
+        Ok(read(&headers, body, budget, &LIMITS).await?)
     }
 
     #[tokio::test]
@@ -186,7 +200,8 @@ mod tests {
     async fn a_body_that_does_not_come_is_given_up() {
         let budget = Budget::new(4 << 20);
         let never = Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>());
-        let refusal = read_with(never, &budget, None).await.unwrap_err();
-        assert!(matches!(refusal, Refusal::Unavailable { .. }), "{refusal}");
+        let unread = read(&HeaderMap::new(), never, &budget, &LIMITS).await.unwrap_err();
+        assert_eq!(unread, Unread::TooSlow);
+        assert!(matches!(Refusal::from(unread), Refusal::Unavailable { .. }));
     }
 }

@@ -13,7 +13,7 @@ use crate::formats::compress::ContentEncoding;
 use crate::net::auth::Identity;
 use crate::net::auth::tenant::{self, Network};
 pub(super) use crate::net::body::media_type;
-use crate::net::body::{self, BodyLimits, Whole};
+use crate::net::body::{self, BodyLimits, Unread, Whole};
 use crate::net::server::Peer;
 use crate::pipeline::{Origin, Outlet, Refusal};
 use crate::telemetry::ServerMetrics;
@@ -81,10 +81,10 @@ impl Door {
             ..self.body
         };
         let read = body::read(headers, body, self.outlet.budget(), &limits).await;
-        if read.as_ref().is_err_and(|refusal| *refusal == body::too_slow()) {
+        if matches!(read, Err(Unread::TooSlow)) {
             self.metrics.cut("body_timeout");
         }
-        self.checked(read)
+        self.checked(read.map_err(Refusal::from))
     }
 
     /// Where a request came from.
@@ -102,7 +102,6 @@ impl Door {
             peer,
             tenant,
             arrived: SystemTime::now(),
-            headers: Vec::new(),
         }))
     }
 }
