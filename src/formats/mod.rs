@@ -1,6 +1,7 @@
 //! Bytes to profiles and back: pure functions with [`Limits`], one module per format.
 
 pub mod any;
+pub mod base64;
 pub mod collapsed;
 pub mod compress;
 mod error;

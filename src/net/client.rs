@@ -28,6 +28,7 @@ use self::connect::Connector;
 use self::proxy::{Proxies, ProxyError};
 use super::auth::Credentials;
 use super::tls::{self, ClientTlsConfig};
+use crate::pipeline::sink::LONGEST_HINT;
 use crate::pipeline::units::Secret;
 
 /// Most bytes of an answer that are read; what OTLP recommends.
@@ -36,9 +37,6 @@ const ANSWER_BYTES: usize = 4 << 20;
 const IDLE_CONNECTIONS: usize = 16;
 /// Bytes of an answer's headers, and again of its trailers.
 const HEAD_BYTES: u32 = 64 << 10;
-
-/// Longest time that a backend can ask for before it is tried again.
-const LONGEST_HINT: Duration = Duration::from_secs(3_600);
 /// Least time between two pings.
 const PING_PAUSE: Duration = Duration::from_secs(1);
 

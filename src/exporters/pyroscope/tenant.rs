@@ -3,14 +3,12 @@
 use http::header::{HeaderName, HeaderValue};
 
 use super::{Config, twice};
+use crate::net::auth::tenant::{self, is_tenant};
 use crate::pipeline::component::ExportError;
 use crate::pipeline::spec::BuildError;
 
 /// The header that names the tenant.
 pub(super) const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
-
-/// Longest name of a tenant that a server takes.
-const LONGEST: usize = 150;
 
 /// Where the name comes from.
 pub(super) enum Tenant {
@@ -31,10 +29,7 @@ impl Tenant {
             (_, true) => Err(twice("tenant_id", "X-Scope-OrgID")),
             (id, false) => match header(id) {
                 Some(value) => Ok(Self::Fixed(value)),
-                None => Err(BuildError::at(
-                    "tenant_id",
-                    format!("not a tenant; use at most {LONGEST} of 0-9 a-z A-Z ! - _ . * ' ( )"),
-                )),
+                None => Err(BuildError::at("tenant_id", format!("not a tenant; {}", tenant::RULE))),
             },
         }
     }
@@ -44,7 +39,7 @@ impl Tenant {
         match self {
             Self::Fixed(value) => Ok(Some(value.clone())),
             Self::InHeaders => Ok(None),
-            Self::Senders if sender == "default" => Ok(None),
+            Self::Senders if sender == tenant::DEFAULT => Ok(None),
             Self::Senders => header(sender).map(Some).ok_or_else(|| ExportError::Unrepresentable {
                 why: "the sender's tenant has a name that the server does not take; set `tenant_id`".to_owned(),
             }),
@@ -53,7 +48,5 @@ impl Tenant {
 }
 
 fn header(name: &str) -> Option<HeaderValue> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'()".contains(&byte);
-    let is_taken = (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_allowed) && name != "." && name != "..";
-    HeaderValue::from_str(name).ok().filter(|_| is_taken)
+    HeaderValue::from_str(name).ok().filter(|_| is_tenant(name))
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::config::RetryConfig;
 
 /// Longest wait that a backend may ask for.
-const LONGEST_HINT: Duration = Duration::from_secs(3600);
+pub const LONGEST_HINT: Duration = Duration::from_secs(3600);
 
 /// The waits of one request.
 pub struct Backoff<'a> {

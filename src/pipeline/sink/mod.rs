@@ -9,6 +9,7 @@ mod outage;
 mod parts;
 mod queue;
 
+pub use backoff::LONGEST_HINT;
 pub use config::{BatchConfig, BatchSizer, QueueConfig, RetryConfig, SinkConfig, Sizer};
 pub use queue::Room;
 

@@ -3,16 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 
 use super::schema::{Field, Kind, Message, REQUEST};
 use crate::formats::room::{OutOfBudget, Room};
 use crate::formats::wire::Writer;
-use crate::formats::{DecodeError, Format, Limit, Limits};
+use crate::formats::{DecodeError, Format, Limit, Limits, base64};
 
 /// The output doubles from here.
 const FIRST_STEP: usize = 16 << 10;
@@ -328,7 +325,7 @@ impl<'de> Visitor<'de> for One<'_, '_> {
                 Some(bytes) => self.bytes(&bytes),
                 None => Err(E::custom("no hex digits")),
             },
-            Kind::Base64 => match base64(text) {
+            Kind::Base64 => match base64::decode(text) {
                 Some(bytes) => self.bytes(&bytes),
                 None => Err(E::custom("no base64")),
             },
@@ -349,7 +346,7 @@ impl<'de> Visitor<'de> for One<'_, '_> {
 /// Ids are hex in OTLP, and base64 where a library knows protobuf's own JSON only: 16 bytes are 24 characters then.
 fn hex(text: &str) -> Option<Vec<u8>> {
     if text.len() == 24 {
-        return base64(text);
+        return base64::decode(text);
     }
     let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
     text.as_bytes()
@@ -359,20 +356,4 @@ fn hex(text: &str) -> Option<Vec<u8>> {
             _ => None,
         })
         .collect()
-}
-
-/// Standard or URL alphabet, padded or not.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    const CONFIG: GeneralPurposeConfig =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    const ENGINE: GeneralPurpose = GeneralPurpose::new(&STANDARD, CONFIG);
-    let standard: Vec<u8> = text
-        .bytes()
-        .map(|byte| match byte {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => other,
-        })
-        .collect();
-    ENGINE.decode(standard).ok()
 }

@@ -3,15 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{PushError, Pushed, Request, Unfinished};
-use crate::formats::{Limits, Room};
+use crate::formats::{Limits, Room, base64};
 
 /// A text with escapes is held twice without them: by the parser, and by who reads it.
 const COPIES: usize = 2;
@@ -69,7 +65,8 @@ impl State<'_> {
     fn sample(&mut self, sample: &Sample<'_>) -> Result<(), PushError> {
         self.request.profile(&self.series)?;
         self.request.room.take(sample.raw_profile.len() / 4 * 3)?;
-        self.series.profiles.push(base64(&sample.raw_profile)?);
+        let profile = base64::decode(&sample.raw_profile).ok_or(PushError::Base64)?;
+        self.series.profiles.push(profile.into());
         Ok(())
     }
 
@@ -178,15 +175,4 @@ impl<'de> Visitor<'de> for Reading<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// Protobuf's JSON takes both alphabets, padded or not.
-fn base64(text: &str) -> Result<Bytes, PushError> {
-    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let alphabet = match text.contains(['-', '_']) {
-        true => &alphabet::URL_SAFE,
-        false => &alphabet::STANDARD,
-    };
-    let decoded = GeneralPurpose::new(alphabet, lenient).decode(text);
-    decoded.map(Bytes::from).map_err(|_| PushError::Base64)
 }
