@@ -38,7 +38,7 @@ impl Form {
             Self::Pprof => {
                 let at = profiles.iter().next().unwrap();
                 let options = pprof::EncodeOptions::default();
-                pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, &options).unwrap()
+                pprof::encode(profiles.dictionary(), at.resource, at.profile, &options).unwrap()
             }
         }
     }

@@ -267,7 +267,6 @@ impl Exporter for FileExporter {
         }
         let options = EncodeOptions {
             resource: self.resource,
-            fill_period: false,
             most: part.most_encoded(),
         };
         settings::encode_pprof(part, self.form.compression, &options)

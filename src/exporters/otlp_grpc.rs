@@ -193,8 +193,7 @@ impl Exporter for OtlpGrpc {
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
         let encoding = self.form.compression.content_encoding();
         let frame = grpc_body(&encoded.body, encoding.is_some());
-        let headers = settings::forwarded(part);
-        let answer = self.client.call(&self.method, encoding, headers, frame).await?;
+        let answer = self.client.call(&self.method, encoding, frame).await?;
         Ok(judge(&answer)?.sent(&self.id, part))
     }
 }

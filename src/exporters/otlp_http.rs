@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{StatusCode, Uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,7 @@ impl Exporter for OtlpHttp {
     }
 
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
-        let mut headers = settings::forwarded(part);
+        let mut headers = HeaderMap::new();
         let media_type = match self.form.format {
             Format::OtlpJson => "application/json",
             _ => "application/x-protobuf",

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -261,14 +261,13 @@ impl Exporter for Pyroscope {
         let profiles = fit::fitted(part, profiles, self.label_names);
         let options = pprof::EncodeOptions {
             resource: pprof::ResourceText::None,
-            fill_period: false,
             most: part.most_encoded(),
         };
         let (mut request, mut plain_bytes) = (Writer::default(), 0);
         for at in profiles.iter() {
             self.check(at)?;
-            let plain = pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, &options)
-                .map_err(settings::unencoded)?;
+            let plain =
+                pprof::encode(profiles.dictionary(), at.resource, at.profile, &options).map_err(settings::unencoded)?;
             plain_bytes += plain.len();
             let labels = labels::labels(profiles.dictionary(), at, self.label_names);
             write_series(&mut request, &labels, &compress(&plain, self.compression));
@@ -283,7 +282,7 @@ impl Exporter for Pyroscope {
     }
 
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
-        let mut headers = settings::forwarded(part);
+        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/proto"));
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());

@@ -1,7 +1,6 @@
 //! What exporters that send over the network have in common: endpoints, compression, headers, and the way to their sink.
 
 use http::Uri;
-use http::header::HeaderMap;
 use http::uri::PathAndQuery;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,11 +121,6 @@ pub(super) fn join(path: &str, base: &Uri, suffix: &str) -> Result<Uri, BuildErr
     Uri::from_parts(parts).map_err(|_| BuildError::at(path, "not a URL with a usable path"))
 }
 
-/// Headers of the request that brought the batch, as far as its receiver keeps them.
-pub(super) fn forwarded(part: &Batch) -> HeaderMap {
-    part.origin().headers.iter().cloned().collect()
-}
-
 impl From<ClientConfigError> for BuildError {
     fn from(error: ClientConfigError) -> Self {
         Self::at(error.path, error.message)
@@ -172,7 +166,7 @@ pub(super) fn encode_pprof(
 ) -> Result<Encoded, ExportError> {
     let first = part.as_profiles().and_then(|all| Some((all, all.iter().next()?)));
     let (profiles, at) = first.ok_or_else(|| unencoded(EncodeError::new(Format::Pprof, "no profile to write")))?;
-    let plain = pprof::encode(profiles.dictionary(), at.resource, at.scope, at.profile, options).map_err(unencoded)?;
+    let plain = pprof::encode(profiles.dictionary(), at.resource, at.profile, options).map_err(unencoded)?;
     Ok(Encoded {
         plain_bytes: plain.len(),
         body: compress(&plain, compression).into(),

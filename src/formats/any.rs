@@ -111,7 +111,6 @@ pub fn encode_one(
         Format::Pprof => pprof::encode(
             dictionary,
             at.resource,
-            at.scope,
             at.profile,
             &pprof::EncodeOptions {
                 most,

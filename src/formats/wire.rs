@@ -210,19 +210,6 @@ fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), &'static str> {
     })
 }
 
-impl<'a> Field<'a> {
-    /// A number; `what` names the field in the error.
-    pub fn varint(self, at: usize, what: &'static str) -> Result<u64, WireError> {
-        match self {
-            Self::Varint(value) => Ok(value),
-            _ => Err(WireError {
-                offset: at,
-                problem: what,
-            }),
-        }
-    }
-}
-
 /// Writes messages into one buffer.
 #[derive(Debug)]
 pub struct Writer {

@@ -20,7 +20,7 @@ pub enum GrpcCode {
     InvalidArgument = 3,
     /// No such thing.
     NotFound = 5,
-    /// Too large, or over a rate.
+    /// Too large.
     ResourceExhausted = 8,
     /// No such method or encoding.
     Unimplemented = 12,
@@ -35,7 +35,7 @@ impl GrpcCode {
     pub const fn of(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Invalid(_) => Self::InvalidArgument,
-            Refusal::TooLarge { .. } | Refusal::Throttled { .. } => Self::ResourceExhausted,
+            Refusal::TooLarge { .. } => Self::ResourceExhausted,
             Refusal::Unsupported(_) => Self::Unimplemented,
             Refusal::Unauthenticated(_) => Self::Unauthenticated,
             Refusal::Unavailable { .. } => Self::Unavailable,
@@ -62,7 +62,6 @@ pub const fn status(refusal: &Refusal) -> StatusCode {
         Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-        Refusal::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -70,7 +69,7 @@ pub const fn status(refusal: &Refusal) -> StatusCode {
 /// When the sender may come back; none if it should not.
 const fn retry_after(refusal: &Refusal) -> Option<Duration> {
     match refusal {
-        Refusal::Throttled { after } | Refusal::Unavailable { after, .. } => Some(*after),
+        Refusal::Unavailable { after, .. } => Some(*after),
         _ => None,
     }
 }
@@ -177,19 +176,21 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(1_500);
 
-    fn every_refusal() -> [(Refusal, u16, &'static str, Option<&'static str>); 6] {
-        let text = || "why".to_owned();
-        let full = Refusal::Unavailable {
+    fn full() -> Refusal {
+        Refusal::Unavailable {
             why: "full",
             after: SOON,
-        };
+        }
+    }
+
+    fn every_refusal() -> [(Refusal, u16, &'static str, Option<&'static str>); 5] {
+        let text = || "why".to_owned();
         [
             (Refusal::Invalid(text()), 400, "3", None),
             (Refusal::too_large(Limit::Body, text()), 413, "8", None),
             (Refusal::Unsupported(text()), 415, "12", None),
             (Refusal::Unauthenticated(text()), 401, "16", None),
-            (Refusal::Throttled { after: SOON }, 429, "8", Some("2")),
-            (full, 503, "14", Some("2")),
+            (full(), 503, "14", Some("2")),
         ]
     }
 
@@ -213,9 +214,9 @@ mod tests {
 
     #[test]
     fn retry_info_is_what_clients_parse() {
-        let bytes = rpc_status(&Refusal::Throttled { after: SOON });
-        // Status{code: 8, message: 32 bytes, details: Any{url: 40 bytes, RetryInfo{Duration{1 s, 500_000_000 ns}}}}
-        assert_eq!(bytes[..2], [0x08, 8]);
+        let bytes = rpc_status(&full());
+        // Status{code: 14, message: 4 bytes, details: Any{url: 40 bytes, RetryInfo{Duration{1 s, 500_000_000 ns}}}}
+        assert_eq!(bytes[..2], [0x08, 14]);
         assert!(memchr::memmem::find(&bytes, b"type.googleapis.com/google.rpc.RetryInfo").is_some());
         assert!(bytes.ends_with(&[0x12, 0x0a, 0x0a, 0x08, 0x08, 1, 0x10, 0x80, 0xca, 0xb5, 0xee, 0x01]));
     }

@@ -51,8 +51,6 @@ pub struct Origin {
     pub tenant: Arc<str>,
     /// When it came.
     pub arrived: SystemTime,
-    /// Request headers that exporters may send on.
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
 }
 
 impl Origin {
@@ -63,7 +61,6 @@ impl Origin {
             peer: None,
             tenant: "default".into(),
             arrived: SystemTime::now(),
-            headers: Vec::new(),
         }
     }
 }

@@ -56,12 +56,6 @@ pub enum Refusal {
     /// No or wrong credentials: 401.
     #[error("{0}")]
     Unauthenticated(String),
-    /// This sender is over its rate: 429, wait.
-    #[error("over the rate; retry in {after:?}")]
-    Throttled {
-        /// When to come back.
-        after: Duration,
-    },
     /// No room, or stopping: 503, wait.
     #[error("{why}")]
     Unavailable {
@@ -80,7 +74,6 @@ impl Refusal {
             Self::TooLarge { .. } => "too_large",
             Self::Unsupported(_) => "unsupported",
             Self::Unauthenticated(_) => "unauthenticated",
-            Self::Throttled { .. } => "throttled",
             Self::Unavailable { .. } => "unavailable",
         }
     }

@@ -12,7 +12,7 @@ use super::labels::{Labels, plain_text};
 use super::{BUILD_ID_GNU, BUILD_ID_GO, BUILD_ID_HTLHASH, IS_FOLDED, MAPPING_FLAGS};
 use crate::profile::{
     AttributeSetId, Dictionary, Function, Id, Location, LocationId, Mapping, Observations, Profile, ResourceProfiles,
-    ScopeProfiles, StringId, Table, Value, ValueType,
+    StringId, Table, Value, ValueType,
 };
 
 /// Where the attributes of the resource go, as pprof has no place for them.
@@ -32,8 +32,6 @@ pub enum ResourceText {
 pub struct EncodeOptions {
     /// Where the attributes of the resource go.
     pub resource: ResourceText,
-    /// Whether a missing period is filled from the sample type, for backends that demand one.
-    pub fill_period: bool,
     /// Most bytes of it: every sample has all frames of its stack, so little may become very much.
     pub most: usize,
 }
@@ -42,7 +40,6 @@ impl Default for EncodeOptions {
     fn default() -> Self {
         Self {
             resource: ResourceText::default(),
-            fill_period: false,
             most: usize::MAX,
         }
     }
@@ -57,7 +54,6 @@ impl Default for EncodeOptions {
 pub fn encode(
     dictionary: &Dictionary,
     resource: &ResourceProfiles,
-    _scope: &ScopeProfiles,
     profile: &Profile,
     options: &EncodeOptions,
 ) -> Result<Vec<u8>, EncodeError> {
@@ -77,7 +73,7 @@ pub fn encode(
     encoder.mappings(&referenced);
     encoder.locations(&referenced);
     encoder.functions(&referenced);
-    encoder.header(options.fill_period);
+    encoder.header();
     encoder.comments(
         (options.resource == ResourceText::Comments).then_some(resource),
         options.most,
@@ -316,22 +312,18 @@ impl<'a> Encoder<'a> {
         });
     }
 
-    fn header(&mut self, fill_period: bool) {
+    fn header(&mut self) {
         let profile = self.profile;
-        let (period_type, period) = match fill_period {
-            true => filled_period(self.dictionary, profile),
-            false => (profile.period_type, profile.period),
-        };
         let drop_frames = self.texts.id(profile.drop_frames);
         self.writer.uint(7, drop_frames);
         let keep_frames = self.texts.id(profile.keep_frames);
         self.writer.uint(8, keep_frames);
         self.writer.int(9, to_signed(profile.time_unix_nano));
         self.writer.int(10, to_signed(profile.duration_nano));
-        if period_type != ValueType::default() {
-            self.value_type(11, period_type);
+        if profile.period_type != ValueType::default() {
+            self.value_type(11, profile.period_type);
         }
-        self.writer.int(12, period);
+        self.writer.int(12, profile.period);
         let default_sample_type = self.texts.id(profile.default_sample_type);
         self.writer.uint(14, default_sample_type);
         let doc_url = self.texts.id(profile.doc_url);
@@ -369,22 +361,6 @@ impl<'a> Encoder<'a> {
         }
         (!self.writer.is_full()).then(|| self.writer.finish())
     }
-}
-
-/// The period as received, and where it is missing the sample type shown first, 1 of its units.
-fn filled_period(dictionary: &Dictionary, profile: &Profile) -> (ValueType, i64) {
-    let period_type = match profile.period_type == ValueType::default() {
-        true => {
-            let wanted = dictionary.str(profile.default_sample_type);
-            let mut types = profile.sample_types.iter();
-            // who names no default means the last one
-            let named = types.find(|t| !wanted.is_empty() && dictionary.str(t.kind) == wanted);
-            named.or(profile.sample_types.last()).copied().unwrap_or_default()
-        }
-        false => profile.period_type,
-    };
-    let period = if profile.period == 0 { 1 } else { profile.period };
-    (period_type, period)
 }
 
 fn is_true(dictionary: &Dictionary, attributes: AttributeSetId, key: &str) -> bool {

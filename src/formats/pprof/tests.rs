@@ -60,14 +60,7 @@ fn decode(bytes: &[u8]) -> Decoded {
 
 fn encode_with(decoded: &Decoded, options: &EncodeOptions) -> Vec<u8> {
     let at = decoded.profiles.iter().next().expect("one profile");
-    encode(
-        decoded.profiles.dictionary(),
-        at.resource,
-        at.scope,
-        at.profile,
-        options,
-    )
-    .expect("pprof can hold it")
+    encode(decoded.profiles.dictionary(), at.resource, at.profile, options).expect("pprof can hold it")
 }
 
 fn encoded(decoded: &Decoded) -> Vec<u8> {

@@ -4,12 +4,15 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{StatusCode, Uri};
 
-use super::{Answer, Client, ClientError, LONGEST_HINT};
+use super::{Answer, Client, ClientError};
 use crate::formats::wire::{Field, Reader, WireError};
+use crate::pipeline::sink::LONGEST_HINT;
 
 /// Status of a gRPC call, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +95,9 @@ impl Client {
         &self,
         method: &Uri,
         encoding: Option<&'static str>,
-        mut headers: HeaderMap,
         frame: Bytes,
     ) -> Result<GrpcAnswer, ClientError> {
+        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
         if let Some(encoding) = encoding {
@@ -152,12 +155,8 @@ fn first_message(mut body: Bytes) -> Bytes {
 }
 
 fn decode_binary(value: &[u8]) -> Option<Vec<u8>> {
-    use base64::Engine;
-    use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    GeneralPurpose::new(&base64::alphabet::STANDARD, lenient)
-        .decode(value)
-        .ok()
+    let value = std::str::from_utf8(value).ok()?;
+    STANDARD_NO_PAD.decode(value.trim_end_matches('=')).ok()
 }
 
 /// `google.rpc.Status` holds details (3) as `Any` (type_url 1, value 2); `RetryInfo` holds a `Duration` (1).

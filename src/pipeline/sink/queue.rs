@@ -234,7 +234,7 @@ fn equals(waiting: &VecDeque<Waiting>, merge: &BatchConfig) -> (Vec<usize>, u64)
     };
     for (at, other) in waiting.iter().enumerate() {
         let (mine, theirs) = (first.batch.origin(), other.batch.origin());
-        if mine.tenant != theirs.tenant || mine.headers != theirs.headers || other.batch.as_profiles().is_none() {
+        if mine.tenant != theirs.tenant || other.batch.as_profiles().is_none() {
             continue;
         }
         let more = merge.size(&other.batch);

@@ -6,8 +6,8 @@ use super::oracle::{self, RawProfile};
 use super::*;
 use crate::formats::pprof::ResourceText;
 use crate::profile::{
-    Attribute, Dictionary, Id, KeyValue, Link, Observations, Profile, ResourceProfiles, Samples, ScopeProfiles, Series,
-    Value, ValueType,
+    Attribute, Dictionary, Id, KeyValue, Link, Observations, Profile, ResourceProfiles, Samples, Series, Value,
+    ValueType,
 };
 use std::sync::Arc;
 
@@ -189,8 +189,7 @@ impl Made {
     }
 
     fn encode(&self, options: EncodeOptions) -> Vec<u8> {
-        let scope = ScopeProfiles::default();
-        encode(&self.dictionary, &self.resource, &scope, &self.profile, &options).expect("pprof can hold it")
+        encode(&self.dictionary, &self.resource, &self.profile, &options).expect("pprof can hold it")
     }
 
     fn meaning(&self, options: EncodeOptions) -> oracle::Meaning {
@@ -272,7 +271,6 @@ fn the_resource_goes_where_the_options_say() {
     made.sample(vec![("service.name", value)], None);
     let with = |resource| EncodeOptions {
         resource,
-        fill_period: false,
         ..EncodeOptions::default()
     };
     let own = text_label("service.name", "cart");
@@ -290,21 +288,6 @@ fn the_resource_goes_where_the_options_say() {
 }
 
 #[test]
-fn a_missing_period_is_filled_on_demand_only() {
-    let mut made = Made::new();
-    let fill = EncodeOptions {
-        fill_period: true,
-        ..EncodeOptions::default()
-    };
-    assert_eq!(made.meaning(EncodeOptions::default()).period, 0);
-    let filled = made.meaning(fill);
-    assert_eq!(filled.period_type, ("cpu".to_owned(), "nanoseconds".to_owned()));
-    assert_eq!(filled.period, 1);
-    made.profile.period = 10;
-    assert_eq!(made.meaning(fill).period, 10);
-}
-
-#[test]
 fn a_series_becomes_a_sum_or_a_count() {
     let mut made = Made::new();
     for (values, timestamps, total) in [(&[3, 4][..], &[1, 2][..], 7), (&[], &[1, 2, 3], 3)] {
@@ -318,11 +301,10 @@ fn a_series_becomes_a_sum_or_a_count() {
 #[test]
 fn what_pprof_cannot_hold_is_refused() {
     let mut made = Made::new();
-    let scope = ScopeProfiles::default();
     made.profile.sample_types.push(ValueType::default());
     let refused = |made: &Made| {
         let options = EncodeOptions::default();
-        encode(&made.dictionary, &made.resource, &scope, &made.profile, &options).map_err(|e| e.problem)
+        encode(&made.dictionary, &made.resource, &made.profile, &options).map_err(|e| e.problem)
     };
     assert!(refused(&made).is_err_and(|problem| problem.contains("one value")));
     made.profile.sample_types.clear();
@@ -335,13 +317,7 @@ fn is_stable(bytes: &[u8]) -> Result<(), TestCaseError> {
     };
     let at = decoded.profiles.iter().next().expect("one profile");
     let options = EncodeOptions::default();
-    let once = match encode(
-        decoded.profiles.dictionary(),
-        at.resource,
-        at.scope,
-        at.profile,
-        &options,
-    ) {
+    let once = match encode(decoded.profiles.dictionary(), at.resource, at.profile, &options) {
         Ok(once) => once,
         Err(_) => {
             prop_assert!(at.profile.sample_types.is_empty());
