@@ -22,6 +22,7 @@ mod graph;
 mod grpc;
 mod hostile;
 mod house;
+mod leaks;
 mod policy;
 mod push;
 mod quickstart;

@@ -13,24 +13,27 @@ use flamegate::processors::redaction::Policy;
 use flamegate::profile::Profiles;
 use serde_json::{Value, json};
 
+use crate::leaks::needles::{self, Needle};
 use crate::support::{corpus, data, files};
 
 /// Planted strings that `docs/redaction.md` names as not found yet: whoever makes the gate find one takes it out here and there.
-const NOT_FOUND_YET: &[&str] = &[
+pub const NOT_FOUND_YET: &[&str] = &[
     // the name of a person
     "山田太郎",
 ];
 
 /// Planted strings of whole classes that are promised: credentials, persons, and whose home it is.
-fn planted() -> BTreeSet<String> {
-    let classes = std::fs::read_to_string(data("planted-classes.tsv")).unwrap();
-    let rows = classes.lines().skip(1).filter_map(|row| row.split_once('\t'));
-    let promised = |(class, text): &(&str, &str)| match *class {
+fn planted() -> Vec<Needle> {
+    let promised = |needle: &Needle| match needle.class.as_str() {
         "credential" | "pii" => true,
-        "infra" => text.starts_with("/home/") || text.starts_with("/Users/") || text.starts_with("C:\\Users"),
+        "infra" => ["/home/", "/Users/", "C:\\Users"]
+            .iter()
+            .any(|home| needle.text.starts_with(home)),
         _ => false,
     };
-    rows.filter(promised).map(|(_, text)| text.to_owned()).collect()
+    let mut all = needles::all();
+    all.retain(promised);
+    all
 }
 
 /// Every profile that can be read of the planted ones, by name.
@@ -118,15 +121,13 @@ fn nothing_that_is_promised_leaves_in_any_format() {
         assert!(
             planted
                 .iter()
-                .any(|text| before.iter().any(|(_, bytes)| holds(bytes, text))),
+                .any(|needle| before.iter().any(|(_, bytes)| holds(bytes, &needle.text))),
             "{name} holds nothing"
         );
         for (format, bytes) in written(&redacted(profiles)) {
-            for text in planted.iter().filter(|text| holds(&bytes, text)) {
-                assert!(
-                    NOT_FOUND_YET.contains(&text.as_str()),
-                    "{text} leaves {name} as {format}"
-                );
+            for Needle { text, class, line } in planted.iter().filter(|needle| holds(&bytes, &needle.text)) {
+                let is_known = NOT_FOUND_YET.contains(&text.as_str());
+                assert!(is_known, "line {line} ({class}) leaves {name} as {format}");
                 found.insert(text.clone());
             }
         }
@@ -185,7 +186,7 @@ fn external() -> Policy {
 
 /// What must still stand: for each profile and type its total, and the same with every sample counted once for each frame of
 /// its stack; and how many samples have a link.
-fn figures(profiles: &Profiles) -> Vec<(Vec<(i128, i128)>, i128)> {
+pub fn figures(profiles: &Profiles) -> Vec<(Vec<(i128, i128)>, i128)> {
     let d = profiles.dictionary();
     let depth = |stack| -> i128 {
         let lines = d.stacks[stack]
@@ -209,8 +210,7 @@ fn figures(profiles: &Profiles) -> Vec<(Vec<(i128, i128)>, i128)> {
 
 #[test]
 fn a_vendor_sees_nothing_that_was_planted_and_the_figures_stand() {
-    let planted = std::fs::read_to_string(data("planted.txt")).unwrap();
-    let planted: Vec<&str> = planted.lines().filter(|line| !line.is_empty()).collect();
+    let planted = needles::all();
     let policy = external();
     let mut all = recordings(&data(""));
     if let Some(corpus) = corpus() {
@@ -224,8 +224,9 @@ fn a_vendor_sees_nothing_that_was_planted_and_the_figures_stand() {
         profiles.compact();
         assert_eq!(figures(&profiles), before, "{name}");
         for (format, bytes) in written(&profiles) {
-            let left: Vec<&&str> = planted.iter().filter(|text| holds(&bytes, text)).collect();
-            assert!(left.is_empty(), "{left:?} leaves {name} as {format}");
+            let left = planted.iter().filter(|needle| holds(&bytes, &needle.text));
+            let left: Vec<usize> = left.map(|needle| needle.line).collect();
+            assert!(left.is_empty(), "lines {left:?} leave {name} as {format}");
         }
         let once = any::encode(Format::Otlp, &profiles, usize::MAX).unwrap();
         assert_eq!(

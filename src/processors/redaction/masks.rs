@@ -8,6 +8,7 @@ pub const STARS: &str = "****";
 
 /// Names in masks of rules that are no detectors.
 const RULES: &[&str] = &[
+    "encoded",
     "frame",
     "thread",
     "source_file",

@@ -8,6 +8,7 @@ use super::arguments::Arguments;
 use super::cache::Cache;
 use super::config::{Carriers, Config, LinkAction, NameAction, Summary};
 use super::detectors::{Detectors, Place, is_identity, is_masked};
+use super::encoded;
 use super::escrow::Keep;
 use super::frames::Frames;
 use super::keys::{Keys, is_link, is_thread};
@@ -190,6 +191,13 @@ impl Measures {
         }
         let now = masked.as_deref().unwrap_or(text);
         if let Some(next) = self.detectors.mask(now, class.place(), |rule| rules.push(rule)) {
+            masked = Some(next);
+        }
+        let now = masked.as_deref().unwrap_or(text);
+        let inner = |plain: &str| self.mask_once(plain, class, patterns, rules).is_some();
+        if class == Class::Text
+            && let Some(next) = encoded::mask(now, inner)
+        {
             masked = Some(next);
         }
         let now = masked.as_deref().unwrap_or(text);

@@ -5,6 +5,7 @@ mod cache;
 mod carriers;
 mod config;
 mod detectors;
+mod encoded;
 pub mod escrow;
 mod frames;
 mod keys;
@@ -39,7 +40,7 @@ pub use policy::Policy;
 pub use report::Report;
 
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
-use crate::pipeline::{Batch, Context, Processor, Verdict};
+use crate::pipeline::{Batch, Context, Processor, Refusal, Verdict};
 use crate::telemetry::Metrics;
 
 /// The row of the table.
@@ -141,6 +142,10 @@ impl Processor for Redaction {
             working.hold(most);
             self.count_trial("dry_run", self.policy.trial(profiles, &origin));
             return Verdict::pass(batch);
+        }
+        if let Some(rule) = self.policy.objects_to(&origin.tenant) {
+            let why = format!("the name of the tenant holds what redaction removes ({rule}); give it another name");
+            return Verdict::Refuse(Refusal::Invalid(why));
         }
         let work = self.policy.look(profiles, &origin, self.metrics.audit.is_on());
         if let Some((texts, bytes)) = work.remembered {

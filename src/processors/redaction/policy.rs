@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ring::digest::{SHA256, digest};
 
 use super::config::Config;
+use super::detectors::is_id;
 use super::escrow::{self, Escrow, Keep};
-use super::measures::Measures;
+use super::measures::{Class, Measures};
 use super::pass::Pass;
 use super::report::Report;
 use crate::pipeline::Origin;
@@ -87,6 +88,15 @@ impl Policy {
     /// Which policy it is, for the audit trail: another configuration has another digest. Secrets are not part of it.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The rule that hits the name of a tenant. Exporters send that name in headers, where a mask would make one tenant of many.
+    pub fn objects_to(&self, tenant: &str) -> Option<&'static str> {
+        if is_id(tenant) {
+            return None;
+        }
+        let masking = self.measures.mask(tenant, Class::Text)?;
+        masking.rules.first().copied()
     }
 
     /// Whether it only counts.

@@ -88,7 +88,7 @@ fn ends_with_word(key: &str, end: &str) -> bool {
 }
 
 /// Hexadecimal, decimal, an address or a UUID.
-fn is_id(value: &str) -> bool {
+pub fn is_id(value: &str) -> bool {
     let bare = value
         .strip_prefix("sha256:")
         .or_else(|| value.strip_prefix("0x"))

@@ -6,7 +6,7 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use exempt::is_identity;
+pub use exempt::{is_id, is_identity};
 pub use mask::is_masked;
 pub use place::{Place, is_route, is_thread};
 
