@@ -40,6 +40,8 @@ pub enum FormatName {
     Svg,
     /// a flame graph as a page to search and zoom; only written
     Html,
+    /// JDK Flight Recorder; read only
+    Jfr,
 }
 
 impl FormatName {
@@ -53,6 +55,7 @@ impl FormatName {
             Self::Speedscope => Format::Speedscope,
             Self::Svg => Format::Svg,
             Self::Html => Format::Html,
+            Self::Jfr => Format::Jfr,
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::compress::Inflation;
 use super::room::{Room, Unlimited};
 use super::{
-    CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, flamegraph,
+    CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, flamegraph, jfr,
     otlp, pprof, sniff, speedscope,
 };
 use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
@@ -77,8 +77,11 @@ pub fn decode_as_within(
             "a flame graph is only written",
             "give the profile that it was made of",
         )),
+        Format::Jfr => jfr::decode_within(plain, &jfr::Options::default(), limits, room),
     }
 }
+
+const READ_ONLY: &str = "is read and not written; write otlp, pprof, collapsed or speedscope";
 
 /// Writes profiles in `most` bytes. Formats that hold one profile get the first, formats that hold one sample type its default.
 pub fn encode(format: Format, profiles: &Profiles, most: usize) -> Result<Vec<u8>, EncodeError> {
@@ -94,6 +97,7 @@ pub fn encode(format: Format, profiles: &Profiles, most: usize) -> Result<Vec<u8
             let column = default_column(profiles.dictionary(), at.profile);
             encode_one(format, profiles.dictionary(), at, column, most)
         }
+        Format::Jfr => Err(EncodeError::new(format, READ_ONLY)),
     }
 }
 
@@ -119,6 +123,7 @@ pub fn encode_one(
         ),
         Format::Svg => flamegraph::svg(dictionary, at.profile, column, most),
         Format::Otlp | Format::OtlpJson | Format::Html => Err(EncodeError::new(format, "holds whole batches")),
+        Format::Jfr => Err(EncodeError::new(format, READ_ONLY)),
     }
 }
 
@@ -166,6 +171,8 @@ mod tests {
             "node20-wall-cpu-links.otlp.json.gz",
             "py-spy-native.speedscope.json",
             "py-spy-threads.collapsed",
+            "ap-wall.jfr.gz",
+            "jdk17-deep.jfr.gz",
         ] {
             let plain = Inflation::new(&Limits::default())
                 .unwrap_layers(testing::data(name).into())
@@ -249,10 +256,13 @@ mod tests {
     fn real_recordings_stay_below_every_limit() {
         let Some(corpus) = testing::corpus() else { return };
         let mut read = 0;
-        for folder in ["pprof", "otlp", "other"] {
+        for folder in ["pprof", "otlp", "other", "jfr"] {
             for entry in std::fs::read_dir(corpus.join(folder)).expect("a folder").flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                let bytes = std::fs::read(entry.path()).expect("a file");
+                // a folder in the folder is none
+                let Ok(bytes) = std::fs::read(entry.path()) else {
+                    continue;
+                };
                 match decode_any(bytes.into(), &Limits::default()) {
                     Ok(got) => {
                         assert_eq!(got.decoded.overflows, crate::formats::Overflows::default(), "{name}");
@@ -281,7 +291,8 @@ mod tests {
             fault(&packed, small),
             Err(Fault::TooLarge(crate::formats::Limit::Decompressed))
         );
-        assert_eq!(fault(b"FLR\0\0\x02", Limits::default()), Err(Fault::Unsupported));
+        assert_eq!(fault(b"FLR\0\0\x02", Limits::default()), Err(Fault::Malformed));
+        assert_eq!(fault(b"PERFILE2", Limits::default()), Err(Fault::Unsupported));
         assert_eq!(fault(b"a 1\nb\n", Limits::default()), Err(Fault::Malformed));
     }
 }

@@ -7,6 +7,7 @@ pub mod compress;
 mod error;
 pub mod flamegraph;
 mod frames;
+pub mod jfr;
 pub mod limits;
 pub mod multipart;
 pub mod otlp;
@@ -46,6 +47,8 @@ pub enum Format {
     Svg,
     /// An interactive flame graph as one page. Only written.
     Html,
+    /// Recordings of JDK Flight Recorder; read only.
+    Jfr,
 }
 
 impl Format {
@@ -59,6 +62,7 @@ impl Format {
             Self::Speedscope => "speedscope",
             Self::Svg => "svg",
             Self::Html => "html",
+            Self::Jfr => "jfr",
         }
     }
 

@@ -37,13 +37,16 @@ const NOTHING: UnknownFormat = UnknownFormat {
 };
 const ANYTHING: UnknownFormat = unsupported(
     "no format of profiles that is read here",
-    "send pprof, OTLP, collapsed stacks or speedscope",
+    "send pprof, OTLP, JFR, collapsed stacks or speedscope",
 );
 
 /// Tells the format of bytes that no layer of compression is around any more.
 pub fn sniff(bytes: &[u8]) -> Result<Format, UnknownFormat> {
     if bytes.is_empty() {
         return Err(NOTHING);
+    }
+    if bytes.starts_with(super::jfr::MAGIC) {
+        return Ok(Format::Jfr);
     }
     if let Some(unknown) = by_magic(bytes) {
         return Err(unknown);
@@ -92,14 +95,7 @@ fn is_perf_script(first: &[u8], second: &[u8]) -> bool {
 }
 
 /// Formats that begin with a word of their own.
-const MAGIC: [(&[u8], UnknownFormat); 16] = [
-    (
-        b"FLR\0",
-        unsupported(
-            "a JDK Flight Recording",
-            "convert it with jfrconv --pprof or jfrconv --otlp",
-        ),
-    ),
+const MAGIC: [(&[u8], UnknownFormat); 15] = [
     (
         b"PERFILE2",
         unsupported("the file of perf record", "convert it with perf_to_profile"),

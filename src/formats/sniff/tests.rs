@@ -80,8 +80,8 @@ fn expected(folder: &str, name: &str) -> Result<Format, &'static str> {
         _ if holds(".heapprofile") => Err("a V8 .heapprofile"),
         _ if holds(".chrometrace") => Err("a Chrome trace"),
         _ if holds(".perf.txt") => Err("the output of perf script"),
-        "jfr" if !holds(".pb.gz") && !holds(".labels.gz") => Err("a JDK Flight Recording"),
-        "planted" if holds(".jfr") && !holds("jfrconv") => Err("a JDK Flight Recording"),
+        "jfr" if !holds(".pb.gz") && !holds(".labels.gz") => Ok(Format::Jfr),
+        "planted" if holds(".jfr") && !holds("jfrconv") => Ok(Format::Jfr),
         "legacy-pprof" if holds("large.cpu") => Ok(Format::Pprof),
         "legacy-pprof" if holds("gobench.heap") || holds("cppbench.heap") || holds("growth") || holds("debug1") => {
             Err(LEGACY_TEXT.what)

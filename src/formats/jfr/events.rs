@@ -1,0 +1,188 @@
+//! The events that are read, by name. All others of a recording, and with them system properties, the environment, command lines
+//! and what applications log of themselves, are passed over by their size alone.
+
+use super::defect::Defect;
+use super::layout::{Kept, Layout, Layouts, Step};
+use super::metadata::Type;
+
+/// An event that becomes samples, or tells how to count those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Execution,
+    Native,
+    CpuTime,
+    CpuTimeLost,
+    Wall,
+    InNewTlab,
+    OutsideTlab,
+    AllocationSample,
+    Live,
+    OldObject,
+    Malloc,
+    Free,
+    Monitor,
+    NativeLock,
+    Park,
+    /// Waits of another kind, which are read if asked for: the label that tells them apart.
+    OffCpu(&'static str),
+    Exception,
+    Error,
+    MethodTrace,
+    DatadogExecution,
+    DatadogWall,
+    DatadogAllocation,
+    DatadogLive,
+    /// How something was set while the recording ran.
+    Setting,
+}
+
+/// Names of events in the metadata.
+const EVENTS: [(&str, Event); 30] = [
+    ("jdk.ExecutionSample", Event::Execution),
+    ("jdk.NativeMethodSample", Event::Native),
+    ("jdk.CPUTimeSample", Event::CpuTime),
+    ("jdk.CPUTimeSamplesLost", Event::CpuTimeLost),
+    ("jdk.ObjectAllocationInNewTLAB", Event::InNewTlab),
+    ("jdk.ObjectAllocationOutsideTLAB", Event::OutsideTlab),
+    ("jdk.ObjectAllocationSample", Event::AllocationSample),
+    ("jdk.OldObjectSample", Event::OldObject),
+    ("jdk.JavaMonitorEnter", Event::Monitor),
+    ("jdk.ThreadPark", Event::Park),
+    ("jdk.JavaMonitorWait", Event::OffCpu("wait")),
+    ("jdk.ThreadSleep", Event::OffCpu("sleep")),
+    ("jdk.FileRead", Event::OffCpu("file_read")),
+    ("jdk.FileWrite", Event::OffCpu("file_write")),
+    ("jdk.FileForce", Event::OffCpu("file_force")),
+    ("jdk.SocketRead", Event::OffCpu("socket_read")),
+    ("jdk.SocketWrite", Event::OffCpu("socket_write")),
+    ("jdk.JavaExceptionThrow", Event::Exception),
+    ("jdk.JavaErrorThrow", Event::Error),
+    ("jdk.MethodTrace", Event::MethodTrace),
+    ("jdk.ActiveSetting", Event::Setting),
+    ("profiler.WallClockSample", Event::Wall),
+    ("profiler.LiveObject", Event::Live),
+    ("profiler.Malloc", Event::Malloc),
+    ("profiler.Free", Event::Free),
+    ("profiler.NativeLock", Event::NativeLock),
+    ("datadog.ExecutionSample", Event::DatadogExecution),
+    ("datadog.MethodSample", Event::DatadogWall),
+    ("datadog.ObjectSample", Event::DatadogAllocation),
+    ("datadog.HeapLiveObject", Event::DatadogLive),
+];
+
+/// What is kept of an event, whatever its type calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    Start,
+    Duration,
+    Stack,
+    Thread,
+    State,
+    /// The class of an object, a monitor or an exception.
+    Class,
+    Size,
+    TlabSize,
+    Weight,
+    Samples,
+    TimeSpan,
+    Period,
+    Failed,
+    Lost,
+    Method,
+    Object,
+    Address,
+    ContextId,
+    SpanId,
+    SpanName,
+    TraceId,
+    /// The lower half of a trace id, or the span at the root of the local trace.
+    SecondId,
+}
+
+impl Slot {
+    /// What it is in what was kept.
+    #[inline]
+    pub fn of(self, kept: &Kept) -> i64 {
+        kept.get(self as usize).copied().unwrap_or_default()
+    }
+}
+
+fn slot(field: &str) -> Option<usize> {
+    Some(match field {
+        "startTime" => Slot::Start,
+        "duration" => Slot::Duration,
+        "stackTrace" => Slot::Stack,
+        "sampledThread" | "eventThread" => Slot::Thread,
+        "state" => Slot::State,
+        "objectClass" | "monitorClass" | "parkedClass" | "thrownClass" => Slot::Class,
+        "allocationSize" | "objectSize" | "size" => Slot::Size,
+        "tlabSize" => Slot::TlabSize,
+        "weight" => Slot::Weight,
+        "samples" => Slot::Samples,
+        "timeSpan" => Slot::TimeSpan,
+        "samplingPeriod" => Slot::Period,
+        "failed" => Slot::Failed,
+        "lostSamples" => Slot::Lost,
+        "method" => Slot::Method,
+        "object" => Slot::Object,
+        "address" => Slot::Address,
+        "contextId" => Slot::ContextId,
+        "spanId" => Slot::SpanId,
+        "spanName" => Slot::SpanName,
+        "traceIdHi" => Slot::TraceId,
+        "traceIdLo" | "localRootSpanId" => Slot::SecondId,
+        _ => return None,
+    } as usize)
+}
+
+/// A setting is kept in these.
+pub(super) mod setting {
+    use super::Slot;
+
+    /// The id of the type of events that it is about.
+    pub const ABOUT: Slot = Slot::Start;
+    /// Where its name stands.
+    pub const NAME: Slot = Slot::Duration;
+    /// Where its value stands.
+    pub const VALUE: Slot = Slot::Stack;
+
+    pub(super) fn slot(field: &str) -> Option<usize> {
+        Some(match field {
+            "id" => ABOUT,
+            "name" => NAME,
+            "value" => VALUE,
+            _ => return None,
+        } as usize)
+    }
+}
+
+/// How to read the events of a type.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub event: Event,
+    pub layout: Layout,
+    /// Whether the weight is the bits of a double.
+    pub weight_is_float: bool,
+    /// Whether its second id is that of the local root span and not half a trace id.
+    pub has_root_span: bool,
+}
+
+impl Plan {
+    /// How to read the events of a type, if they are read at all.
+    pub fn of(of: &Type, layouts: &mut Layouts<'_>) -> Result<Option<Self>, Defect> {
+        let Some((_, event)) = EVENTS.iter().find(|(name, _)| *name == &*of.name) else {
+            return Ok(None);
+        };
+        let layout = match event {
+            Event::Setting => layouts.keep(of, &setting::slot)?,
+            _ => layouts.keep(of, &slot)?,
+        };
+        let is_float = |step: &Step| matches!(step, Step::KeepFloat { slot, .. } if *slot == Slot::Weight as usize);
+        Ok(Some(Self {
+            event: *event,
+            weight_is_float: layout.iter().any(is_float),
+            has_root_span: of.fields.iter().any(|field| &*field.name == "localRootSpanId"),
+            layout,
+        }))
+    }
+}

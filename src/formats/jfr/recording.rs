@@ -1,0 +1,300 @@
+//! A recording as it is read, chunk by chunk.
+
+use std::sync::Arc;
+
+use super::Options;
+use super::chunk::Header;
+use super::columns::{Columns, Identity};
+use super::context::Contexts;
+use super::defect::{Defect, is_of_one_chunk};
+use super::events::{Event, Plan, Slot, setting};
+use super::labels::Labels;
+use super::layout::{self, Kept, SLOTS};
+use super::memory::Memory;
+use super::pools::Pools;
+use super::primitives::Cursor;
+use super::samples::{self, Counting};
+use super::schema::{PoolName, Schema, slot};
+use super::settings::Settings;
+use super::sorts::Sort;
+use super::symbols::Symbols;
+use super::walk::{Events, event_at};
+use crate::formats::room::Room;
+use crate::formats::{DecodeError, Decoded, Limit, Limits, Rejected, overflow};
+use crate::profile::{Interner, Profiles, ResourceProfiles, ScopeProfiles, StackId};
+
+/// What was read so far.
+#[derive(Debug)]
+pub(super) struct Recording<'a> {
+    limits: &'a Limits,
+    memory: Memory<'a>,
+    off_cpu: bool,
+    contexts: Contexts,
+    interner: Interner,
+    columns: Columns,
+    settings: Settings,
+    /// The metadata of the last chunk, and what it came to.
+    schema: (Vec<u8>, Arc<Schema>),
+    /// Beginning and end, nanoseconds since the Unix epoch.
+    window: Option<(u64, u64)>,
+    rejected: Rejected,
+    repairs: u64,
+}
+
+/// The dictionary, and the maps that find what is in it already.
+const WITH_MAPS: usize = 2;
+/// The stack of samples that were taken while no stack could be walked.
+const FAILED: &str = "[failed]";
+
+impl<'a> Recording<'a> {
+    /// Nothing yet.
+    pub fn new(options: &Options<'_>, limits: &'a Limits, room: &'a dyn Room) -> Result<Self, DecodeError> {
+        let mut memory = Memory::new(room);
+        let for_labels = memory.take(options.labels.len().saturating_mul(Contexts::MEMORY));
+        for_labels.map_err(|defect| defect.told(0))?;
+        Ok(Self {
+            limits,
+            memory,
+            off_cpu: options.off_cpu,
+            contexts: Contexts::read(options.labels, limits)?,
+            interner: Interner::new(),
+            columns: Columns::new(),
+            settings: Settings::default(),
+            schema: Default::default(),
+            window: None,
+            rejected: Rejected::default(),
+            repairs: 0,
+        })
+    }
+
+    /// Reads the chunk that `bytes` begin with; `at` is where that is in the recording. Returns its size, or none if it is cut and nothing
+    /// can follow. A chunk that is defective is rejected, and what was read of it before that shows stays.
+    pub fn chunk(&mut self, bytes: &[u8], at: usize) -> Result<Option<usize>, DecodeError> {
+        let header = match Header::read(bytes) {
+            Ok(header) => header,
+            Err(defect) => return self.reject(defect, at).map(|()| None),
+        };
+        let whole = bytes
+            .get(..header.size)
+            .filter(|whole| u32::try_from(whole.len()).is_ok());
+        let Some(whole) = whole else {
+            let problem = "a chunk that is cut: it is longer than what is left";
+            return self.reject(Defect::Malformed { at: 0, problem }, at).map(|()| None);
+        };
+        let read = self.read(&header, Cursor::new(whole, header.compressed));
+        self.memory.end_of_chunk();
+        if let Err(defect) = read {
+            self.reject(defect, at)?;
+        }
+        Ok(Some(header.size))
+    }
+
+    /// Counts a defective chunk; fails if it is too much rather than defective.
+    pub fn reject(&mut self, defect: Defect, at: usize) -> Result<(), DecodeError> {
+        let error = defect.told(at);
+        if !is_of_one_chunk(&error) {
+            return Err(error);
+        }
+        self.rejected.add(error);
+        Ok(())
+    }
+
+    /// The profiles, if any chunk could be read.
+    pub fn finish(mut self) -> Result<Decoded, DecodeError> {
+        let Some((start, end)) = self.window else {
+            let nothing = Defect::Malformed {
+                at: 0,
+                problem: "no chunk in it",
+            };
+            return Err(self.rejected.first.unwrap_or_else(|| nothing.told(0)));
+        };
+        let mut profiles = self.columns.profiles(&mut self.interner);
+        for profile in &mut profiles {
+            profile.time_unix_nano = start;
+            profile.duration_nano = end.saturating_sub(start);
+        }
+        let resources = match profiles.is_empty() {
+            true => Vec::new(),
+            false => vec![ResourceProfiles {
+                scopes: vec![ScopeProfiles {
+                    profiles,
+                    ..ScopeProfiles::default()
+                }],
+                ..ResourceProfiles::default()
+            }],
+        };
+        let decoded = Decoded {
+            profiles: Profiles::new(self.interner.finish(), resources),
+            rejected: self.rejected,
+            repairs: self.repairs,
+            ..Decoded::default()
+        };
+        Ok(overflow::bound(decoded, self.limits))
+    }
+
+    fn read(&mut self, header: &Header, chunk: Cursor<'_>) -> Result<(), Defect> {
+        let schema = self.schema(header, chunk)?;
+        let pools = Pools::read(chunk, header, &schema, self.limits.string_bytes, &mut self.memory)?;
+        self.learn_settings(header, chunk, &schema, &pools)?;
+        let counting = Counting {
+            settings: self.settings.clone(),
+            is_async_profiler: schema.is_async_profiler,
+            running: state(&pools, "STATE_DEFAULT").or_else(|| state(&pools, "STATE_RUNNABLE")),
+            runnable: state(&pools, "STATE_RUNNABLE"),
+            off_cpu: self.off_cpu,
+        };
+        let mut looked_up = LookedUp {
+            symbols: Symbols::new(schema.is_async_profiler, self.limits.stack_depth),
+            labels: Labels::default(),
+        };
+        let mut events = Events::of(chunk);
+        let mut kept: Kept = [0; SLOTS];
+        while let Some((type_id, mut event)) = events.next()? {
+            let Some(plan) = schema.plan(type_id) else {
+                continue;
+            };
+            kept.fill(0);
+            match layout::read(&mut event, &plan.layout, header.clock, &mut kept) {
+                Ok(()) => self.event(plan, &kept, &counting, &pools, &mut looked_up)?,
+                Err(_) => self.repairs += 1,
+            }
+        }
+        let end = header.start_nanos.saturating_add(header.duration_nanos);
+        let (first, last) = self.window.unwrap_or((header.start_nanos, end));
+        self.window = Some((first.min(header.start_nanos), last.max(end)));
+        Ok(())
+    }
+
+    /// What the metadata of a chunk comes to; that of the chunk before if it is the same.
+    fn schema(&mut self, header: &Header, chunk: Cursor<'_>) -> Result<Arc<Schema>, Defect> {
+        let (type_id, mut cursor) = event_at(chunk.moved_to(header.metadata))?;
+        if type_id != 0 {
+            return Err(Defect::Malformed {
+                at: header.metadata,
+                problem: "no metadata where it should be",
+            });
+        }
+        // start, duration, id
+        cursor.skip_integers(3, 24)?;
+        let bytes = cursor.bytes_left();
+        let (known, schema) = &self.schema;
+        if known != bytes {
+            // what it comes to is about as large as what it is made from, times what types in types repeat
+            self.memory.schema(bytes.len().saturating_mul(METADATA))?;
+            self.schema = (bytes.to_vec(), Arc::new(Schema::read(cursor)?));
+        } else {
+            return Ok(schema.clone());
+        }
+        Ok(self.schema.1.clone())
+    }
+
+    fn learn_settings(
+        &mut self,
+        header: &Header,
+        chunk: Cursor<'_>,
+        schema: &Schema,
+        pools: &Pools<'_>,
+    ) -> Result<(), Defect> {
+        let mut events = Events::of(chunk);
+        while let Some((type_id, mut event)) = events.next()? {
+            let Some(plan) = schema.plan(type_id).filter(|plan| plan.event == Event::Setting) else {
+                continue;
+            };
+            let mut kept: Kept = [0; SLOTS];
+            if layout::read(&mut event, &plan.layout, header.clock, &mut kept).is_err() {
+                continue;
+            }
+            let [name, value] = [setting::NAME, setting::VALUE].map(|slot| pools.text(slot.of(&kept)));
+            let about = schema.name(setting::ABOUT.of(&kept) as u64);
+            if let (Ok(name), Ok(value)) = (name, value) {
+                self.settings.learn(schema.is_async_profiler, about, &name, &value);
+            }
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        plan: &Plan,
+        kept: &Kept,
+        counting: &Counting,
+        pools: &Pools<'_>,
+        looked_up: &mut LookedUp,
+    ) -> Result<(), Defect> {
+        if plan.event == Event::CpuTimeLost {
+            self.columns.lose(Sort::CpuTime, Slot::Lost.of(kept));
+        }
+        let counts = counting.counts(plan, kept);
+        if counts.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let mut key = samples::key(plan, kept);
+        if plan.event == Event::OldObject {
+            let object = pools.get(PoolName::OldObject, Slot::Object.of(kept) as u64);
+            key.class = object
+                .and_then(|object| object.get(slot::TYPE).copied())
+                .unwrap_or_default() as u64;
+        }
+        let stack = self.stack(plan, kept, pools, looked_up)?;
+        let (attributes, link) = looked_up.labels.of(&key, pools, &self.contexts, &mut self.interner)?;
+        let identity = Identity {
+            stack,
+            attributes,
+            link,
+        };
+        for (sort, values) in counts.into_iter().flatten() {
+            self.columns.add(sort, identity, values);
+            if let Some(period) = counting.period(sort) {
+                self.columns.period(sort, period);
+            }
+        }
+        self.pay(looked_up)
+    }
+
+    fn stack(
+        &mut self,
+        plan: &Plan,
+        kept: &Kept,
+        pools: &Pools<'_>,
+        looked_up: &mut LookedUp,
+    ) -> Result<StackId, Defect> {
+        let (symbols, interner) = (&mut looked_up.symbols, &mut self.interner);
+        let number = Slot::Stack.of(kept) as u64;
+        match plan.event {
+            Event::CpuTime if Slot::Failed.of(kept) != 0 => Ok(symbols.only(FAILED, interner)),
+            Event::MethodTrace => symbols.called(Slot::Method.of(kept) as u64, number, pools, interner),
+            _ => symbols.stack(number, pools, interner),
+        }
+    }
+
+    /// Asks for the memory that it has come to, and sees that it is not too much.
+    fn pay(&mut self, looked_up: &LookedUp) -> Result<(), Defect> {
+        let dictionary = self.interner.dictionary();
+        let rows = self.columns.rows().max(dictionary.stacks.items().len());
+        if rows > self.limits.elements {
+            return Err(Defect::TooLarge(Limit::Elements));
+        }
+        self.memory
+            .look_up(looked_up.symbols.bytes() + looked_up.labels.bytes())?;
+        self.memory
+            .keep(dictionary.heap_bytes() * WITH_MAPS + self.columns.bytes())
+    }
+}
+
+/// Bytes that a schema takes for each byte of metadata.
+const METADATA: usize = 8;
+
+/// What was looked up in a chunk.
+struct LookedUp {
+    symbols: Symbols,
+    labels: Labels,
+}
+
+/// The number of a state of threads.
+fn state(pools: &Pools<'_>, wanted: &str) -> Option<u64> {
+    pools.numbers(PoolName::ThreadState).find(|number| {
+        let kept = pools.get(PoolName::ThreadState, *number);
+        let name = kept.and_then(|kept| pools.text(*kept.get(slot::NAME)?).ok());
+        name.as_deref() == Some(wanted)
+    })
+}

@@ -1,0 +1,175 @@
+//! Real recordings against what independent readers found in them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::*;
+use crate::formats::any::decode_any;
+use crate::formats::{Decoded, Format};
+use crate::testing;
+
+fn read(bytes: Vec<u8>) -> Decoded {
+    match decode_any(bytes.into(), &Limits::default()) {
+        Ok(read) => {
+            assert_eq!(read.format, Format::Jfr);
+            read.decoded
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Sums of all values, by the name of their type.
+fn sums(decoded: &Decoded) -> BTreeMap<String, i128> {
+    let d = decoded.profiles.dictionary();
+    let mut sums = BTreeMap::new();
+    for at in decoded.profiles.iter() {
+        let types = &at.profile.sample_types;
+        for (column, of) in types.iter().enumerate() {
+            // `samples` goes with the type beside it
+            let name = match d.str(of.kind) {
+                "samples" => format!("{} samples", d.str(types[1].kind)),
+                name => name.to_owned(),
+            };
+            let sum = at.profile.samples.sum(column, types.len());
+            assert!(sums.insert(name.clone(), sum).is_none(), "{name} twice");
+        }
+    }
+    sums
+}
+
+/// What a file holds according to `totals.json`.
+struct Expected<'a> {
+    events: &'a Json,
+    sums: BTreeMap<String, (i128, i128)>,
+}
+
+impl Expected<'_> {
+    fn number(&self, event: &str, field: &str) -> i128 {
+        self.events[event][field].as_i64().unwrap_or_default().into()
+    }
+
+    /// Times were summed before they were rounded; ours are rounded one by one.
+    fn add(&mut self, name: &str, event: &str, field: &str) {
+        let events = self.number(event, "n");
+        let rounding = if field.ends_with("_ns") { events + 1 } else { 0 };
+        if events > 0 {
+            let more = self.number(event, field);
+            let sum = self.sums.entry(name.to_owned()).or_default();
+            *sum = (sum.0 + more, sum.1 + rounding);
+        }
+    }
+}
+
+fn expected(events: &Json) -> BTreeMap<String, (i128, i128)> {
+    let mut e = Expected {
+        events,
+        sums: BTreeMap::new(),
+    };
+    let has = |event: &str| !events[event].is_null();
+    let tlab = ["jdk.ObjectAllocationInNewTLAB", "jdk.ObjectAllocationOutsideTLAB"];
+    for (event, field) in [(tlab[0], "tlabSize"), (tlab[1], "allocationSize")] {
+        e.add("alloc_objects", event, "n");
+        e.add("alloc_space", event, field);
+    }
+    let (objects, space) = match tlab.into_iter().any(has) {
+        true => ("alloc_sample_objects", "alloc_sample_space"),
+        false => ("alloc_objects", "alloc_space"),
+    };
+    e.add(objects, "jdk.ObjectAllocationSample", "n");
+    e.add(space, "jdk.ObjectAllocationSample", "weight");
+    e.add("contentions", "jdk.JavaMonitorEnter", "n");
+    e.add("delay", "jdk.JavaMonitorEnter", "duration_ns");
+    e.add("park_count", "jdk.ThreadPark", "n");
+    e.add("park_duration", "jdk.ThreadPark", "duration_ns");
+    e.add("native_lock_count", "profiler.NativeLock", "n");
+    e.add("native_lock_time", "profiler.NativeLock", "duration_ns");
+    e.add("native_samples", "jdk.NativeMethodSample", "n");
+    e.add("malloc_objects", "profiler.Malloc", "n");
+    e.add("malloc_bytes", "profiler.Malloc", "size");
+    e.add("inuse_objects", "profiler.LiveObject", "n");
+    e.add("inuse_space", "profiler.LiveObject", "allocationSize");
+    e.add("wall samples", "profiler.WallClockSample", "samples");
+    e.add("cpu samples", "jdk.CPUTimeSample", "n");
+    e.add("cpu", "jdk.CPUTimeSample", "samplingPeriod_ns");
+    e.sums
+}
+
+#[test]
+fn corpus_files_come_to_the_totals_of_an_independent_reader() {
+    let Some(corpus) = testing::corpus() else { return };
+    let totals = std::fs::read(corpus.join("totals.json")).expect("totals");
+    let totals: BTreeMap<String, Json> = serde_json::from_slice(&totals).expect("totals");
+    let mut files = 0;
+    for (name, total) in &totals {
+        if total["kind"] != "jfr" || name.contains("/bad-") {
+            continue;
+        }
+        let decoded = read(std::fs::read(corpus.join(name)).expect("a recording"));
+        assert_eq!((decoded.rejected.profiles, decoded.repairs), (0, 0), "{name}");
+        let found = sums(&decoded);
+        for (kind, (sum, rounding)) in expected(&total["derived"]) {
+            let found = found.get(&kind).copied().unwrap_or_default();
+            assert!((found - sum).abs() <= rounding, "{name}: {kind} is {found}, not {sum}");
+        }
+        eprintln!("{name} {found:?}");
+        files += 1;
+    }
+    assert!(files > 25, "{files} files");
+}
+
+#[test]
+fn own_recordings_become_profiles_with_types_labels_and_periods() {
+    let decoded = read(testing::data("ap-wall.jfr.gz"));
+    let found = sums(&decoded);
+    assert_eq!(found["wall samples"], 7_398);
+    assert_eq!(found["wall"], 7_398 * 20_000_000);
+    // where nothing else samples what runs, that is what was seen running
+    assert_eq!(found["cpu samples"], 1_021);
+    let d = decoded.profiles.dictionary();
+    let wall = (decoded.profiles.iter().map(|at| at.profile))
+        .find(|profile| d.str(profile.sample_types[1].kind) == "wall")
+        .expect("a profile of time");
+    assert_eq!((wall.period, d.str(wall.period_type.unit)), (20_000_000, "nanoseconds"));
+    assert!(wall.time_unix_nano > 1_700_000_000_000_000_000 && wall.duration_nano > 1_000_000_000);
+    for key in ["thread.name", "thread.id", "thread.state"] {
+        let has = |set: &_| d.attribute(*set, key).is_some();
+        assert!(wall.samples.attributes.iter().all(has), "{key}");
+    }
+}
+
+#[test]
+fn stacks_that_were_cut_say_so() {
+    let decoded = read(testing::data("jdk17-deep.jfr.gz"));
+    let d = decoded.profiles.dictionary();
+    let name = |location| d.str(d.functions[d.lines[location][0].function].name);
+    let mut cut = 0;
+    for stack in d.stacks.ids().skip(1) {
+        let frames = &d.stacks[stack];
+        let is_cut = name(frames[frames.len() - 1]) == "[truncated]";
+        assert_eq!(is_cut, frames.len() > 256, "{}", frames.len());
+        cut += usize::from(is_cut);
+    }
+    assert!(cut > 10, "{cut}");
+}
+
+#[test]
+fn damaged_recordings_are_refused_as_far_as_they_are_damaged() {
+    let Some(corpus) = testing::corpus() else { return };
+    for entry in std::fs::read_dir(corpus.join("jfr")).expect("a folder").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("bad-") {
+            continue;
+        }
+        let bytes = std::fs::read(entry.path()).expect("a file");
+        let read = decode_any(bytes.into(), &Limits::default());
+        // the first of its chunks is whole
+        if name.starts_with("bad-second-chunk-cut") {
+            let decoded = read.expect("one chunk").decoded;
+            assert_eq!(decoded.rejected.profiles, 1);
+            assert!(sums(&decoded)["cpu samples"] > 100);
+        } else {
+            assert!(read.is_err(), "{name}");
+        }
+    }
+}
