@@ -76,7 +76,7 @@ impl Default for Config {
         Self {
             detectors: Detector::DEFAULT.to_vec(),
             arguments: Arguments::default(),
-            paths: PathMode::Keep,
+            paths: PathMode::default(),
             allow_all_keys: None,
             allowed_keys: Vec::new(),
             ignored_keys: Vec::new(),

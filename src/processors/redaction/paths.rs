@@ -9,9 +9,9 @@ use serde::Deserialize;
 #[serde(rename_all = "snake_case")]
 pub enum PathMode {
     /// They stay.
-    #[default]
     Keep,
     /// The user's name in a home directory becomes `_`.
+    #[default]
     Home,
     /// As `home`, and of source files and binaries only the last segment stays.
     Basename,
@@ -26,7 +26,7 @@ pub struct Paths {
 impl Paths {
     /// For one mode.
     pub fn new(mode: PathMode) -> Result<Self, String> {
-        let home = Regex::new(r#"(?:/home|/Users|\\Users|[A-Za-z]:/Users)[/\\]{1,2}(?P<user>[^/\\\s"'<>|:;,?&#]+)"#)
+        let home = Regex::new(r#"(?:/home|/Users|\\Users)[/\\]{1,2}(?P<user>[^/\\\s"'<>|:;,?&#]+)"#)
             .map_err(|error| error.to_string())?;
         Ok(Self { mode, home })
     }
@@ -39,6 +39,9 @@ impl Paths {
         if file && self.mode == PathMode::Basename {
             let (_, name) = text.rsplit_once(['/', '\\'])?;
             return Some(name.to_owned());
+        }
+        if !may_hold_home(text) {
+            return None;
         }
         let mut out = String::new();
         let mut copied = 0;
@@ -56,6 +59,15 @@ impl Paths {
         out.push_str(text.get(copied..)?);
         Some(out)
     }
+}
+
+/// Whether a home directory may be in it: most texts hold none, and that is quickly seen.
+fn may_hold_home(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(b'/', b'\\', bytes).any(|at| {
+        let rest = bytes.get(at + 1..).unwrap_or_default();
+        rest.starts_with(b"home") || rest.starts_with(b"Users")
+    })
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ impl Pass<'_> {
         }
     }
 
-    /// The value after the policy, if it changes. `key` is the nearest key above it.
+    /// The value after the policy, if it changes. `key` is the nearest key above it, or the one that tells of a secret.
     fn value(&mut self, d: &Dictionary, key: StringId, value: &Value, role: Role) -> Option<Draft> {
         let facts = self.facts(d, key);
         if self.is_allowed(d, value) || self.is_exempt(d, key, value) {
@@ -194,13 +194,15 @@ impl Pass<'_> {
             Value::Map(entries) => {
                 let mut changed = false;
                 let mut drafts = Vec::with_capacity(entries.len());
-                for (key, item) in entries {
-                    let draft = match self.facts(d, *key).blocked {
+                for (name, item) in entries {
+                    // whatever stands below a key that tells of a secret is one
+                    let nearest = if facts.sensitive { key } else { *name };
+                    let draft = match self.facts(d, *name).blocked {
                         true => self.mask_whole(d, item, role),
-                        false => self.value(d, *key, item, role),
+                        false => self.value(d, nearest, item, role),
                     };
                     changed |= draft.is_some();
-                    drafts.push((*key, draft.unwrap_or_else(|| Draft::Same(item.clone()))));
+                    drafts.push((*name, draft.unwrap_or_else(|| Draft::Same(item.clone()))));
                 }
                 changed.then_some(Draft::Map(drafts))
             }

@@ -309,7 +309,9 @@ fn is_bearer(secret: &str, _: &str, place: Place) -> bool {
 }
 
 fn is_basic(secret: &str, _: &str, _: Place) -> bool {
-    secret.contains('[') || decodes_to_pair(secret)
+    // in a path the next folder looks like more of it
+    let first = secret.split('/').next().unwrap_or_default();
+    secret.contains('[') || decodes_to_pair(secret) || (first.len() >= 6 && decodes_to_pair(first))
 }
 
 fn is_key_of_vendor(secret: &str, _: &str, _: Place) -> bool {
@@ -352,8 +354,9 @@ fn is_address(whole: &str, _: &str, place: Place) -> bool {
     let tld = domain.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     let strict = matches!(place, Place::Name | Place::File);
     let versioned = versioned || (strict && is_version(domain));
-    let is_code =
-        strict && (!is_ending(&tld) || ["this", "super", "return", "break", "continue", "git"].contains(&local));
+    // `a@b.org.log` is a file
+    let has_ending = domain.to_ascii_lowercase().split('.').skip(1).any(is_ending);
+    let is_code = strict && (!has_ending || ["this", "super", "return", "break", "continue", "git"].contains(&local));
     let is_named = versioned || CIPHERS.contains(&domain) || NOT_A_DOMAIN.contains(&tld.as_str());
     !is_code && !is_named
 }

@@ -45,6 +45,7 @@ pub(super) fn find(text: &str, place: Place, wanted: Wanted) -> Vec<Found> {
     let mut found = Vec::new();
     let bytes = text.as_bytes();
     let free = matches!(place, Place::Text | Place::Key);
+    let people = place != Place::Name;
     if free && wanted.bare_keys && is_bare_key(text) {
         found.push((0..text.len(), "aws_secret"));
         return found;
@@ -56,25 +57,27 @@ pub(super) fn find(text: &str, place: Place, wanted: Wanted) -> Vec<Found> {
         colons += usize::from(*byte == b':');
         hyphens += usize::from(*byte == b'-');
     }
+    // before cards: some of its groups may look like one
+    if people && wanted.ibans && digits >= 10 {
+        each(bytes, |at| iban(bytes, at), "iban", &mut found);
+    }
     if wanted.cards && digits >= 13 {
         each_number(bytes, |at| card(bytes, at), "card", &mut found);
     }
-    if free && wanted.ibans && digits >= 10 {
-        each(bytes, |at| iban(bytes, at), "iban", &mut found);
-    }
-    if free && wanted.ssns && digits >= 9 && hyphens >= 2 {
+    if people && wanted.ssns && digits >= 9 && hyphens >= 2 {
         each_number(bytes, |at| ssn(bytes, at), "ssn", &mut found);
     }
-    if free && wanted.ip_addresses && colons >= 2 && digits >= 1 {
+    if people && wanted.ip_addresses && colons >= 2 && digits >= 1 {
         each(bytes, |at| ipv6(text, at), "ip_address", &mut found);
     }
-    if free && wanted.ip_addresses && dots >= 3 && digits >= 4 {
-        each_number(bytes, |at| ipv4(bytes, at), "ip_address", &mut found);
+    if people && wanted.ip_addresses && dots >= 3 && digits >= 4 {
+        let in_path = place == Place::File;
+        each_number(bytes, |at| ipv4(bytes, at, in_path), "ip_address", &mut found);
     }
-    if free && wanted.uuids && hyphens >= 4 {
+    if people && wanted.uuids && hyphens >= 4 {
         each(bytes, |at| uuid(bytes, at), "uuid", &mut found);
     }
-    if free && (wanted.phones || wanted.spoken_phones) && digits >= 8 {
+    if people && (wanted.phones || wanted.spoken_phones) && digits >= 8 {
         let thread = is_thread(text);
         let announced = |at| wanted.phones || thread || is_announced(bytes, at);
         each(
@@ -290,7 +293,7 @@ fn ssn(bytes: &[u8], at: usize) -> Option<usize> {
     is_ssn(number(at, at + 3)?, number(at + 4, at + 6)?, number(at + 7, end)?).then_some(end)
 }
 
-fn ipv4(bytes: &[u8], at: usize) -> Option<usize> {
+fn ipv4(bytes: &[u8], at: usize, in_path: bool) -> Option<usize> {
     let mut end = at;
     for octet in 0..4 {
         if octet > 0 {
@@ -313,16 +316,18 @@ fn ipv4(bytes: &[u8], at: usize) -> Option<usize> {
             .and_then(|at| byte(bytes, at))
             .is_some_and(|b| b.is_ascii_alphanumeric());
     let has_ending = byte(bytes, end) == Some(b'.') && byte(bytes, end + 1).is_some_and(|b| b.is_ascii_alphanumeric());
+    // `/var/log/10.1.2.3.log` is named after a host
+    let has_ending = has_ending && !(in_path && before(bytes, at) == Some(b'/'));
     let is_nobody =
         is_member || has_ending || address.is_loopback() || address.is_broadcast() || first == 0 || last == 0;
-    if is_nobody || !starts_apart(bytes, at) || !ends_apart(bytes, end) || is_version(bytes, at, end, first) {
+    if is_nobody || !starts_apart(bytes, at) || !ends_apart(bytes, end) || is_version(bytes, at, end, first, in_path) {
         return None;
     }
     Some(end)
 }
 
-/// `lib-1.2.3.4`, `version 1.2.3.4`, `1.2.3.4-SNAPSHOT`.
-fn is_version(bytes: &[u8], at: usize, end: usize, first: u8) -> bool {
+/// `lib-1.2.3.4`, `version 1.2.3.4`, `1.2.3.4-SNAPSHOT`; in a path `/lib/1.2.3.4/` too.
+fn is_version(bytes: &[u8], at: usize, end: usize, first: u8, in_path: bool) -> bool {
     let has_suffix =
         matches!(byte(bytes, end), Some(b'-' | b'+')) && byte(bytes, end + 1).is_some_and(|b| b.is_ascii_alphabetic());
     let is_named = matches!(before(bytes, at), Some(b'-' | b'_' | b'@'))
@@ -335,7 +340,7 @@ fn is_version(bytes: &[u8], at: usize, end: usize, first: u8) -> bool {
             .iter()
             .any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
     });
-    has_suffix || (is_named && first < 10) || says_so
+    has_suffix || says_so || (is_named && in_path) || (first < 10 && (is_named || in_path))
 }
 
 /// The word before a position, past a few characters of punctuation.
@@ -356,11 +361,13 @@ fn ipv6(text: &str, at: usize) -> Option<usize> {
     let in_address = |b: u8| b.is_ascii_hexdigit() || b == b':' || b == b'.';
     let first = byte(bytes, at)?;
     let joined = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':' || b == b'.';
-    if !(first.is_ascii_hexdigit() || first == b':') || before(bytes, at).is_some_and(joined) {
+    let is_joined = before(bytes, at).is_some_and(joined) && !is_escape_before(bytes, at);
+    if !(first.is_ascii_hexdigit() || first == b':') || is_joined {
         return None;
     }
     let mut end = at + bytes.iter().skip(at).take_while(|b| in_address(**b)).count();
-    if byte(bytes, end).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    let goes_on = byte(bytes, end).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if goes_on && before(bytes, end) != Some(b'.') {
         return None;
     }
     while end > at && matches!(before(bytes, end), Some(b'.')) {
@@ -385,7 +392,7 @@ fn ipv6(text: &str, at: usize) -> Option<usize> {
 fn uuid(bytes: &[u8], at: usize) -> Option<usize> {
     const PARTS: [usize; 5] = [8, 4, 4, 4, 12];
     let joined = |b: u8| b.is_ascii_alphanumeric();
-    if before(bytes, at).is_some_and(joined) {
+    if before(bytes, at).is_some_and(joined) && !is_escape_before(bytes, at) {
         return None;
     }
     let mut end = at;

@@ -165,6 +165,48 @@ fn near_misses_stay() {
 }
 
 #[test]
+fn numbers_of_versions_in_paths_stay() {
+    let detectors = Detectors::new(Detector::DEFAULT).unwrap();
+    for path in [
+        "/root/.nuget/packages/foo/4.3.0.1/lib/foo.dll",
+        "/gems/rails-12.1.2.3/lib/rails.rb",
+        "/usr/lib/libfoo.so.1.2.3.4",
+        r"C:\Program Files\Tool\9.1.2.3\tool.exe",
+        "/srv/x/lib.12.1.2.3.jar",
+        "/src/std/net/dead::beef.rs",
+        "/root/.config/go/telemetry/local/go@go1.26.8-go1.26.8-linux-amd64-2026-11-21.v1.count",
+        "/usr/share/gettext/po/en@quot.header",
+    ] {
+        assert_eq!(detectors.mask(path, Place::File, |_| {}), None, "{path}");
+    }
+}
+
+#[test]
+fn people_are_found_in_paths() {
+    let detectors = Detectors::new(Detector::DEFAULT).unwrap();
+    for (path, kept) in [
+        ("/var/log/10.1.2.3.log", "/var/log/[REDACTED:ip_address].log"),
+        ("/srv/10.1.2.3/x.go", "/srv/[REDACTED:ip_address]/x.go"),
+        ("/srv/fe80::1ff:fe23:4567:890a.log", "/srv/[REDACTED:ip_address].log"),
+        ("/srv/219-09-9999.pdf", "/srv/[REDACTED:ssn].pdf"),
+        ("/srv/DE89370400440532013000/x.csv", "/srv/[REDACTED:iban]/x.csv"),
+        ("/srv/a.b@example.org.log", "/srv/[REDACTED:email]"),
+        ("/srv/4111111111111111.csv", "/srv/[REDACTED:card].csv"),
+    ] {
+        assert_eq!(
+            detectors.mask(path, Place::File, |_| {}).as_deref(),
+            Some(kept),
+            "{path}"
+        );
+        assert_eq!(
+            detectors.mask(kept, Place::File, |_| {}),
+            None,
+            "not idempotent: {kept}"
+        );
+    }
+}
+
+#[test]
 fn people_are_found_where_people_are_written() {
     for (text, kept) in [
         ("pay 4111 1111 1111 1111 now", "pay [REDACTED:card] now"),
@@ -174,6 +216,9 @@ fn people_are_found_where_people_are_written() {
         ("amex 3782-822463-10005.", "amex [REDACTED:card]."),
         ("from GB82 WEST 1234 5698 7654 32 to", "from [REDACTED:iban] to"),
         ("DE89370400440532013000", "[REDACTED:iban]"),
+        // the groups in the middle are those of a card
+        ("PL33 5790 8309 5465 6577 7442 7532", "[REDACTED:iban]"),
+        ("who%3D2001:db8::1", "who%3D[REDACTED:ip_address]"),
         ("ssn 219-09-9999", "ssn [REDACTED:ssn]"),
         ("client 203.0.113.77:443", "client [REDACTED:ip_address]:443"),
         ("/10.1.2.3:80", "/[REDACTED:ip_address]:80"),
