@@ -1,5 +1,6 @@
 //! What the servers of all receivers are configured with: the Collector's keys, and limits that it has not.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,6 +23,8 @@ use crate::pipeline::units::{ByteSize, Span};
 
 /// Time that a body may take; the head has its own.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// What the heads of requests may be limited to.
+const HEADER_BYTES: RangeInclusive<usize> = 8 << 10..=1 << 20;
 
 /// A server of HTTP.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -213,44 +216,33 @@ impl HttpServerConfig {
     pub fn check(self, path: &str, usual: &str, cx: &BuildContext) -> Result<Server, BuildError> {
         let limited = [
             ("max_request_body_size", self.max_request_body_size.0 > 0),
-            ("read_header_timeout", is_positive(self.read_header_timeout)),
-            ("read_timeout", is_positive(self.read_timeout)),
             ("idle_timeout", is_positive(self.idle_timeout)),
-            ("max_connections", self.max_connections > 0),
-            ("max_connections_per_peer", self.max_connections_per_peer > 0),
-            ("max_concurrent_streams", self.max_concurrent_streams > 0),
             ("max_headers", self.max_headers > 0),
         ];
         all_limited(path, &limited)?;
-        let limits = ServerLimits {
-            max_connections: self.max_connections,
-            max_connections_per_peer: self.max_connections_per_peer,
-            max_concurrent_streams: self.max_concurrent_streams,
-            max_pending_reset_streams: self.max_pending_reset_streams,
-            max_header_bytes: header_bytes(path, self.max_header_size)?,
-            max_headers: self.max_headers,
-            read_header_timeout: self.read_header_timeout.0,
-            idle_timeout: self.idle_timeout.0,
-            ..ServerLimits::default()
-        };
-        let body = BodyLimits {
-            max_bytes: self.max_request_body_size.as_usize(),
-            read_timeout: self.read_timeout.0,
-        };
-        let key = below(path, "endpoint");
-        Ok(Server {
-            endpoint: endpoint(&key, self.endpoint.as_deref().unwrap_or(usual))?,
-            key,
-            settings: ServerSettings {
-                limits,
-                tls: tls(path, self.tls.as_ref())?,
-                metrics: cx.metrics.server(&cx.id),
-            },
-            auth: auth(path, self.auth.as_ref())?,
+        let common = Common {
+            endpoint: self.endpoint.unwrap_or_else(|| usual.to_owned()),
+            tls: self.tls,
+            auth: self.auth,
             trusted: self.trusted_peers,
-            body,
-            limits: self.limits.check(&below(path, "limits"), body.max_bytes)?,
-        })
+            limits: self.limits,
+            body: BodyLimits {
+                max_bytes: self.max_request_body_size.as_usize(),
+                read_timeout: self.read_timeout.0,
+            },
+            server: ServerLimits {
+                max_connections: self.max_connections,
+                max_connections_per_peer: self.max_connections_per_peer,
+                max_concurrent_streams: self.max_concurrent_streams,
+                max_pending_reset_streams: self.max_pending_reset_streams,
+                max_header_bytes: self.max_header_size.as_usize(),
+                max_headers: self.max_headers,
+                read_header_timeout: self.read_header_timeout.0,
+                idle_timeout: self.idle_timeout.0,
+                ..ServerLimits::default()
+            },
+        };
+        common.check(path, cx)
     }
 }
 
@@ -259,50 +251,82 @@ impl GrpcServerConfig {
     pub fn check(self, path: &str, cx: &BuildContext) -> Result<Server, BuildError> {
         let keepalive = self.keepalive.server_parameters;
         let limited = [
-            ("read_header_timeout", is_positive(self.read_header_timeout)),
-            ("read_timeout", is_positive(self.read_timeout)),
             (
                 "keepalive.server_parameters.max_connection_idle",
                 is_positive(keepalive.max_connection_idle),
             ),
             ("keepalive.server_parameters.timeout", is_positive(keepalive.timeout)),
-            ("max_connections", self.max_connections > 0),
-            ("max_connections_per_peer", self.max_connections_per_peer > 0),
-            ("max_concurrent_streams", self.max_concurrent_streams > 0),
         ];
         all_limited(path, &limited)?;
-        let limits = ServerLimits {
-            max_connections: self.max_connections,
-            max_connections_per_peer: self.max_connections_per_peer,
-            max_concurrent_streams: self.max_concurrent_streams,
-            max_pending_reset_streams: self.max_pending_reset_streams,
-            max_header_bytes: header_bytes(path, self.max_header_size)?,
-            read_header_timeout: self.read_header_timeout.0,
-            idle_timeout: keepalive.max_connection_idle.0,
-            max_age: unless_zero(keepalive.max_connection_age),
-            max_age_grace: unless_zero(keepalive.max_connection_age_grace),
-            pings: unless_zero(keepalive.time).map(|silence| (silence, keepalive.timeout.0)),
-            ..ServerLimits::default()
-        };
         if !(1..=1_024).contains(&self.max_recv_msg_size_mib) {
             let key = below(path, "max_recv_msg_size_mib");
             return Err(BuildError::at(key, "not a usable size; write 1 to 1024"));
         }
-        let body = BodyLimits {
-            max_bytes: ByteSize::mib(self.max_recv_msg_size_mib).as_usize(),
-            read_timeout: self.read_timeout.0,
+        let common = Common {
+            endpoint: self.endpoint,
+            tls: self.tls,
+            auth: self.auth,
+            trusted: self.trusted_peers,
+            limits: self.limits,
+            body: BodyLimits {
+                max_bytes: ByteSize::mib(self.max_recv_msg_size_mib).as_usize(),
+                read_timeout: self.read_timeout.0,
+            },
+            server: ServerLimits {
+                max_connections: self.max_connections,
+                max_connections_per_peer: self.max_connections_per_peer,
+                max_concurrent_streams: self.max_concurrent_streams,
+                max_pending_reset_streams: self.max_pending_reset_streams,
+                max_header_bytes: self.max_header_size.as_usize(),
+                read_header_timeout: self.read_header_timeout.0,
+                idle_timeout: keepalive.max_connection_idle.0,
+                max_age: unless_zero(keepalive.max_connection_age),
+                max_age_grace: unless_zero(keepalive.max_connection_age_grace),
+                pings: unless_zero(keepalive.time).map(|silence| (silence, keepalive.timeout.0)),
+                ..ServerLimits::default()
+            },
         };
+        common.check(path, cx)
+    }
+}
+
+/// What a server of either protocol is configured with, under the same keys.
+struct Common {
+    endpoint: String,
+    tls: Option<ServerTlsConfig>,
+    auth: Option<AuthConfig>,
+    trusted: Vec<Network>,
+    limits: LimitsConfig,
+    body: BodyLimits,
+    server: ServerLimits,
+}
+
+impl Common {
+    fn check(self, path: &str, cx: &BuildContext) -> Result<Server, BuildError> {
+        let (server, body) = (self.server, self.body);
+        let limited = [
+            ("read_header_timeout", !server.read_header_timeout.is_zero()),
+            ("read_timeout", !body.read_timeout.is_zero()),
+            ("max_connections", server.max_connections > 0),
+            ("max_connections_per_peer", server.max_connections_per_peer > 0),
+            ("max_concurrent_streams", server.max_concurrent_streams > 0),
+        ];
+        all_limited(path, &limited)?;
+        if !HEADER_BYTES.contains(&server.max_header_bytes) {
+            let key = below(path, "max_header_size");
+            return Err(BuildError::at(key, "not a usable size; write 8KiB to 1MiB"));
+        }
         let key = below(path, "endpoint");
         Ok(Server {
             endpoint: endpoint(&key, &self.endpoint)?,
             key,
             settings: ServerSettings {
-                limits,
+                limits: server,
                 tls: tls(path, self.tls.as_ref())?,
                 metrics: cx.metrics.server(&cx.id),
             },
             auth: auth(path, self.auth.as_ref())?,
-            trusted: self.trusted_peers,
+            trusted: self.trusted,
             body,
             limits: self.limits.check(&below(path, "limits"), body.max_bytes)?,
         })
@@ -334,16 +358,6 @@ fn below(path: &str, key: &str) -> String {
     match path {
         "" => key.to_owned(),
         path => format!("{path}.{key}"),
-    }
-}
-
-fn header_bytes(path: &str, size: ByteSize) -> Result<usize, BuildError> {
-    match size.0 {
-        0x2000..=0x10_0000 => Ok(size.as_usize()),
-        _ => Err(BuildError::at(
-            below(path, "max_header_size"),
-            "not a usable size; write 8KiB to 1MiB",
-        )),
     }
 }
 
