@@ -23,6 +23,13 @@ pub struct UnknownFormat {
     pub fault: Fault,
 }
 
+impl UnknownFormat {
+    /// Whether the bytes are recognised, though they are not read here.
+    pub fn is_named(&self) -> bool {
+        *self != ANYTHING
+    }
+}
+
 const fn unsupported(what: &'static str, remedy: &'static str) -> UnknownFormat {
     UnknownFormat {
         what,

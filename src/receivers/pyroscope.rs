@@ -34,7 +34,7 @@ resource attributes under their own keys. `spyName`, `__name__` and `__session_i
 an application's name says what text counts (`my.app.cpu`), and lines of `cpu` and `wall` become nanoseconds by `sampleRate`.
 `from` and `until` date profiles that say no time themselves.
 
-Errors are `{\"code\":...,\"message\":...}`: 400 for what cannot be decoded, 413 for what is too large, 415 for `jfr`, `trie` and
+Errors are `{\"code\":...,\"message\":...}`: 400 for what cannot be decoded, 413 for what is too large, 415 for `trie` and
 `tree`, which are not read yet, 503 with `Retry-After` when there is no room. A defective profile among good ones in a push
 costs itself alone and is counted; the answer is 200, because a client that resends would double the rest.
 

@@ -22,10 +22,13 @@ pub(super) struct Ingest {
     sample_rate: u64,
 }
 
+/// How much of a body is looked at to tell text from other bytes.
+const TEXT_HEAD: usize = 512;
+
 /// What the body is said to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
-    /// Nothing is said: text, or parts, or what it looks like.
+    /// Nothing that decides: what it looks like.
     Unsaid,
     Pprof,
     /// `frame;frame count` lines.
@@ -80,10 +83,18 @@ impl Ingest {
         let plain = inflation.unwrap_layers(profile)?;
         let format = match self.shape {
             Shape::Pprof => Format::Pprof,
-            Shape::Groups | Shape::Lines => Format::Collapsed,
+            Shape::Lines => Format::Collapsed,
             Shape::Speedscope => Format::Speedscope,
-            Shape::Unsaid if !is_bare => Format::Pprof,
-            Shape::Unsaid => looks_like(&plain)?,
+            Shape::Groups => match looks_like(&plain, Format::Collapsed)? {
+                Format::Collapsed => Format::Collapsed,
+                other => {
+                    let why = format!("format: text is announced, and this is {other}; announce that, or nothing");
+                    return Err(Refusal::Invalid(why));
+                }
+            },
+            // parts hold pprof unless they plainly hold something else
+            Shape::Unsaid if !is_bare => looks_like(&plain, Format::Pprof)?,
+            Shape::Unsaid => looks_like(&plain, Format::Collapsed)?,
         };
         let counted = self.counted(format)?;
         let mut decoded = match self.shape {
@@ -127,41 +138,44 @@ impl Ingest {
 
 impl Shape {
     fn parse(format: &str, media_type: &str) -> Result<Self, Refusal> {
-        let not_read = |what, instead| {
-            let why = format!("format: {what} is not read yet; {instead}");
+        let not_read = |what| {
+            let why = format!("format: {what} is not read here; send pprof, or text with format=folded");
             Err(Refusal::Unsupported(why))
         };
         match format {
             "pprof" => Ok(Self::Pprof),
             "lines" => Ok(Self::Lines),
             "speedscope" => Ok(Self::Speedscope),
-            "jfr" => not_read(
-                "jfr",
-                "a later version will; set PYROSCOPE_FORMAT=otlp where the agent knows it",
-            ),
-            "trie" | "tree" => not_read(format_name(format), "send pprof, or text with format=folded"),
-            "" if media_type.ends_with("+trie") => not_read("trie", "send pprof, or text with format=folded"),
-            "" if media_type.ends_with("+tree") => not_read("tree", "send pprof, or text with format=folded"),
-            "" => Ok(Self::Unsaid),
-            // `groups`, `folded`, `collapsed`, and to Pyroscope any other word too
-            _ => Ok(Self::Groups),
+            "groups" | "folded" | "collapsed" => Ok(Self::Groups),
+            "trie" => not_read("trie"),
+            "tree" => not_read("tree"),
+            "" if media_type.ends_with("+trie") => not_read("trie"),
+            "" if media_type.ends_with("+tree") => not_read("tree"),
+            // to Pyroscope any other word means text, and `jfr` is plain from the bytes
+            _ => Ok(Self::Unsaid),
         }
     }
 }
 
-fn format_name(format: &str) -> &'static str {
-    if format == "trie" { "trie" } else { "tree" }
-}
-
-/// Text, unless it is plainly something else that fits here.
-fn looks_like(plain: &[u8]) -> Result<Format, Refusal> {
+/// The format of bytes, or what they are that is not read here. Text that begins like nothing known, and anything like it, is
+/// taken for `otherwise`, whose decoder says what is wrong with it.
+fn looks_like(plain: &[u8], otherwise: Format) -> Result<Format, Refusal> {
     match sniff(plain) {
-        Ok(format @ (Format::Pprof | Format::Speedscope)) => Ok(format),
         Ok(Format::Otlp | Format::OtlpJson) => Err(Refusal::Invalid(
             "this is OTLP; POST it to /v1development/profiles".to_owned(),
         )),
-        _ => Ok(Format::Collapsed),
+        Ok(format) => Ok(format),
+        Err(unknown) if unknown.is_named() => Err(unknown.into()),
+        Err(_) if otherwise != Format::Collapsed || is_text(plain) => Ok(otherwise),
+        Err(unknown) => Err(unknown.into()),
     }
+}
+
+/// Whether bytes begin as text does.
+fn is_text(plain: &[u8]) -> bool {
+    let head = plain.get(..TEXT_HEAD).unwrap_or(plain);
+    let strange = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    !head.iter().any(strange)
 }
 
 #[cfg(test)]
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_is_not_read_is_said() {
-        for format in ["jfr", "trie", "tree"] {
+        for format in ["trie", "tree"] {
             let error = ingest(&format!("name=a&format={format}"), b"x").unwrap_err();
             assert!(
                 matches!(&error, Refusal::Unsupported(why) if why.contains(format)),
@@ -236,5 +250,31 @@ mod tests {
         ] {
             assert!(matches!(ingest(query, body), Err(Refusal::Invalid(_))), "{query}");
         }
+    }
+
+    #[test]
+    fn the_bytes_say_what_they_are_where_the_query_does_not() {
+        let told = |query: &str, body: &'static [u8]| ingest(query, body).unwrap_err().to_string();
+        for query in ["name=a.cpu", "name=a.cpu&format=folded", "name=a.cpu&format=word"] {
+            let why = told(query, b"");
+            assert!(why.contains("no bytes at all"), "{query}: {why}");
+            let why = told(query, b"\x93garbage\x00\x01\x02");
+            assert!(why.contains("no format of profiles"), "{query}: {why}");
+            let why = told(query, b"<!DOCTYPE html><html>");
+            assert!(why.contains("HTML"), "{query}: {why}");
+            let why = told(query, b"main;work\n");
+            assert!(why.starts_with("collapsed: line 1"), "{query}: {why}");
+        }
+        let speedscope = br#"{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{"frames":[{"name":"main"}]},
+            "profiles":[{"type":"sampled","name":"p","unit":"none","startValue":0,"endValue":1,"samples":[[0]],"weights":[1]}]}"#;
+        for query in ["name=a.cpu", "name=a.cpu&format=word"] {
+            assert_eq!(
+                ingest(query, speedscope).unwrap().profiles.profile_count(),
+                1,
+                "{query}"
+            );
+        }
+        let why = told("name=a.cpu&format=groups", speedscope);
+        assert!(why.contains("text is announced, and this is speedscope"), "{why}");
     }
 }

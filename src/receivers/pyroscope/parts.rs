@@ -34,20 +34,19 @@ pub(super) fn split(body: &Bytes, boundary: &str) -> Result<Parts, Refusal> {
     let (mut profile, mut name) = (None, None);
     for part in multipart::split(body, boundary, MAX_PARTS)? {
         match part.name.as_str() {
-            "profile" => profile = Some(part.content),
+            "profile" | "jfr" => profile = Some(part.content),
             "sample_type_config" => name = type_name(&part.content),
             "prev_profile" => {
                 return Err(invalid(
                     "prev_profile comes from clients that are no longer supported; update the client",
                 ));
             }
-            "jfr" => return Err(invalid("jfr is not read yet; send pprof")),
             _ => {}
         }
     }
     match profile {
         Some(profile) => Ok(Parts { profile, name }),
-        None => Err(invalid("there is no part named profile")),
+        None => Err(invalid("there is no part named profile or jfr")),
     }
 }
 

@@ -6,11 +6,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
+use http::{Method, StatusCode};
 
 use super::ingest::Ingest;
 use super::push;
@@ -35,10 +35,45 @@ pub(super) fn router(door: Door) -> Router {
         .route("/ingest", post(ingest))
         .route("/pyroscope/ingest", post(ingest))
         .route(PUSH_PATH, post(push))
+        .route("/", get(hello))
         .with_state(door.clone())
         .merge(otlp_routes::http(door.clone(), WireVersion::default()))
         .merge(otlp_routes::grpc(door, WireVersion::default()))
-        .fallback(otlp_routes::elsewhere)
+        .fallback(elsewhere)
+        .method_not_allowed_fallback(otherwise)
+}
+
+/// For whoever opens the address of the server in a browser: Pyroscope has its pages there.
+async fn hello() -> String {
+    let about = "This is Flamegate, which takes profiles and sends them on; there is no page to look at.";
+    format!("{about}\n{}\n", ways_in())
+}
+
+/// The answer where nothing is served: it says where profiles go.
+async fn elsewhere(request: Request) -> Response {
+    if request.method() == Method::POST {
+        return otlp_routes::elsewhere(request).await;
+    }
+    in_words(StatusCode::NOT_FOUND, "Nothing is served here.")
+}
+
+/// The answer where something is served by another method.
+async fn otherwise() -> Response {
+    let mut response = in_words(StatusCode::METHOD_NOT_ALLOWED, "This takes POST.");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+fn in_words(status: StatusCode, why: &str) -> Response {
+    reply::answer(status, "text/plain; charset=utf-8", format!("{why} {}\n", ways_in()))
+}
+
+fn ways_in() -> String {
+    format!(
+        "SDKs need no more than this address. By hand: POST a pprof to /ingest?name=APP&format=pprof, a push to \
+         {PUSH_PATH}, OTLP to {}.",
+        otlp_routes::HTTP_PATH
+    )
 }
 
 /// Connect's shape of an error, which `/ingest` has too.

@@ -124,7 +124,14 @@ async fn every_refusal_has_the_shape_that_clients_read() {
             415,
             "unimplemented",
         ),
-        ("jfr", "/ingest?name=a&format=jfr", &[], b"FLR\0", 415, "unimplemented"),
+        (
+            "jfr",
+            "/ingest?name=a&format=jfr",
+            &[],
+            b"FLR\0",
+            400,
+            "invalid_argument",
+        ),
         (
             "tenant",
             TEXT,
