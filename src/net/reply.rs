@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 
+use super::refusals::Reason;
 use crate::formats::wire::Writer;
 use crate::pipeline::Refusal;
 
@@ -77,6 +78,7 @@ const fn retry_after(refusal: &Refusal) -> Option<Duration> {
 /// A refusal over HTTP, with the body that the dialect of the request has for it.
 pub fn http(refusal: &Refusal, media_type: &'static str, body: impl Into<Bytes>) -> Response {
     let mut response = answer(status(refusal), media_type, body);
+    response.extensions_mut().insert(Reason(refusal.label()));
     if let Some(after) = retry_after(refusal) {
         // whole seconds, and never 0: that would mean at once
         let seconds = after.as_millis().div_ceil(1_000).max(1);
@@ -116,6 +118,7 @@ pub fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Byte
 /// A refusal over gRPC: a status in the headers, without a body.
 pub fn grpc(refusal: &Refusal) -> Response {
     let mut response = grpc_status(GrpcCode::of(refusal), &refusal.to_string());
+    response.extensions_mut().insert(Reason(refusal.label()));
     if retry_after(refusal).is_some() {
         let details = STANDARD_NO_PAD.encode(rpc_status(refusal));
         let name = HeaderName::from_static("grpc-status-details-bin");

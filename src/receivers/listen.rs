@@ -4,6 +4,7 @@ use axum::Router;
 
 use crate::net::endpoint::Endpoint;
 use crate::net::server::{Listener, ServerSettings, serve};
+use crate::net::tell_refusals;
 use crate::pipeline::{Outlet, ReceiverError, Stop};
 
 /// One endpoint with what it serves.
@@ -32,7 +33,8 @@ pub(super) async fn run(services: Vec<Service>, out: &Outlet, stop: Stop) -> Res
                 tracing::warn!(receiver = %out.receiver(), key, %address, "other machines reach it in plaintext; set `tls`, or listen on localhost");
             }
         }
-        bound.push(serve(listener, service.router, stop.clone(), service.server));
+        let router = tell_refusals(service.router, out.receiver().clone());
+        bound.push(serve(listener, router, stop.clone(), service.server));
     }
     out.ready();
     futures_util::future::join_all(bound).await;

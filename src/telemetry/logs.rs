@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tracing::callsite::Identifier;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
@@ -41,7 +41,7 @@ pub fn init(level: Level, encoding: Encoding) {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(colours)
         .with_writer(std::io::stderr);
-    let (least, handle) = reload::Layer::new(LevelFilter::from_level(level));
+    let (least, handle) = reload::Layer::new(targets(level));
     let lines: Box<dyn Layer<_> + Send + Sync> = match encoding {
         Encoding::Console => lines.with_filter(RateLimit::default()).boxed(),
         Encoding::Json => lines.json().with_filter(RateLimit::default()).boxed(),
@@ -49,8 +49,20 @@ pub fn init(level: Level, encoding: Encoding) {
     let _ = tracing_subscriber::registry().with(lines.with_filter(least)).try_init();
     let _ = LEVEL.set(Box::new(move |level| {
         // it fails only when the logs have gone
-        let _ = handle.reload(LevelFilter::from_level(level));
+        let _ = handle.reload(targets(level));
     }));
+}
+
+/// What is written at a level. What libraries say below `info` is about each frame of HTTP/2 and each handshake, and drowns the
+/// rest: only `trace` asks for it.
+fn targets(level: Level) -> Targets {
+    let others = match level {
+        Level::TRACE => level,
+        _ => level.min(Level::INFO),
+    };
+    Targets::new()
+        .with_default(others)
+        .with_target(env!("CARGO_CRATE_NAME"), level)
 }
 
 /// The least severe level that is written.
@@ -112,6 +124,24 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_is_for_our_own_lines() {
+        for (level, target, at, is_written) in [
+            (Level::DEBUG, "flamegate::pipeline::sink", Level::DEBUG, true),
+            (Level::DEBUG, "h2::codec", Level::DEBUG, false),
+            (Level::DEBUG, "rustls", Level::INFO, true),
+            (Level::TRACE, "h2::codec", Level::TRACE, true),
+            (Level::WARN, "h2::codec", Level::INFO, false),
+            (Level::WARN, "flamegate", Level::INFO, false),
+        ] {
+            assert_eq!(
+                targets(level).would_enable(target, &at),
+                is_written,
+                "{level} {target} {at}"
+            );
+        }
+    }
 
     #[test]
     fn ten_lines_then_one_in_a_hundred_until_the_window_ends() {

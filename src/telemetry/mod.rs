@@ -4,7 +4,9 @@ pub mod audit;
 mod component;
 pub mod logs;
 mod metrics;
+mod seldom;
 
 pub use audit::Audit;
 pub use component::{Component, Kind};
 pub use metrics::{Amount, ExporterMetrics, Metrics, Number, Opened, ServerMetrics};
+pub use seldom::Seldom;

@@ -27,6 +27,7 @@ mod policy;
 mod push;
 mod quickstart;
 mod redaction;
+mod refusals;
 mod reload;
 mod routing;
 mod scan;

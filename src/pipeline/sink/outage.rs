@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::telemetry::Seldom;
+
 /// At most one line of failures in so long a time.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -12,27 +14,30 @@ const EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Outage(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// When the log said that attempts fail.
-    told: Option<Instant>,
-    /// Attempts that failed since then.
-    untold: u64,
+    /// Attempts that failed.
+    failures: Seldom,
     /// The log says that attempts fail, and nothing has arrived since.
     is_open: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            failures: Seldom::every(EVERY),
+            is_open: false,
+        }
+    }
 }
 
 impl Outage {
     /// An attempt failed. Where that is to be said, how many did since it was said last.
     pub(super) fn failed(&self, now: Instant) -> Option<u64> {
         let mut state = self.state();
-        state.untold += 1;
-        if state.told.is_some_and(|told| now.duration_since(told) < EVERY) {
-            return None;
-        }
-        state.told = Some(now);
+        let failures = state.failures.happened(now.into_std())?;
         state.is_open = true;
-        Some(std::mem::take(&mut state.untold))
+        Some(failures)
     }
 
     /// An attempt succeeded. Whether that is to be said: once, and only after failures were.
