@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::{EXPORTER, SCHEMA, unit_out};
+use crate::formats::any::default_column;
 use crate::formats::{EncodeError, Format, frames};
 use crate::profile::{Dictionary, LocationId, Profile, StackId};
 
@@ -15,6 +16,9 @@ struct File<'a> {
     schema: &'static str,
     name: &'a str,
     exporter: &'static str,
+    /// The one that is shown when the file is opened.
+    #[serde(rename = "activeProfileIndex")]
+    active: usize,
     shared: Shared<'a>,
     profiles: Vec<Sampled<'a>>,
 }
@@ -77,13 +81,12 @@ pub fn encode(dictionary: &Dictionary, profile: &Profile, most: usize) -> Result
             weights,
         });
     }
-    let shown = profiles
-        .iter()
-        .find(|one| one.name == dictionary.str(profile.default_sample_type));
+    let active = default_column(dictionary, profile);
     let file = File {
         schema: SCHEMA,
-        name: shown.or(profiles.first()).map_or("", |one| one.name),
+        name: profiles.get(active).map_or("", |one| one.name),
         exporter: EXPORTER,
+        active,
         shared: Shared { frames: table.frames },
         profiles,
     };
