@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use clap::ValueEnum;
 
-use super::Failure;
+use super::{Failure, counted};
 use crate::config::io_reason;
 use crate::formats::any::{decode_as, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
@@ -306,8 +306,8 @@ pub fn column(dictionary: &Dictionary, profile: &Profile, type_name: Option<&str
 pub fn warn_of_rejected(decoded: &Decoded) {
     if let Some(first) = &decoded.rejected.first {
         eprintln!(
-            "warning: {} defective profiles are left out; the first: {first}",
-            decoded.rejected.profiles
+            "warning: left out: {}; the first: {first}",
+            counted(decoded.rejected.profiles as usize, "defective profile")
         );
     }
 }

@@ -9,7 +9,7 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use super::policies::Policies;
-use super::{Failure, files, print, texts};
+use super::{Failure, counted, files, print, texts};
 use crate::config::{Node, io_reason};
 use crate::formats::Format;
 use crate::formats::any::encode;
@@ -127,7 +127,11 @@ fn test(args: &TestArgs) -> Result<(), Failure> {
     let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();
     match failed {
         0 => Ok(()),
-        failed => Err(Failure::No(format!("{failed} of {} cases do not hold", outcomes.len()))),
+        failed => Err(Failure::No(format!(
+            "{} out of {} failed",
+            failed,
+            counted(outcomes.len(), "case")
+        ))),
     }
 }
 
@@ -160,7 +164,11 @@ fn told(outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     for outcome in outcomes {
         let word = if outcome.failures.is_empty() { "ok  " } else { "FAIL" };
-        text.push_str(&format!("{word}  {} ({} checks)\n", outcome.name, outcome.checks));
+        text.push_str(&format!(
+            "{word}  {} ({})\n",
+            outcome.name,
+            counted(outcome.checks, "check")
+        ));
         for failure in &outcome.failures {
             text.push_str(&format!("      {failure}\n"));
         }

@@ -67,7 +67,7 @@ pub fn reveal(args: &RevealArgs) -> Result<(), Failure> {
     profiles.compact();
     let output = Output::new(&name, None).or_else(|_| Output::in_format(&name, read.format))?;
     let written = output.write(&profiles, None)?;
-    eprintln!("{replaced} texts have their names again");
+    eprintln!("names put back: {replaced}");
     for path in written.iter().filter(|path| *path != Path::new("-")) {
         eprintln!("written: {}", path.display());
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::files::{self, FormatName};
+use super::{Failure, counted};
 use crate::config::{Environment, filled_in};
 use crate::exporters;
 use crate::formats::Decoded;
@@ -60,9 +60,9 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
         let sent =
             sent.map_err(|error| Failure::No(format!("{}: not sent to {}: {error}", path.display(), place(&args.to))))?;
         eprintln!(
-            "{}: {}, {} rejected",
+            "{}: {} sent, {} rejected",
             path.display(),
-            counted(sent.profiles),
+            counted(sent.profiles as usize, "profile"),
             sent.rejected
         );
         if sent.rejected > 0 {
@@ -80,10 +80,6 @@ fn place(url: &str) -> String {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let path = path.split(['?', '#']).next().unwrap_or_default();
     format!("{scheme}://{host}/{path}").trim_end_matches('/').to_owned()
-}
-
-fn counted(profiles: u64) -> String {
-    format!("{profiles} profile{} sent", if profiles == 1 { "" } else { "s" })
 }
 
 /// The option that the exporter's complaint is about.

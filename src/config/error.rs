@@ -99,7 +99,15 @@ pub fn plain_message(message: &str) -> String {
         );
     }
     if let Some(rest) = message.strip_prefix("unknown variant ") {
-        let (word, words) = unknown(rest);
+        let (word, mut words) = unknown(rest);
+        // a value that may be written in capitals too stands there twice
+        let mut known: Vec<String> = Vec::new();
+        words.retain(|word| {
+            let word = word.to_ascii_lowercase();
+            let is_new = !known.contains(&word);
+            known.push(word);
+            is_new
+        });
         return format!(
             "not an allowed value{}{}",
             did_you_mean(word, words.iter().copied()),
@@ -178,6 +186,10 @@ mod tests {
             (
                 "invalid type: integer `5`, expected a string",
                 "expected text, found a number",
+            ),
+            (
+                "unknown variant `x`, expected one of `debug`, `DEBUG`, `info`, `INFO`",
+                "not an allowed value; allowed: debug, info",
             ),
             ("invalid type: null, expected a string", "expected text, found nothing"),
         ];

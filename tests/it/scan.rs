@@ -47,7 +47,7 @@ fn planted_secrets_are_counted_and_never_shown() {
     );
     let text = run(&[&["scan", "--html", page.to_str().unwrap()], sources.as_slice()].concat());
     assert_eq!(text.code(), 0, "{}", text.err());
-    assert!(text.out().contains("texts give something away"));
+    assert!(text.out().contains("texts that give something away"));
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("By service"));
     assert!(!page.contains("<script") && !page.contains("href"), "self-contained");

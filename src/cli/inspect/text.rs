@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::summary::{ProfileSummary, Row, Summary};
+use crate::cli::counted;
 use crate::formats::quantity::{grouped, quantity};
 
 /// The whole page.
@@ -17,10 +18,15 @@ pub fn text(summary: &Summary) -> String {
         quantity(summary.bytes as i128, "bytes")
     );
     if summary.rejected_profiles > 0 {
-        let _ = writeln!(page, "{} defective profiles are left out", summary.rejected_profiles);
+        let left_out = counted(summary.rejected_profiles as usize, "defective profile");
+        let _ = writeln!(page, "left out: {left_out}");
     }
     if summary.repairs > 0 {
-        let _ = writeln!(page, "{} things were mended while reading", summary.repairs);
+        let _ = writeln!(
+            page,
+            "mended while reading: {}",
+            counted(summary.repairs as usize, "thing")
+        );
     }
     for profile in &summary.profiles {
         page.push('\n');
@@ -148,21 +154,9 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// `1 stack`, `1 234 stacks`
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(count as i128))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_counted_has_its_plural() {
-        assert_eq!(counted(1, "stack"), "1 stack");
-        assert_eq!(counted(1_234, "stack"), "1 234 stacks");
-    }
 
     #[test]
     fn names_cannot_steer_the_terminal() {

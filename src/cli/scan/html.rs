@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Class, Scan};
+use crate::cli::counted;
 use crate::cli::markup::escape;
 
 const STYLE: &str = "\
@@ -26,9 +27,10 @@ pub(super) fn page(scan: &Scan) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n\
          <h1>What these profiles give away</h1>\n\
-         <p class=\"note\">{profiles} profiles in {} sources, looked at on {made} by Flamegate {}. This page holds counts and names \
+         <p class=\"note\">{} in {}, looked at on {made} by Flamegate {}. This page holds counts and names \
          of services, rules and files; no text of a profile.</p>\n",
-        scan.read.len(),
+        counted(profiles, "profile"),
+        counted(scan.read.len(), "source"),
         env!("CARGO_PKG_VERSION"),
     );
     page.push_str(&sums(scan));

@@ -1,18 +1,20 @@
 //! The answer of `scan` for a terminal.
 
 use super::{Class, Scan};
+use crate::cli::counted;
 
 /// Files that could not be read and are named; the others are counted.
 const NAMED: usize = 20;
 
 pub(super) fn text(scan: &Scan) -> String {
     let profiles: usize = scan.read.iter().map(|source| source.profiles).sum();
-    let mut text = format!("looked at {profiles} profiles in {} sources\n\n", scan.read.len());
+    let (profiles, sources) = (counted(profiles, "profile"), counted(scan.read.len(), "source"));
+    let mut text = format!("looked at {profiles} in {sources}\n\n");
     if scan.findings.is_empty() && !scan.read.is_empty() {
         text.push_str("the default rules find nothing to remove\n\n");
     }
     if !scan.findings.is_empty() {
-        text.push_str(&format!("{} texts give something away\n", scan.total()));
+        text.push_str(&format!("texts that give something away: {}\n", scan.total()));
         for (class, count) in scan.sums(|finding| finding.class) {
             text.push_str(&format!("{count:>9}  {}\n", class.name()));
         }
