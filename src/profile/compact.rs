@@ -41,8 +41,9 @@ impl Profiles {
     }
 
     /// Rows of the tables, samples, resources: fewer of any means that something was unused or stood twice. Strings are not
-    /// counted: those of attributes that a decoder lifted into fields are in no row any more.
-    fn census(&self) -> [usize; 10] {
+    /// counted: those of attributes that a decoder lifted into fields are in no row any more. Nor are sets of attributes: no format has
+    /// a table of them.
+    fn census(&self) -> [usize; 9] {
         let d = self.dictionary();
         [
             d.functions.len(),
@@ -50,7 +51,6 @@ impl Profiles {
             d.locations.len(),
             d.stacks.len(),
             d.attributes.len(),
-            d.attribute_sets.len(),
             d.links.len(),
             self.resources().len(),
             self.resources().iter().map(|resource| resource.scopes.len()).sum(),
@@ -184,6 +184,11 @@ impl<Row> Marks<Row> {
         (0..self.marks.len() as u32).map(Id::at)
     }
 
+    /// Behind the last that is marked.
+    fn end(&self) -> usize {
+        self.marks.iter().rposition(|marked| *marked).map_or(0, |last| last + 1)
+    }
+
     /// Those that are marked.
     fn rows(&self) -> impl Iterator<Item = Id<Row>> {
         self.ids().filter(|id| self.has(*id))
@@ -200,6 +205,8 @@ impl<Row> Marks<Row> {
 struct Moves<Row> {
     /// By row; empty as long as each stays where it is.
     to: Vec<Id<Row>>,
+    /// No row from this one on is in use.
+    end: usize,
 }
 
 impl<Row> Moves<Row> {
@@ -208,8 +215,11 @@ impl<Row> Moves<Row> {
         let hasher = RandomState::default();
         let hash = |id: &Id<Row>| hasher.hash_one(row(*id));
         let mut firsts = HashTable::with_capacity(used.rows().count());
-        let mut moves = Self { to: Vec::new() };
-        for id in used.ids() {
+        let mut moves = Self {
+            to: Vec::new(),
+            end: used.end(),
+        };
+        for id in used.ids().take(moves.end) {
             let new = match used.has(id) {
                 false => Id::UNSET,
                 true => match firsts.entry(hash(&id), |first| row(*first) == row(id), hash) {
@@ -220,17 +230,17 @@ impl<Row> Moves<Row> {
                     }
                 },
             };
-            moves.put(id, new, used.ids().len());
+            moves.put(id, new);
         }
         moves
     }
 
-    fn put(&mut self, old: Id<Row>, new: Id<Row>, rows: usize) {
+    fn put(&mut self, old: Id<Row>, new: Id<Row>) {
         if self.are_none() {
             if old == new {
                 return;
             }
-            self.to.reserve_exact(rows);
+            self.to.reserve_exact(self.end);
             self.to.extend((0..old.raw()).map(Id::at));
         }
         self.to.push(new);
@@ -259,7 +269,7 @@ impl<Row> Moves<Row> {
     fn stays(&self) -> impl FnMut(Id<Row>) -> bool {
         let mut next = 0;
         move |old| {
-            let stays = self.new_id(old).raw() == next;
+            let stays = old.index() < self.end && self.new_id(old).raw() == next;
             next += u32::from(stays);
             stays
         }
@@ -288,10 +298,10 @@ fn sweep(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
 
 fn words(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
     let strings = Moves::of(&used.strings, |id| &d.strings[id]);
+    d.strings.retain(strings.stays());
     if strings.are_none() {
         return;
     }
-    d.strings.retain(strings.stays());
     let mut follow = |_, id: &mut Id<Text>| strings.follow(id);
     for row in d.functions.rows_mut() {
         roles::function(row, &mut follow);
