@@ -296,7 +296,7 @@ impl Decoder<'_> {
                 }
                 2 => {
                     self.tree.spend(PROFILE_COST)?;
-                    match self.profile(message(field, at)?) {
+                    match self.profile(message(field, at)?, scope.profiles.last()) {
                         Ok(profile) => scope.profiles.push(profile),
                         Err(defect) => {
                             let defect = defect.within(format_args!("{place}.profiles[{received}]"));

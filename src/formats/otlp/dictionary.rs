@@ -9,7 +9,7 @@ use super::sets::AttributeSets;
 use crate::formats::wire::{Field, Reader};
 use crate::formats::{Limit, Limits};
 use crate::profile::{
-    Attribute, AttributeSetId, Dictionary, Function, Line, Link, Lists, Location, LocationId, Mapping, MappingId,
+    Attribute, AttributeSetId, Dictionary, Function, Id, Line, Link, Lists, Location, LocationId, Mapping, MappingId,
     Stack, StringId, Strings, Table, Value,
 };
 
@@ -453,10 +453,15 @@ impl Decoder<'_> {
     }
 
     /// The set that was read.
-    #[inline]
     pub(super) fn attribute_set(&mut self, at: usize) -> Result<AttributeSetId, Defect> {
+        self.attribute_set_or(Id::UNSET, at)
+    }
+
+    /// The same where it may well be `likely`.
+    #[inline]
+    pub(super) fn attribute_set_or(&mut self, likely: AttributeSetId, at: usize) -> Result<AttributeSetId, Defect> {
         let before = self.dictionary.attribute_sets.items().len();
-        let set = self.sets.finish(&mut self.dictionary, at)?;
+        let set = self.sets.finish(&mut self.dictionary, likely, at)?;
         let added = self.dictionary.attribute_sets.items().len() - before;
         if added > 0 {
             self.listed.spend(added + SET_COST)?;

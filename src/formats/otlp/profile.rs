@@ -114,11 +114,13 @@ struct Overview {
 }
 
 impl Decoder<'_> {
-    pub(super) fn profile(&mut self, reader: Reader<'_>) -> Result<Profile, Defect> {
+    /// Its samples are often those of the profile before it, its sibling.
+    pub(super) fn profile(&mut self, reader: Reader<'_>, sibling: Option<&Profile>) -> Result<Profile, Defect> {
         let mut profile = Profile::default();
         let overview = self.overview(reader, &mut profile)?;
         self.samples.spend(overview.samples)?;
-        let mut columns = Columns::with_capacity(overview.samples, overview.types.len());
+        let sets = sibling.map_or(&[][..], |sibling| &sibling.samples.attributes);
+        let mut columns = Columns::with_capacity(overview.samples, overview.types.len(), sets);
         match self.version {
             WireVersion::V1_7 => self.samples_1_7(reader, &overview, &mut columns)?,
             version => self.samples(reader, SampleFields::of(version), &mut columns)?,
@@ -253,7 +255,12 @@ impl Decoder<'_> {
         }
     }
 
-    fn samples(&mut self, mut reader: Reader<'_>, fields: SampleFields, columns: &mut Columns) -> Result<(), Defect> {
+    fn samples(
+        &mut self,
+        mut reader: Reader<'_>,
+        fields: SampleFields,
+        columns: &mut Columns<'_>,
+    ) -> Result<(), Defect> {
         let mut row = 0;
         while let Some((number, field)) = reader.field()? {
             if let (2, Field::Bytes(sample)) = (number, field) {
@@ -265,7 +272,12 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn sample(&mut self, mut reader: Reader<'_>, fields: SampleFields, columns: &mut Columns) -> Result<(), Defect> {
+    fn sample(
+        &mut self,
+        mut reader: Reader<'_>,
+        fields: SampleFields,
+        columns: &mut Columns<'_>,
+    ) -> Result<(), Defect> {
         let start = reader.offset();
         let mut seen = Seen::default();
         let mut stack = StackId::UNSET;
@@ -292,7 +304,7 @@ impl Decoder<'_> {
                 self.exact = false;
             }
         }
-        let attributes = self.attribute_set(start)?;
+        let attributes = self.attribute_set_or(columns.likely_set(), start)?;
         let (values, timestamps) = columns.open();
         match (values, timestamps) {
             (0, 0) => return Err(Defect::at(start, "values and timestamps_unix_nano are both empty")),
@@ -307,7 +319,7 @@ impl Decoder<'_> {
     }
 
     #[inline]
-    fn values_of(&mut self, field: Field<'_>, at: usize, columns: &mut Columns) -> Result<(), Defect> {
+    fn values_of(&mut self, field: Field<'_>, at: usize, columns: &mut Columns<'_>) -> Result<(), Defect> {
         numbers(field, at, |value, _| {
             self.observations.spend(1)?;
             columns.values.push(value as i64);
@@ -315,7 +327,7 @@ impl Decoder<'_> {
         })
     }
 
-    fn timestamps_of(&mut self, field: Field<'_>, at: usize, columns: &mut Columns) -> Result<(), Defect> {
+    fn timestamps_of(&mut self, field: Field<'_>, at: usize, columns: &mut Columns<'_>) -> Result<(), Defect> {
         match field {
             Field::Fixed64(time) => {
                 self.observations.spend(1)?;
@@ -376,7 +388,7 @@ impl Decoder<'_> {
         &mut self,
         mut reader: Reader<'_>,
         overview: &Overview,
-        columns: &mut Columns,
+        columns: &mut Columns<'_>,
     ) -> Result<(), Defect> {
         let mut stacks = HashMap::new();
         let mut row = 0;
@@ -395,7 +407,7 @@ impl Decoder<'_> {
         mut reader: Reader<'_>,
         overview: &Overview,
         stacks: &mut HashMap<(u64, u64), StackId>,
-        columns: &mut Columns,
+        columns: &mut Columns<'_>,
     ) -> Result<(), Defect> {
         let start = reader.offset();
         let mut range = (0, 0);
@@ -421,7 +433,7 @@ impl Decoder<'_> {
                 _ => {}
             }
         }
-        let attributes = self.attribute_set(start)?;
+        let attributes = self.attribute_set_or(columns.likely_set(), start)?;
         let stack = match stacks.get(&range) {
             Some(known) => *known,
             None => {
@@ -473,7 +485,7 @@ impl Decoder<'_> {
     }
 
     /// 1.7 wants one value for each type; with one type also a series was sent. Timestamps that no single value belongs to are left out.
-    fn check_1_7(&mut self, types: usize, at: usize, columns: &mut Columns) -> Result<(), Defect> {
+    fn check_1_7(&mut self, types: usize, at: usize, columns: &mut Columns<'_>) -> Result<(), Defect> {
         match columns.open() {
             (values, 0) if values == types => Ok(()),
             (0, 1..) if types == 1 => Ok(()),
@@ -493,9 +505,11 @@ impl Decoder<'_> {
 }
 
 /// Samples as they are read.
-struct Columns {
+struct Columns<'s> {
     stacks: Vec<StackId>,
     attributes: Vec<AttributeSetId>,
+    /// The attributes of the samples of a sibling.
+    sibling: &'s [AttributeSetId],
     links: Vec<LinkId>,
     values: Vec<i64>,
     timestamps: Vec<u64>,
@@ -507,11 +521,12 @@ struct Columns {
     series: Option<Series>,
 }
 
-impl Columns {
-    fn with_capacity(samples: usize, types: usize) -> Self {
+impl<'s> Columns<'s> {
+    fn with_capacity(samples: usize, types: usize, sibling: &'s [AttributeSetId]) -> Self {
         Self {
             stacks: Vec::with_capacity(samples),
             attributes: Vec::with_capacity(samples),
+            sibling,
             links: Vec::with_capacity(samples),
             values: Vec::with_capacity(samples),
             timestamps: Vec::new(),
@@ -519,6 +534,12 @@ impl Columns {
             closed: (0, 0),
             series: None,
         }
+    }
+
+    /// What the attributes of the sample being read will be, if it is a sibling's.
+    #[inline]
+    fn likely_set(&self) -> AttributeSetId {
+        self.sibling.get(self.attributes.len()).copied().unwrap_or_default()
     }
 
     /// Values and timestamps of the sample being read.

@@ -1,20 +1,22 @@
-//! Lists of attribute indices become sets: equal ones are stored once, and each is checked once.
+//! Lists of attribute indices become sets. Most that are equal are stored once; what is forgotten is stored again, which is no harm.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 use super::defect::Defect;
 use crate::profile::{AttributeId, AttributeSetId, Dictionary};
+
+const SLOT_BITS: u32 = 10;
 
 /// The attribute sets of a request.
 #[derive(Default)]
 pub(super) struct AttributeSets {
     /// The set that holds one attribute and nothing else, by attribute: by far the most common kind.
     singles: Vec<AttributeSetId>,
-    others: HashTable<AttributeSetId>,
+    /// Other sets seen lately, with the hashes of their lists. A map of all of them would be far larger than the caches.
+    recent: Vec<(u32, AttributeSetId)>,
     hasher: RandomState,
     /// A number for the key of every attribute: the same for the same text.
     keys: Vec<u32>,
@@ -70,9 +72,14 @@ impl AttributeSets {
         self.list.len()
     }
 
-    /// The set of the list that was read; `at` is where the message that has it begins.
+    /// The set of the list that was read. It may well be `likely`; `at` is where the message that has it begins.
     #[inline]
-    pub fn finish(&mut self, dictionary: &mut Dictionary, at: usize) -> Result<AttributeSetId, Defect> {
+    pub fn finish(
+        &mut self,
+        dictionary: &mut Dictionary,
+        likely: AttributeSetId,
+        at: usize,
+    ) -> Result<AttributeSetId, Defect> {
         match self.list.as_slice() {
             [] => Ok(AttributeSetId::UNSET),
             [single] => {
@@ -84,6 +91,7 @@ impl AttributeSets {
                 }
                 Ok(*set)
             }
+            several if dictionary.attribute_sets[likely] == *several => Ok(likely),
             _ => self.finish_several(dictionary, at),
         }
     }
@@ -91,8 +99,14 @@ impl AttributeSets {
     fn finish_several(&mut self, dictionary: &mut Dictionary, at: usize) -> Result<AttributeSetId, Defect> {
         let list = self.list.as_slice();
         let sets = &mut dictionary.attribute_sets;
+        self.recent.resize(1 << SLOT_BITS, Default::default());
         let hash = self.hasher.hash_one(list);
-        if let Some(known) = self.others.find(hash, |id| sets[*id] == *list) {
+        let short = hash as u32;
+        let slot = self.recent.get_mut((hash >> (u64::BITS - SLOT_BITS)) as usize);
+        if let Some((_, known)) = slot
+            .as_deref()
+            .filter(|(known, id)| *known == short && sets[*id] == *list)
+        {
             return Ok(*known);
         }
         self.lists += 1;
@@ -108,8 +122,9 @@ impl AttributeSets {
             *last = self.lists;
         }
         let id = sets.push(list);
-        let hasher = &self.hasher;
-        self.others.insert_unique(hash, id, |id| hasher.hash_one(&sets[*id]));
+        if let Some(slot) = slot {
+            *slot = (short, id);
+        }
         Ok(id)
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn decide(body: Reader<'_>, outline: &Outline<'_>, choice: Choice) ->
     if !signs.before_1_8 {
         profiles(body, |profile| {
             read_profile(profile, &tables, &mut signs, &mut votes)?;
-            Ok(!(votes.against_old >= votes.against_new + LEAD && signs.since_1_8))
+            Ok(!votes.are_for_new(&signs))
         })?;
     }
     if signs.before_1_8 && signs.since_1_8 {
@@ -176,6 +176,9 @@ fn read_profile(
     while let Some((number, field)) = profile.field()? {
         match (number, field) {
             (2, Field::Bytes(sample)) => {
+                if votes.are_for_new(signs) {
+                    return Ok(());
+                }
                 if !votes.are_settled() {
                     votes.read(sample, tables)?;
                 }
@@ -207,6 +210,11 @@ struct Votes {
 impl Votes {
     fn are_settled(&self) -> bool {
         self.against_new.abs_diff(self.against_old) >= LEAD
+    }
+
+    /// Whether they are settled, and nothing that follows can tell otherwise.
+    fn are_for_new(&self, signs: &Signs) -> bool {
+        self.against_old >= self.against_new + LEAD && signs.since_1_8
     }
 
     fn read(&mut self, mut sample: Reader<'_>, tables: &Tables) -> Result<(), WireError> {
