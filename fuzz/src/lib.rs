@@ -48,6 +48,17 @@ pub fn text(bytes: &[u8]) {
     }
 }
 
+/// Recordings of JDK Flight Recorder: compacting what is read changes no total.
+pub fn jfr(bytes: &[u8]) {
+    let Ok(decoded) = decode_as(Format::Jfr, bytes, &limits()) else {
+        return;
+    };
+    let mut profiles = decoded.profiles;
+    let before = totals(&profiles);
+    profiles.compact();
+    assert_eq!(totals(&profiles), before, "compacting changes no total");
+}
+
 /// Multipart bodies: every part lies inside of the body.
 pub fn multipart(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

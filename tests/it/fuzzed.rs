@@ -15,11 +15,12 @@ use crate::support::data;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 7] = [
+const TARGETS: [(&str, Body); 8] = [
     ("pprof", bodies::pprof),
     ("otlp", bodies::otlp),
     ("otlp_json", bodies::otlp_json),
     ("text", bodies::text),
+    ("jfr", bodies::jfr),
     ("multipart", bodies::multipart),
     ("compress", bodies::compress),
     ("configuration", bodies::configuration),
@@ -134,6 +135,11 @@ fn prop_damaged_json_is_answered() {
 fn prop_damaged_text_is_answered() {
     let names = ["py-spy-threads.collapsed", "py-spy-native.speedscope.json"];
     damage_all(bodies::text, &names.map(plain));
+}
+
+#[test]
+fn prop_damaged_recordings_are_answered() {
+    damage_all(bodies::jfr, &["ap-wall.jfr.gz", "jdk17-deep.jfr.gz"].map(plain));
 }
 
 #[test]

@@ -79,5 +79,6 @@ impl<'a> Memory<'a> {
 impl Drop for Memory<'_> {
     fn drop(&mut self) {
         self.end_of_chunk();
+        self.room.give_back(self.schema);
     }
 }

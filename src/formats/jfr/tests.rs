@@ -1,12 +1,18 @@
 //! Real recordings against what independent readers found in them.
 
+mod collapsed;
+mod hostile;
+mod writer;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
 use super::*;
 use crate::formats::any::decode_any;
-use crate::formats::{Decoded, Format};
+use crate::formats::compress::Inflation;
+use crate::formats::{Decoded, Fault, Format};
+use crate::profile::{Role, Value};
 use crate::testing;
 
 fn read(bytes: Vec<u8>) -> Decoded {
@@ -172,4 +178,70 @@ fn damaged_recordings_are_refused_as_far_as_they_are_damaged() {
             assert!(read.is_err(), "{name}");
         }
     }
+}
+
+/// Where names of the program may stand; that is for redaction to judge.
+const NAMES: [&str; 4] = ["thread.name", "object.class", "monitor.class", "exception.type"];
+
+#[test]
+fn nothing_but_frames_threads_and_classes_comes_out() {
+    let Some(corpus) = testing::corpus() else { return };
+    let classes = String::from_utf8(std::fs::read(corpus.join("planted-classes.tsv")).expect("a list")).expect("text");
+    let planted: Vec<&str> = (classes.lines().skip(1))
+        .filter_map(|line| Some(line.split_once('\t')?.1))
+        .collect();
+    assert!(planted.len() > 50);
+    let mut in_names = 0;
+    for file in [
+        "planted-jdk17.jfr",
+        "planted-jdk25-multichunk.jfr.gz",
+        "planted-async-profiler.jfr",
+    ] {
+        for off_cpu in [false, true] {
+            let plain = Inflation::new(&Limits::default())
+                .unwrap_layers(
+                    std::fs::read(corpus.join("planted").join(file))
+                        .expect("a recording")
+                        .into(),
+                )
+                .expect("a recording");
+            let options = Options {
+                off_cpu,
+                ..Options::default()
+            };
+            let decoded = decode_within(&plain, &options, &Limits::default(), &Unlimited).expect("a recording");
+            let d = decoded.profiles.dictionary();
+            let attributes = d.attributes.rows().iter();
+            let names: Vec<&Value> = attributes
+                .filter(|attribute| NAMES.contains(&d.str(attribute.key)))
+                .map(|attribute| &attribute.value)
+                .collect();
+            decoded.profiles.strings_by_role(|role, id| {
+                let text = d.str(id);
+                for secret in planted.iter().filter(|secret| text.contains(**secret)) {
+                    let is_name = match role {
+                        Role::FunctionName | Role::SystemName => true,
+                        Role::LabelValue => names.contains(&&Value::String(id)),
+                        _ => false,
+                    };
+                    assert!(is_name, "{file}: {secret} as {role:?}");
+                    in_names += 1;
+                }
+            });
+            // properties, arguments, the environment and messages are in no name
+            for id in d.strings.ids() {
+                for never in [
+                    "SYSPROP",
+                    "DB-PASSWORD",
+                    "ARG-PASSWORD",
+                    "BEARER",
+                    "RESET-TOKEN",
+                    "corp.example.internal",
+                ] {
+                    assert!(!d.str(id).contains(never), "{file}: {never}");
+                }
+            }
+        }
+    }
+    assert!(in_names > 10, "{in_names}");
 }
