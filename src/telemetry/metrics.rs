@@ -3,72 +3,30 @@
 //! Names that the OpenTelemetry Collector has are spelt as it spells them: without `_total`, which the Prometheus client would
 //! add to a counter. Such numbers are therefore [`Number`]s, exposed with type `unknown`; rates over them work all the same.
 
+mod exporter;
+mod number;
+mod server;
+
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::component::Component;
+pub use exporter::ExporterMetrics;
+pub use number::Number;
+pub use server::{Opened, ServerMetrics};
 
 type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
 type OfComponent = [(&'static str, Arc<str>); 3];
 type Three = [(&'static str, &'static str); 3];
 type Ages = Family<One, Histogram, fn() -> Histogram>;
-
-/// A number whose name is exposed exactly as registered.
-#[derive(Clone, Debug, Default)]
-pub struct Number(Arc<AtomicU64>);
-
-impl Number {
-    /// Adds.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Subtracts.
-    pub fn sub(&self, n: u64) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
-    }
-
-    /// Adds the difference between what was and what is.
-    pub fn change(&self, from: usize, to: usize) {
-        self.add((to as u64).wrapping_sub(from as u64));
-    }
-
-    /// Replaces.
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// Its value.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl EncodeMetric for Number {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), fmt::Error> {
-        encoder.encode_gauge(&self.get())
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Unknown
-    }
-}
-
-impl prometheus_client::metrics::TypedMetric for Number {
-    const TYPE: MetricType = MetricType::Unknown;
-}
 
 /// How much went by: the three sizes that every edge counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,223 +109,108 @@ fn ages() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut metrics = Self {
+        let mut names = Names(Registry::default());
+        let r = &mut names;
+        // the client appends `_info` to the name and `_total` to that of a counter
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.0.register("flamegate_build", "What runs", version);
+        Self {
             audit: super::Audit::default(),
-            registry: Registry::default(),
-            accepted: Amounts::default(),
-            refused: Family::default(),
-            refused_samples: Family::default(),
-            repairs: Family::default(),
-            limits: Family::default(),
-            incoming: Family::default(),
-            outgoing: Family::default(),
-            dropped: Family::default(),
-            redactions: Family::default(),
-            redaction_trials: Family::default(),
-            redaction_texts: Family::default(),
-            redaction_text_bytes: Family::default(),
-            escrowed: Family::default(),
-            panics: Family::default(),
-            exporter_accepted: Family::default(),
-            sent: Amounts::default(),
-            send_failed: Family::default(),
-            enqueue_failed: Family::default(),
-            queue_size: Family::default(),
-            queue_capacity: Family::default(),
-            queue_bytes: Family::default(),
-            in_flight_requests: Family::default(),
-            in_flight_profiles: Family::default(),
-            retries: Family::default(),
-            delivery_age: Family::new_with_constructor(ages),
-            memory_used: Number::default(),
-            memory_soft_limit: Number::default(),
-            memory_limit: Number::default(),
-            connections: Family::default(),
-            connections_cut: Family::default(),
-            reloads: Family::default(),
+            accepted: Amounts {
+                samples: r.named("otelcol_receiver_accepted_profile_samples", "Samples taken on"),
+                profiles: r.named("flamegate_receiver_accepted_profiles", "Profiles taken on"),
+                bytes: r.named("flamegate_receiver_accepted_bytes", "Bytes taken on, decompressed"),
+            },
+            refused_samples: r.named(
+                "otelcol_receiver_refused_profile_samples",
+                "Samples that the pipeline refused",
+            ),
+            refused: r.named("flamegate_receiver_refused_requests", "Requests refused, by reason"),
+            repairs: r.named("flamegate_repairs", "Defects mended on the way in"),
+            limits: r.named("flamegate_limits", "How often a limit held, by receiver and limit"),
+            incoming: r.named("otelcol_processor_incoming_items", "Samples into a processor"),
+            outgoing: r.named("otelcol_processor_outgoing_items", "Samples out of a processor"),
+            dropped: r.named(
+                "flamegate_dropped",
+                "Profiles dropped, by component, its kind, and reason",
+            ),
+            redactions: r.named("flamegate_redactions", "Strings removed, by rule and carrier"),
+            redaction_trials: r.named(
+                "flamegate_redaction_trials",
+                "Strings that a policy on trial would have removed, by policy, rule and carrier",
+            ),
+            redaction_texts: r.named("flamegate_redaction_cache_texts", "Texts that a redaction remembers"),
+            redaction_text_bytes: r.named(
+                "flamegate_redaction_cache_bytes",
+                "Memory in which a redaction remembers texts",
+            ),
+            escrowed: r.named(
+                "flamegate_escrow_names",
+                "Names that pseudonyms stand for: kept, deferred to the next batch, failed, too_long",
+            ),
+            panics: r.named(
+                "flamegate_panics",
+                "Panics caught, by component, its kind, and fingerprint",
+            ),
+            exporter_accepted: r.named(
+                "flamegate_exporter_accepted_profiles",
+                "Profiles offered to an exporter",
+            ),
+            sent: Amounts {
+                samples: r.named("otelcol_exporter_sent_profile_samples", "Samples delivered"),
+                profiles: r.named("flamegate_exporter_sent_profiles", "Profiles delivered"),
+                bytes: r.named("flamegate_exporter_sent_bytes", "Bytes delivered, as sent"),
+            },
+            send_failed: r.named("otelcol_exporter_send_failed_profile_samples", "Samples given up"),
+            enqueue_failed: r.named(
+                "otelcol_exporter_enqueue_failed_profile_samples",
+                "Samples that found no room",
+            ),
+            queue_size: r.named("otelcol_exporter_queue_size", "Requests waiting"),
+            queue_capacity: r.named("otelcol_exporter_queue_capacity", "Requests that may wait"),
+            queue_bytes: r.named("flamegate_exporter_queue_bytes", "Bytes waiting or on their way"),
+            in_flight_requests: r.named("otelcol_exporter_in_flight_requests", "Requests on their way"),
+            in_flight_profiles: r.named(
+                "flamegate_exporter_in_flight_profiles",
+                "Profiles waiting or on their way",
+            ),
+            retries: r.named("flamegate_exporter_retries", "Attempts repeated"),
+            delivery_age: r.of(
+                "flamegate_delivery_age_seconds",
+                "From arrival to delivery",
+                Family::new_with_constructor(ages),
+            ),
+            memory_used: r.named("flamegate_memory_used_bytes", "Memory that batches hold"),
+            memory_soft_limit: r.named(
+                "flamegate_memory_soft_limit_bytes",
+                "Memory from which on new requests are refused",
+            ),
+            memory_limit: r.named("flamegate_memory_limit_bytes", "Memory that batches may hold"),
+            connections: r.named("flamegate_connections", "Connections open"),
+            connections_cut: r.named("flamegate_connections_cut", "Connections that a limit ended, by reason"),
+            reloads: r.named("flamegate_config_reloads", "Reloads of the configuration, by result"),
             drops: Mutex::default(),
             exporters: Mutex::default(),
-        };
-        metrics.register();
-        metrics
+            registry: names.0,
+        }
+    }
+}
+
+/// Where metrics get their names.
+struct Names(Registry);
+
+impl Names {
+    fn named<M: Metric + Default + Clone>(&mut self, name: &str, help: &str) -> M {
+        self.of(name, help, M::default())
+    }
+
+    fn of<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
     }
 }
 
 impl Metrics {
-    fn register(&mut self) {
-        let Self { registry: r, .. } = self;
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        // the client appends `_info` to the name and `_total` to that of a counter
-        r.register("flamegate_build", "What runs", version);
-        r.register(
-            "otelcol_receiver_accepted_profile_samples",
-            "Samples taken on",
-            self.accepted.samples.clone(),
-        );
-        r.register(
-            "flamegate_receiver_accepted_profiles",
-            "Profiles taken on",
-            self.accepted.profiles.clone(),
-        );
-        r.register(
-            "flamegate_receiver_accepted_bytes",
-            "Bytes taken on, decompressed",
-            self.accepted.bytes.clone(),
-        );
-        r.register(
-            "otelcol_receiver_refused_profile_samples",
-            "Samples that the pipeline refused",
-            self.refused_samples.clone(),
-        );
-        r.register(
-            "flamegate_receiver_refused_requests",
-            "Requests refused, by reason",
-            self.refused.clone(),
-        );
-        r.register(
-            "flamegate_repairs",
-            "Defects mended on the way in",
-            self.repairs.clone(),
-        );
-        r.register(
-            "flamegate_limits",
-            "How often a limit held, by receiver and limit",
-            self.limits.clone(),
-        );
-        r.register(
-            "otelcol_processor_incoming_items",
-            "Samples into a processor",
-            self.incoming.clone(),
-        );
-        r.register(
-            "otelcol_processor_outgoing_items",
-            "Samples out of a processor",
-            self.outgoing.clone(),
-        );
-        r.register(
-            "flamegate_dropped",
-            "Profiles dropped, by component, its kind, and reason",
-            self.dropped.clone(),
-        );
-        r.register(
-            "flamegate_redactions",
-            "Strings removed, by rule and carrier",
-            self.redactions.clone(),
-        );
-        r.register(
-            "flamegate_redaction_trials",
-            "Strings that a policy on trial would have removed, by policy, rule and carrier",
-            self.redaction_trials.clone(),
-        );
-        r.register(
-            "flamegate_redaction_cache_texts",
-            "Texts that a redaction remembers",
-            self.redaction_texts.clone(),
-        );
-        r.register(
-            "flamegate_redaction_cache_bytes",
-            "Memory in which a redaction remembers texts",
-            self.redaction_text_bytes.clone(),
-        );
-        r.register(
-            "flamegate_escrow_names",
-            "Names that pseudonyms stand for: kept, deferred to the next batch, failed, too_long",
-            self.escrowed.clone(),
-        );
-        r.register(
-            "flamegate_panics",
-            "Panics caught, by component, its kind, and fingerprint",
-            self.panics.clone(),
-        );
-        r.register(
-            "flamegate_exporter_accepted_profiles",
-            "Profiles offered to an exporter",
-            self.exporter_accepted.clone(),
-        );
-        r.register(
-            "otelcol_exporter_sent_profile_samples",
-            "Samples delivered",
-            self.sent.samples.clone(),
-        );
-        r.register(
-            "flamegate_exporter_sent_profiles",
-            "Profiles delivered",
-            self.sent.profiles.clone(),
-        );
-        r.register(
-            "flamegate_exporter_sent_bytes",
-            "Bytes delivered, as sent",
-            self.sent.bytes.clone(),
-        );
-        r.register(
-            "otelcol_exporter_send_failed_profile_samples",
-            "Samples given up",
-            self.send_failed.clone(),
-        );
-        r.register(
-            "otelcol_exporter_enqueue_failed_profile_samples",
-            "Samples that found no room",
-            self.enqueue_failed.clone(),
-        );
-        r.register(
-            "otelcol_exporter_queue_size",
-            "Requests waiting",
-            self.queue_size.clone(),
-        );
-        r.register(
-            "otelcol_exporter_queue_capacity",
-            "Requests that may wait",
-            self.queue_capacity.clone(),
-        );
-        r.register(
-            "flamegate_exporter_queue_bytes",
-            "Bytes waiting or on their way",
-            self.queue_bytes.clone(),
-        );
-        r.register(
-            "otelcol_exporter_in_flight_requests",
-            "Requests on their way",
-            self.in_flight_requests.clone(),
-        );
-        r.register(
-            "flamegate_exporter_in_flight_profiles",
-            "Profiles waiting or on their way",
-            self.in_flight_profiles.clone(),
-        );
-        r.register("flamegate_exporter_retries", "Attempts repeated", self.retries.clone());
-        r.register(
-            "flamegate_delivery_age_seconds",
-            "From arrival to delivery",
-            self.delivery_age.clone(),
-        );
-        r.register(
-            "flamegate_memory_used_bytes",
-            "Memory that batches hold",
-            self.memory_used.clone(),
-        );
-        r.register(
-            "flamegate_memory_soft_limit_bytes",
-            "Memory from which on new requests are refused",
-            self.memory_soft_limit.clone(),
-        );
-        r.register(
-            "flamegate_memory_limit_bytes",
-            "Memory that batches may hold",
-            self.memory_limit.clone(),
-        );
-        r.register("flamegate_connections", "Connections open", self.connections.clone());
-        r.register(
-            "flamegate_connections_cut",
-            "Connections that a limit ended, by reason",
-            self.connections_cut.clone(),
-        );
-        r.register(
-            "flamegate_config_reloads",
-            "Reloads of the configuration, by result",
-            self.reloads.clone(),
-        );
-    }
-
     /// All of them as Prometheus (OpenMetrics) text.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -539,92 +382,6 @@ fn of_component(component: &Component, (label, value): (&'static str, &str)) -> 
         ("kind", component.kind.label().into()),
         (label, value.into()),
     ]
-}
-
-/// The metrics of one server.
-#[derive(Clone, Debug, Default)]
-pub struct ServerMetrics {
-    open: Number,
-    server: Arc<str>,
-    cut: Family<Two, Counter>,
-}
-
-impl ServerMetrics {
-    /// A connection is open until the answer is dropped.
-    pub fn opened(&self) -> Opened {
-        self.open.add(1);
-        Opened(self.open.clone())
-    }
-
-    /// Connections open.
-    pub fn open(&self) -> u64 {
-        self.open.get()
-    }
-
-    /// A limit ended a connection, or kept it out. The reasons are enumerated where they arise.
-    pub fn cut(&self, reason: &'static str) {
-        self.cut_by(reason).inc();
-    }
-
-    /// How many connections ended for a reason so far.
-    pub fn cut_count(&self, reason: &'static str) -> u64 {
-        self.cut_by(reason).get()
-    }
-
-    fn cut_by(&self, reason: &'static str) -> Counter {
-        let key = [("server", self.server.clone()), ("reason", reason.into())];
-        self.cut.get_or_create(&key).clone()
-    }
-}
-
-/// An open connection.
-#[derive(Debug)]
-pub struct Opened(Number);
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.0.sub(1);
-    }
-}
-
-/// The metrics of one exporter.
-#[derive(Clone)]
-pub struct ExporterMetrics {
-    /// Profiles offered to it.
-    pub accepted: Number,
-    /// Profiles delivered.
-    pub sent_profiles: Number,
-    /// Samples delivered.
-    pub sent_samples: Number,
-    /// Bytes delivered, as sent.
-    pub sent_bytes: Number,
-    /// Samples given up.
-    pub send_failed: Number,
-    /// Samples that found no room in its queue.
-    pub enqueue_failed: Number,
-    /// Requests waiting.
-    pub queue_size: Number,
-    /// Requests that may wait.
-    pub queue_capacity: Number,
-    /// Bytes waiting or on their way.
-    pub queue_bytes: Number,
-    /// Requests on their way.
-    pub in_flight_requests: Number,
-    /// Profiles waiting or on their way.
-    pub in_flight_profiles: Number,
-    /// Attempts repeated.
-    pub retries: Counter,
-    age: Histogram,
-}
-
-impl ExporterMetrics {
-    /// Something arrived at the backend, so long after it came.
-    pub fn delivered(&self, amount: Amount, age: Duration) {
-        self.sent_profiles.add(amount.profiles);
-        self.sent_samples.add(amount.samples);
-        self.sent_bytes.add(amount.bytes);
-        self.age.observe(age.as_secs_f64());
-    }
 }
 
 #[cfg(test)]
