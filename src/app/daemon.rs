@@ -34,6 +34,9 @@ pub enum RunError {
     /// A component that does not start, or ended by itself.
     #[error(transparent)]
     Failed(ConfigError),
+    /// Something ended what ran; the log has said what.
+    #[error("the log says why")]
+    Told,
     /// The system gives no threads or signals.
     #[error("the runtime does not start: {0}")]
     Runtime(#[from] std::io::Error),
@@ -151,7 +154,10 @@ impl Daemon {
             }
         };
         match &ended {
-            Ok(signal) => tracing::info!(signal, "stopping"),
+            Ok(signal) => {
+                let most = humantime::format_duration(self.setup.config.service.drain_timeout.0);
+                tracing::info!(signal, "stopping: draining for up to {most}");
+            }
             Err(error) => tracing::error!("stopping: {error}"),
         }
         let drained = self.drain(running, &mut signals).await;
@@ -161,7 +167,7 @@ impl Daemon {
         }
         self.audit.end();
         crate::processors::redaction::escrow::finish();
-        ended.map(drop)
+        ended.map(drop).map_err(|_| RunError::Told)
     }
 
     /// Waits until the gate is ready, says so, and shows the newcomer around.

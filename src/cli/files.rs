@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use clap::ValueEnum;
 
-use super::{Failure, counted};
+use super::Failure;
 use crate::config::io_reason;
 use crate::formats::any::{decode_as, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
+use crate::formats::quantity::counted;
 use crate::formats::{Decoded, Format, Limits, sniff};
 use crate::profile::{Dictionary, Profile, Profiles};
 

@@ -24,7 +24,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, RunError, RunOptions};
 use crate::config::Sources;
-use crate::formats::quantity::grouped;
 
 /// The gate that profiles pass on their way to a backend.
 #[derive(Parser)]
@@ -169,6 +168,8 @@ fn run(args: RunArgs) -> Result<(), Failure> {
     };
     app::run(options).map_err(|error| match error {
         RunError::Config(_) => Failure::No(error.to_string()),
+        // nothing is left to say
+        RunError::Told => Failure::Trouble(String::new()),
         _ => Failure::Trouble(error.to_string()),
     })
 }
@@ -186,12 +187,6 @@ fn validate(args: &ConfigArgs) -> Result<(), Failure> {
     checked.map(drop).map_err(|error| Failure::No(error.to_string()))
 }
 
-/// `1 stack`, `1 234 stacks`
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(count as i128))
-}
-
 /// Writes to the standard output; a reader that has gone away is no fault.
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
@@ -201,16 +196,5 @@ fn print(text: &str) -> Result<(), Failure> {
             error.kind()
         ))),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_counted_has_its_plural() {
-        assert_eq!(counted(1, "stack"), "1 stack");
-        assert_eq!(counted(1_234, "stack"), "1 234 stacks");
     }
 }

@@ -9,10 +9,11 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use super::policies::Policies;
-use super::{Failure, counted, files, print, texts};
+use super::{Failure, files, print, texts};
 use crate::config::{Node, io_reason};
 use crate::formats::Format;
 use crate::formats::any::encode;
+use crate::formats::quantity::counted;
 use crate::pipeline::spec::parse;
 use crate::profile::Profiles;
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Failure;
 use super::files::{self, FormatName};
-use super::{Failure, counted};
 use crate::config::{Environment, filled_in};
 use crate::exporters;
 use crate::formats::Decoded;
+use crate::formats::quantity::counted;
 use crate::pipeline::spec::{BuildContext, BuildError, BuiltExporter, ExporterSpec, Unit};
 use crate::pipeline::{Batch, ExportError, Origin, Permit};
 use crate::profile::Profiles;

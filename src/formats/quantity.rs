@@ -40,6 +40,12 @@ pub fn grouped(value: i128) -> String {
     if value < 0 { format!("-{text}") } else { text }
 }
 
+/// `1 stack`, `1 234 stacks`
+pub fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(count as i128))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +57,11 @@ mod tests {
         assert_eq!(quantity(1_500_000_000, "nanoseconds"), "1.50 s");
         assert_eq!(quantity(999, "nanoseconds"), "999 ns");
         assert_eq!(quantity(3 << 20, "bytes"), "3.00 MiB");
+    }
+
+    #[test]
+    fn what_is_counted_has_its_plural() {
+        assert_eq!(counted(1, "stack"), "1 stack");
+        assert_eq!(counted(1_234, "stack"), "1 234 stacks");
     }
 }

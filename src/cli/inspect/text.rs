@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use super::summary::{ProfileSummary, Row, Summary};
-use crate::cli::counted;
-use crate::formats::quantity::{grouped, quantity};
+use crate::formats::quantity::{counted, grouped, quantity};
 
 /// The whole page.
 pub fn text(summary: &Summary) -> String {

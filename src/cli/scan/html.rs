@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use super::{Class, Scan};
-use crate::cli::counted;
 use crate::cli::markup::escape;
+use crate::formats::quantity::counted;
 
 const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;color:#1b1f24;max-width:60rem;margin:2rem auto;padding:0 1rem}

@@ -1,7 +1,7 @@
 //! The answer of `scan` for a terminal.
 
 use super::{Class, Scan};
-use crate::cli::counted;
+use crate::formats::quantity::counted;
 
 /// Files that could not be read and are named; the others are counted.
 const NAMED: usize = 20;

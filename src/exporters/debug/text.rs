@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::Verbosity;
+use crate::formats::quantity::counted;
 use crate::profile::{
     AttributeSetId, Dictionary, LocationId, Observations, Profile, Profiles, ResourceProfiles, ScopeProfiles, StringId,
     Value, ValueType,
@@ -19,10 +20,10 @@ pub(super) fn tell(profiles: &Profiles, verbosity: Verbosity) -> String {
     let mut page = Page {
         d: profiles.dictionary(),
         text: format!(
-            "profiles: {} resources, {} profiles, {} samples",
-            profiles.resources().len(),
-            profiles.profile_count(),
-            profiles.sample_count()
+            "profiles: {}, {}, {}",
+            counted(profiles.resources().len(), "resource"),
+            counted(profiles.profile_count(), "profile"),
+            counted(profiles.sample_count(), "sample")
         ),
         left_out: 0,
     };
@@ -289,7 +290,7 @@ mod tests {
         let profiles = recording("go123-heap.pb.gz");
         assert_eq!(
             tell(&profiles, Verbosity::Basic),
-            "profiles: 1 resources, 1 profiles, 142 samples"
+            "profiles: 1 resource, 1 profile, 142 samples"
         );
         let text = tell(&profiles, Verbosity::Normal);
         assert!(text.contains("; profile 0 inuse_space 3523748 bytes"), "{text}");
