@@ -3,9 +3,7 @@
 use flamegate::pipeline::Origin;
 use flamegate::pipeline::spec::parse;
 use flamegate::processors::redaction::Policy;
-use flamegate::profile::{
-    Dictionary, Function, Line, Location, Observations, Profile, Profiles, ResourceProfiles, Samples, ScopeProfiles,
-};
+use flamegate::profile::{Dictionary, Function, Line, Location, Observations, Profile, Profiles, Samples};
 use serde_json::json;
 
 use crate::inputs::{self, Input};
@@ -113,13 +111,5 @@ fn named(strings: usize) -> Profiles {
         samples: samples.into(),
         ..Profile::default()
     };
-    let scope = ScopeProfiles {
-        profiles: vec![profile],
-        ..ScopeProfiles::default()
-    };
-    let resource = ResourceProfiles {
-        scopes: vec![scope],
-        ..ResourceProfiles::default()
-    };
-    Profiles::new(d, vec![resource])
+    Profiles::of(d, vec![profile])
 }

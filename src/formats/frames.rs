@@ -43,7 +43,7 @@ pub(super) fn name<'a>(dictionary: &'a Dictionary, location: LocationId, line: O
 pub(super) mod build {
     use crate::profile::{
         AttributeSetId, Function, Id, Interner, Line, LinkId, Location, LocationId, Observations, Profile, Profiles,
-        ResourceProfiles, Samples, ScopeProfiles, StackId, ValueType,
+        Samples, StackId, ValueType,
     };
     use std::sync::Arc;
 
@@ -92,14 +92,6 @@ pub(super) mod build {
 
     /// One profile for each column, all of one resource.
     pub fn profiles(interner: Interner, columns: Vec<Column>) -> Profiles {
-        let scope = ScopeProfiles {
-            profiles: columns.into_iter().map(Column::profile).collect(),
-            ..ScopeProfiles::default()
-        };
-        let resource = ResourceProfiles {
-            scopes: vec![scope],
-            ..ResourceProfiles::default()
-        };
-        Profiles::new(interner.finish(), vec![resource])
+        Profiles::of(interner.finish(), columns.into_iter().map(Column::profile).collect())
     }
 }

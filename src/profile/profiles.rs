@@ -29,7 +29,20 @@ impl Profiles {
         }
     }
 
-    /// The same, when the maker knows that nothing in it is unused or equal.
+    /// The same for profiles of one resource and one scope, of which nothing is said.
+    pub fn of(dictionary: Dictionary, profiles: Vec<Profile>) -> Self {
+        let scope = ScopeProfiles {
+            profiles,
+            ..ScopeProfiles::default()
+        };
+        let resource = ResourceProfiles {
+            scopes: vec![scope],
+            ..ResourceProfiles::default()
+        };
+        Self::new(dictionary, vec![resource])
+    }
+
+    /// As [`new`](Self::new), when the maker knows that nothing in it is unused or equal.
     pub(super) fn new_compact(dictionary: Dictionary, resources: Vec<ResourceProfiles>) -> Self {
         Self {
             compact: true,

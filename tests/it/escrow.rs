@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flamegate::processors::redaction::escrow::{Config, Escrow, Identity, Keep};
 use flamegate::profile::Role;
 
-use crate::support::{Gate, data, files, flamegate, free_port, http, run};
+use crate::support::{Gate, data, files, free_port, http, run, run_on};
 
 /// A key as the command makes it: the identity's file and the recipient.
 fn key(folder: &Path) -> (String, String) {
@@ -108,35 +108,13 @@ fn texts_and_profiles_get_their_names_back_with_the_key_only() {
 
 #[test]
 fn the_standard_input_is_read_line_by_line() {
-    use std::io::Write;
-    use std::process::Stdio;
     let folder = tempfile::tempdir().unwrap();
     let (identity, recipient) = key(folder.path());
     keep(folder.path(), &recipient, "fn_k1_abc", "billing.charge");
-    let mut child = flamegate()
-        .args([
-            "reveal",
-            "--identity",
-            &identity,
-            "--escrow",
-            folder.path().to_str().unwrap(),
-            "--text",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"at fn_k1_abc (x)\n\nnothing\n")
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        "at billing.charge (x)\n\nnothing\n"
-    );
+    let escrow = folder.path().to_str().unwrap();
+    let args = ["reveal", "--identity", &identity, "--escrow", escrow, "--text"];
+    let revealed = run_on(b"at fn_k1_abc (x)\n\nnothing\n", &args);
+    assert_eq!(revealed.out(), "at billing.charge (x)\n\nnothing\n");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Finished, run};
+use crate::support::{Finished, run, run_on};
 
 #[test]
 fn explain_says_what_becomes_of_each_text_and_by_which_rule() {
@@ -43,21 +43,8 @@ fn explain_says_what_becomes_of_each_text_and_by_which_rule() {
 
 #[test]
 fn explain_reads_lines() {
-    use std::io::Write;
-    use std::process::Stdio;
-    let mut child = crate::support::flamegate()
-        .args(["redact", "--explain", "--role", "file"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"/home/alice/x.go\n/usr/lib/libc.so\n")
-        .unwrap();
-    let out = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let lines = b"/home/alice/x.go\n/usr/lib/libc.so\n";
+    let out = run_on(lines, &["redact", "--explain", "--role", "file"]).out();
     assert!(
         out.contains("-> /home/_/x.go") && out.contains("kept     /usr/lib/libc.so"),
         "{out}"

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,15 @@ pub fn flamegate() -> Command {
 /// Runs the binary to its end.
 pub fn run(args: &[&str]) -> Finished {
     Finished(flamegate().args(args).output().unwrap())
+}
+
+/// The same with something on the standard input.
+pub fn run_on(input: &[u8], args: &[&str]) -> Finished {
+    let mut command = flamegate();
+    command.args(args).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    Finished(child.wait_with_output().unwrap())
 }
 
 /// What a run left behind.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::profile::{
     Attribute, AttributeId, AttributeSetId, Dictionary, Function, FunctionId, Id, Line, Lists, Location, LocationId,
-    Mapping, MappingId, Profile, Profiles, ResourceProfiles, ScopeProfiles, StringId, Strings, Table, Value, ValueType,
+    Mapping, MappingId, Profile, Profiles, StringId, Strings, Table, Value, ValueType,
 };
 
 /// Reads an uncompressed pprof into one resource without attributes, one scope and one profile.
@@ -462,16 +462,8 @@ impl<'l> Decoder<'l> {
             && self.used_functions.all()
             && self.used_mappings.all()
             && self.used_locations.all();
-        let scope = ScopeProfiles {
-            profiles: vec![profile],
-            ..ScopeProfiles::default()
-        };
-        let resource = ResourceProfiles {
-            scopes: vec![scope],
-            ..ResourceProfiles::default()
-        };
         Decoded {
-            profiles: Profiles::new(self.dictionary, vec![resource]),
+            profiles: Profiles::of(self.dictionary, vec![profile]),
             exact: self.exact && no_orphans && self.repairs == 0,
             repairs: self.repairs,
             ..Decoded::default()

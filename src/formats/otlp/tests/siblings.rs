@@ -9,9 +9,7 @@ use opentelemetry_proto::tonic::profiles::v1development as wire;
 use prost::Message;
 
 use super::*;
-use crate::profile::{
-    Interner, LinkId, Observations, Profile, ResourceProfiles, Samples, ScopeProfiles, StackId, StringId, ValueType,
-};
+use crate::profile::{Interner, LinkId, Observations, Profile, Samples, StackId, StringId, ValueType};
 
 const STRINGS: [&str; 7] = [
     "",
@@ -206,15 +204,7 @@ fn of_three_types(default: &str) -> Profiles {
         ids: vec![[1; 16], [2; 16], [0; 16]],
         ..Profile::default()
     };
-    let scope = ScopeProfiles {
-        profiles: vec![profile],
-        ..ScopeProfiles::default()
-    };
-    let resource = ResourceProfiles {
-        scopes: vec![scope],
-        ..ResourceProfiles::default()
-    };
-    Profiles::new(interner.finish(), vec![resource])
+    Profiles::of(interner.finish(), vec![profile])
 }
 
 #[test]
