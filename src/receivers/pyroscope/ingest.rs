@@ -164,6 +164,8 @@ fn looks_like(plain: &[u8], otherwise: Format) -> Result<Format, Refusal> {
         Ok(Format::Otlp | Format::OtlpJson) => Err(Refusal::Invalid(
             "this is OTLP; POST it to /v1development/profiles".to_owned(),
         )),
+        // letters alone may be numbers to protobuf, and no profile is written in them
+        Ok(Format::Pprof) if is_text(plain) => Ok(Format::Collapsed),
         Ok(format) => Ok(format),
         Err(unknown) if unknown.is_named() => Err(unknown.into()),
         Err(_) if otherwise != Format::Collapsed || is_text(plain) => Ok(otherwise),
@@ -262,8 +264,10 @@ mod tests {
             assert!(why.contains("no format of profiles"), "{query}: {why}");
             let why = told(query, b"<!DOCTYPE html><html>");
             assert!(why.contains("HTML"), "{query}: {why}");
-            let why = told(query, b"main;work\n");
-            assert!(why.starts_with("collapsed: line 1"), "{query}: {why}");
+            for text in [&b"main;work\n"[..], b"xx"] {
+                let why = told(query, text);
+                assert!(why.starts_with("collapsed: line 1"), "{query}: {why}");
+            }
         }
         let speedscope = br#"{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{"frames":[{"name":"main"}]},
             "profiles":[{"type":"sampled","name":"p","unit":"none","startValue":0,"endValue":1,"samples":[[0]],"weights":[1]}]}"#;
