@@ -1,6 +1,6 @@
 //! Profiles in files: reading any format, writing by the name of the file.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use crate::config::io_reason;
 use crate::formats::any::{decode_as, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::quantity::counted;
-use crate::formats::{Decoded, Format, Limits, sniff};
+use crate::formats::{Decoded, Format, Limits, jfr, sniff};
 use crate::profile::{Dictionary, Profile, Profiles};
 
 /// Most bytes of one file: enough for any profile, and bounded so that the machine survives.
@@ -19,6 +19,10 @@ pub(super) const MOST_WRITTEN: usize = 2 << 30;
 
 /// Largest file as stored.
 const FILE_BYTES: u64 = 1 << 30;
+const LIMITS: Limits = Limits {
+    decompressed_bytes: FILE_BYTES as usize,
+    ..Limits::OWN_FILE
+};
 /// Compression of `.pb.gz`, as profilers write it.
 const GZIP: Compression = Compression::Gzip(6);
 
@@ -93,24 +97,47 @@ pub struct Input {
 /// Reads a file, or the standard input for `-`, whatever its format.
 pub fn read(path: &Path, from: Option<FormatName>) -> Result<Input, Failure> {
     let fail = |why: String| Failure::Trouble(format!("{}: {why}", path.display()));
-    let stored = read_bytes(path).map_err(|error| fail(io_reason(&error)))?;
+    let of_io = |error: std::io::Error| fail(io_reason(&error));
+    let mut source = open(path).map_err(of_io)?;
+    let is_recording = jfr::is_recording(source.fill_buf().map_err(of_io)?);
+    if is_recording && matches!(from, None | Some(FormatName::Jfr)) {
+        return recording(&mut *source).map_err(fail);
+    }
+    let stored = read_bytes(&mut *source).map_err(of_io)?;
     of_bytes(stored, from).map_err(fail)
+}
+
+fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
+    Ok(match path == Path::new("-") {
+        true => Box::new(std::io::stdin().lock()),
+        false => Box::new(BufReader::new(std::fs::File::open(path)?)),
+    })
+}
+
+/// Recordings of weeks are longer than memory.
+fn recording(source: &mut dyn Read) -> Result<Input, String> {
+    let read = jfr::decode_stream(source, &jfr::Options::default(), &LIMITS);
+    let read = read.map_err(|error| match error {
+        jfr::StreamError::Io(error) => io_reason(&error),
+        jfr::StreamError::Decode(error) => error.to_string(),
+    })?;
+    Ok(Input {
+        format: Format::Jfr,
+        bytes: read.bytes,
+        decoded: read.decoded,
+    })
 }
 
 /// The same of bytes that are there already. The error does not say where they came from.
 pub fn of_bytes(stored: Bytes, from: Option<FormatName>) -> Result<Input, String> {
-    let limits = Limits {
-        decompressed_bytes: FILE_BYTES as usize,
-        ..Limits::OWN_FILE
-    };
-    let plain = Inflation::new(&limits)
+    let plain = Inflation::new(&LIMITS)
         .unwrap_layers(stored)
         .map_err(|error| error.to_string())?;
     let format = match from {
         Some(name) => name.format(),
         None => sniff(&plain).map_err(|error| error.to_string())?,
     };
-    let decoded = decode_as(format, &plain, &limits);
+    let decoded = decode_as(format, &plain, &LIMITS);
     Ok(Input {
         format,
         bytes: plain.len(),
@@ -118,14 +145,9 @@ pub fn of_bytes(stored: Bytes, from: Option<FormatName>) -> Result<Input, String
     })
 }
 
-fn read_bytes(path: &Path) -> std::io::Result<Bytes> {
+fn read_bytes(source: &mut dyn Read) -> std::io::Result<Bytes> {
     let mut bytes = Vec::new();
-    let read = match path == Path::new("-") {
-        true => std::io::stdin().take(FILE_BYTES + 1).read_to_end(&mut bytes)?,
-        false => std::fs::File::open(path)?
-            .take(FILE_BYTES + 1)
-            .read_to_end(&mut bytes)?,
-    };
+    let read = source.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if read as u64 > FILE_BYTES {
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }

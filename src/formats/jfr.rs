@@ -12,6 +12,7 @@ mod columns;
 mod context;
 mod defect;
 mod events;
+mod heap;
 mod labels;
 mod layout;
 mod memory;
@@ -29,11 +30,13 @@ mod tests;
 mod text;
 mod walk;
 
-use super::room::{Room, Unlimited};
-use super::{DecodeError, Decoded, Limits};
-use recording::Recording;
+use std::io::Read;
 
-pub(super) use chunk::MAGIC;
+use super::room::{Room, Unlimited};
+use super::{DecodeError, Decoded, Limit, Limits};
+use chunk::{HEADER_BYTES, Header, MAGIC};
+use defect::Defect;
+use recording::Recording;
 
 /// The attribute of a profile that counts the samples that the profiler could not keep.
 pub const LOST_SAMPLES: &str = "jfr.lost_samples";
@@ -45,6 +48,11 @@ pub struct Options<'a> {
     pub labels: &'a [u8],
     /// Whether waits in `sleep`, `wait`, and for files and sockets become a profile too.
     pub off_cpu: bool,
+}
+
+/// Whether bytes begin as a recording does.
+pub fn is_recording(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
 }
 
 /// Reads an uncompressed recording.
@@ -68,4 +76,51 @@ pub fn decode_within(
         };
     }
     recording.finish()
+}
+
+/// A recording that was read from a file.
+#[derive(Debug)]
+pub struct Streamed {
+    /// What was in it.
+    pub decoded: Decoded,
+    /// Bytes that were read.
+    pub bytes: usize,
+}
+
+/// Why a recording does not come out of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The file.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// What is in it.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// Reads an uncompressed recording of any length, one chunk in memory at a time.
+pub fn decode_stream(source: &mut dyn Read, options: &Options<'_>, limits: &Limits) -> Result<Streamed, StreamError> {
+    let mut recording = Recording::new(options, limits, &Unlimited)?;
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
+    loop {
+        chunk.clear();
+        read_some(source, HEADER_BYTES, &mut chunk)?;
+        // what is no header is for the recording to tell
+        let rest = Header::read(&chunk).map_or(0, |header| header.size - HEADER_BYTES);
+        if rest > limits.decompressed_bytes {
+            return Err(Defect::TooLarge(Limit::Decompressed).told(bytes).into());
+        }
+        read_some(source, rest, &mut chunk)?;
+        if chunk.is_empty() || recording.chunk(&chunk, bytes)?.is_none() {
+            break;
+        }
+        bytes += chunk.len();
+    }
+    let decoded = recording.finish()?;
+    Ok(Streamed { decoded, bytes })
+}
+
+/// Reads so many bytes more, or fewer if there are no more: memory is taken as they come, whatever was announced.
+fn read_some(source: &mut dyn Read, bytes: usize, into: &mut Vec<u8>) -> std::io::Result<usize> {
+    source.take(bytes as u64).read_to_end(into)
 }

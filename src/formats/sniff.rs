@@ -52,7 +52,7 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, UnknownFormat> {
     if bytes.is_empty() {
         return Err(NOTHING);
     }
-    if bytes.starts_with(super::jfr::MAGIC) {
+    if super::jfr::is_recording(bytes) {
         return Ok(Format::Jfr);
     }
     if let Some(unknown) = by_magic(bytes) {

@@ -6,7 +6,7 @@ use super::primitives::Cursor;
 /// Bytes of the header.
 pub(super) const HEADER_BYTES: usize = 68;
 /// What every chunk begins with.
-pub(in crate::formats) const MAGIC: &[u8; 4] = b"FLR\0";
+pub(super) const MAGIC: &[u8; 4] = b"FLR\0";
 
 /// What the first bytes of a chunk say. Offsets are from the start of the chunk.
 #[derive(Clone, Copy, Debug)]

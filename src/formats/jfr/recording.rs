@@ -8,6 +8,7 @@ use super::columns::{Columns, Identity};
 use super::context::Contexts;
 use super::defect::{Defect, is_of_one_chunk};
 use super::events::{Event, Plan, Slot, setting};
+use super::heap::Heap;
 use super::labels::Labels;
 use super::layout::{self, Kept, SLOTS};
 use super::memory::Memory;
@@ -32,6 +33,7 @@ pub(super) struct Recording<'a> {
     contexts: Contexts,
     interner: Interner,
     columns: Columns,
+    heap: Heap,
     settings: Settings,
     /// The metadata of the last chunk, and what it came to.
     schema: (Vec<u8>, Arc<Schema>),
@@ -59,6 +61,7 @@ impl<'a> Recording<'a> {
             contexts: Contexts::read(options.labels, limits)?,
             interner: Interner::new(),
             columns: Columns::new(),
+            heap: Heap::default(),
             settings: Settings::default(),
             schema: Default::default(),
             window: None,
@@ -108,6 +111,7 @@ impl<'a> Recording<'a> {
             };
             return Err(self.rejected.first.unwrap_or_else(|| nothing.told(0)));
         };
+        self.heap.write_to(&mut self.columns);
         let mut profiles = self.columns.profiles(&mut self.interner);
         for profile in &mut profiles {
             profile.time_unix_nano = start;
@@ -159,6 +163,7 @@ impl<'a> Recording<'a> {
                 Err(_) => self.repairs += 1,
             }
         }
+        self.heap.end_of_chunk();
         let end = header.start_nanos.saturating_add(header.duration_nanos);
         let (first, last) = self.window.unwrap_or((header.start_nanos, end));
         self.window = Some((first.min(header.start_nanos), last.max(end)));
@@ -221,12 +226,14 @@ impl<'a> Recording<'a> {
         pools: &Pools<'_>,
         looked_up: &mut LookedUp,
     ) -> Result<(), Defect> {
-        if plan.event == Event::CpuTimeLost {
-            self.columns.lose(Sort::CpuTime, Slot::Lost.of(kept));
+        match plan.event {
+            Event::CpuTimeLost => self.columns.lose(Sort::CpuTime, Slot::Lost.of(kept)),
+            Event::Free => self.heap.free(Slot::Start.of(kept), Slot::Address.of(kept) as u64),
+            _ => {}
         }
         let counts = counting.counts(plan, kept);
         if counts.iter().all(Option::is_none) {
-            return Ok(());
+            return self.pay(looked_up);
         }
         let mut key = samples::key(plan, kept);
         if plan.event == Event::OldObject {
@@ -247,6 +254,10 @@ impl<'a> Recording<'a> {
             if let Some(period) = counting.period(sort) {
                 self.columns.period(sort, period);
             }
+        }
+        if plan.event == Event::Malloc {
+            let (time, address) = (Slot::Start.of(kept), Slot::Address.of(kept) as u64);
+            self.heap.malloc(time, address, identity, Slot::Size.of(kept));
         }
         self.pay(looked_up)
     }
@@ -270,14 +281,18 @@ impl<'a> Recording<'a> {
     /// Asks for the memory that it has come to, and sees that it is not too much.
     fn pay(&mut self, looked_up: &LookedUp) -> Result<(), Defect> {
         let dictionary = self.interner.dictionary();
-        let rows = self.columns.rows().max(dictionary.stacks.items().len());
+        let rows = self
+            .columns
+            .rows()
+            .max(dictionary.stacks.items().len())
+            .max(self.heap.len());
         if rows > self.limits.elements {
             return Err(Defect::TooLarge(Limit::Elements));
         }
         self.memory
             .look_up(looked_up.symbols.bytes() + looked_up.labels.bytes())?;
         self.memory
-            .keep(dictionary.heap_bytes() * WITH_MAPS + self.columns.bytes())
+            .keep(dictionary.heap_bytes() * WITH_MAPS + self.columns.bytes() + self.heap.bytes())
     }
 }
 

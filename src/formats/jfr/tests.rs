@@ -245,3 +245,81 @@ fn nothing_but_frames_threads_and_classes_comes_out() {
     }
     assert!(in_names > 10, "{in_names}");
 }
+
+#[test]
+fn files_are_read_chunk_by_chunk() {
+    let plain = |name: &str| {
+        let inflated = Inflation::new(&Limits::default()).unwrap_layers(testing::data(name).into());
+        inflated.expect("a recording").to_vec()
+    };
+    let (deep, wall) = (plain("jdk17-deep.jfr.gz"), plain("ap-wall.jfr.gz"));
+    let whole = [&deep[..], &wall, &deep].concat();
+    let options = Options::default();
+    let read = decode_stream(&mut &whole[..], &options, &Limits::default()).expect("a recording");
+    assert_eq!(read.bytes, whole.len());
+    let in_memory = decode(&whole, &Limits::default()).expect("a recording");
+    assert_eq!(sums(&read.decoded), sums(&in_memory));
+    // equal samples of both are one
+    let stacks = |decoded: &Decoded| decoded.profiles.dictionary().stacks.len();
+    assert_eq!(
+        stacks(&read.decoded),
+        stacks(&decode(&[deep.clone(), wall].concat(), &Limits::default()).expect("two"))
+    );
+    let cut = &whole[..whole.len() - 1];
+    let read = decode_stream(&mut &cut[..], &options, &Limits::default()).expect("two chunks");
+    assert_eq!(read.decoded.rejected.profiles, 1);
+    assert!(decode_stream(&mut &b""[..], &options, &Limits::default()).is_err());
+    let small = Limits {
+        decompressed_bytes: 1_000,
+        ..Limits::default()
+    };
+    let error = decode_stream(&mut &whole[..], &options, &small).expect_err("a chunk too long");
+    assert!(matches!(error, StreamError::Decode(error) if matches!(error.fault, Fault::TooLarge(_))));
+}
+
+#[test]
+fn contexts_become_labels() {
+    let Some(corpus) = testing::corpus() else { return };
+    let file = |name: &str| {
+        let stored = std::fs::read(corpus.join("jfr").join(name)).expect("a file");
+        Inflation::new(&Limits::default())
+            .unwrap_layers(stored.into())
+            .expect("a file")
+    };
+    let labels = file("ext-new_spancontext.labels.gz");
+    let options = Options {
+        labels: &labels,
+        ..Options::default()
+    };
+    let recording = file("ext-new_spancontext.jfr.gz");
+    let decoded = decode_within(&recording, &options, &Limits::default(), &Unlimited).expect("a recording");
+    let d = decoded.profiles.dictionary();
+    let profile = decoded.profiles.iter().next().expect("a profile").profile;
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    for (row, set) in profile.samples.attributes.iter().enumerate() {
+        let labels = ["dyn1", "dyn2", "span_name"].map(|key| match d.attribute(*set, key) {
+            Some(Value::String(text)) => d.str(*text),
+            _ => "-",
+        });
+        *counts.entry(labels.join(" ")).or_default() += profile.samples.total(row, 0, 2);
+        if let Some(Value::String(id)) = d.attribute(*set, "profile_id") {
+            assert_eq!(d.str(*id).len(), 16);
+        }
+    }
+    // 470 of 472 samples ran in a span
+    assert_eq!(counts.values().sum::<i64>(), 472);
+    assert_eq!(counts["- - -"], 2, "{counts:?}");
+    assert!(counts.len() > 1, "{counts:?}");
+    assert!(
+        decode_within(
+            &recording,
+            &Options {
+                labels: b"\x0a\xff",
+                ..options
+            },
+            &Limits::default(),
+            &Unlimited
+        )
+        .is_err()
+    );
+}

@@ -12,7 +12,7 @@ use http::request::Parts;
 
 use crate::formats::any::decode_as_within;
 use crate::formats::compress::Inflation;
-use crate::formats::{Decoded, Format};
+use crate::formats::{Decoded, Format, sniff};
 use crate::net::reply;
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Receipt, Received, Refusal};
@@ -31,7 +31,7 @@ pub(super) fn router(door: Door) -> Router {
 }
 
 async fn elsewhere() -> Response {
-    let why = format!("nothing is served here; POST pprof to {PATH}\n");
+    let why = format!("nothing is served here; POST profiles to {PATH}\n");
     reply::answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", why)
 }
 
@@ -55,9 +55,14 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
         let body = inflation.inflate_all(&encodings, whole.bytes)?;
         let bytes = inflation.unwrap_layers(body)?;
         whole.permit.set(bytes.len())?;
-        let mut decoded = decode_as_within(Format::Pprof, &bytes, &limits, &whole.permit)?;
+        let format = match sniff(&bytes) {
+            Ok(format) => format,
+            Err(unknown) if unknown.is_named() => return Err(unknown.into()),
+            // whose decoder says what is wrong with it
+            Err(_) => Format::Pprof,
+        };
+        let mut decoded = decode_as_within(format, &bytes, &limits, &whole.permit)?;
         said.write_to(&mut decoded);
-        let format = Format::Pprof;
         Ok(vec![Arrival {
             decoded,
             received: Received { format, bytes },

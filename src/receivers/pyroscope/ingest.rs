@@ -8,7 +8,7 @@ use super::parts::{self, Parts};
 use super::text::{self, Counted, SAMPLE_RATE};
 use crate::formats::any::decode_as_within;
 use crate::formats::compress::Inflation;
-use crate::formats::{Decoded, Format, Limits, Room, collapsed, sniff};
+use crate::formats::{Decoded, Format, Limits, Room, collapsed, jfr, sniff};
 use crate::pipeline::Refusal;
 use crate::receivers::series::Series;
 use crate::receivers::window::Window;
@@ -74,13 +74,13 @@ impl Ingest {
             _ => None,
         };
         let is_bare = parts.is_none();
-        let Parts { profile, name } = parts.unwrap_or_else(|| Parts::bare(body));
+        let Parts { profile, name, labels } = parts.unwrap_or_else(|| Parts::bare(body));
         if let Some(name) = name
             && !self.series.says("pyroscope.name")
         {
             self.series.say("pyroscope.name", name);
         }
-        let plain = inflation.unwrap_layers(profile)?;
+        let plain = inflation.unwrap_sibling(profile)?;
         let format = match self.shape {
             Shape::Pprof => Format::Pprof,
             Shape::Lines => Format::Collapsed,
@@ -97,8 +97,15 @@ impl Ingest {
             Shape::Unsaid => looks_like(&plain, Format::Collapsed)?,
         };
         let counted = self.counted(format)?;
-        let mut decoded = match self.shape {
-            Shape::Lines => collapsed::decode_lines(&plain, limits, room)?,
+        let mut decoded = match (self.shape, format) {
+            (Shape::Lines, _) => collapsed::decode_lines(&plain, limits, room)?,
+            (_, Format::Jfr) => {
+                let options = jfr::Options {
+                    labels: &inflation.unwrap_sibling(labels)?,
+                    ..jfr::Options::default()
+                };
+                jfr::decode_within(&plain, &options, limits, room)?
+            }
             _ => decode_as_within(format, &plain, limits, room)?,
         };
         if let Some(counted) = counted {
@@ -280,5 +287,34 @@ mod tests {
         }
         let why = told("name=a.cpu&format=groups", speedscope);
         assert!(why.contains("text is announced, and this is speedscope"), "{why}");
+    }
+
+    #[test]
+    fn recordings_come_in_parts_and_bare() {
+        let recording = crate::testing::data("ap-wall.jfr.gz");
+        let limits = Limits::default();
+        let read = |query: &str, body: Vec<u8>, boundary| {
+            let ingest = Ingest::parse(query, "", SystemTime::now())?;
+            let room = Permit::unlimited();
+            let decoded = ingest.decode(body.into(), boundary, &mut Inflation::new(&limits), &limits, &room)?;
+            Ok::<_, Refusal>(decoded.0)
+        };
+        // the message says that text 1 is `k`
+        let parts: [(&str, &[u8]); 2] = [("jfr", &recording), ("labels", b"\x12\x05\x08\x01\x12\x01k")];
+        let in_parts = parts::tests::body(&parts);
+        for (query, body, boundary) in [
+            ("name=shop&format=jfr", in_parts.clone(), Some("BOUND")),
+            ("name=shop", in_parts, Some("BOUND")),
+            ("name=shop&format=jfr", recording.clone(), None),
+        ] {
+            let decoded = read(query, body, boundary).unwrap();
+            assert_eq!(decoded.profiles.profile_count(), 2, "{query}");
+            assert_eq!(resource(&decoded.profiles)["service.name"], "shop", "{query}");
+        }
+        let wrong = parts::tests::body(&[("jfr", &recording), ("labels", b"\xff\xff")]);
+        assert!(matches!(
+            read("name=shop", wrong, Some("BOUND")),
+            Err(Refusal::Invalid(_))
+        ));
     }
 }

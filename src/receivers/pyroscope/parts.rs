@@ -20,21 +20,28 @@ pub(super) struct Parts {
     pub profile: Bytes,
     /// Pyroscope's name for it, where the types alone do not tell: mutex and block profiles look the same.
     pub name: Option<&'static str>,
+    /// What the numbers of labels in a recording of the JVM stand for.
+    pub labels: Bytes,
 }
 
 impl Parts {
     /// A body that is the profile.
     pub(super) fn bare(profile: Bytes) -> Self {
-        Self { profile, name: None }
+        Self {
+            profile,
+            name: None,
+            labels: Bytes::new(),
+        }
     }
 }
 
 /// Takes the parts out of a whole body.
 pub(super) fn split(body: &Bytes, boundary: &str) -> Result<Parts, Refusal> {
-    let (mut profile, mut name) = (None, None);
+    let (mut profile, mut name, mut labels) = (None, None, Bytes::new());
     for part in multipart::split(body, boundary, MAX_PARTS)? {
         match part.name.as_str() {
             "profile" | "jfr" => profile = Some(part.content),
+            "labels" => labels = part.content,
             "sample_type_config" => name = type_name(&part.content),
             "prev_profile" => {
                 return Err(invalid(
@@ -45,7 +52,7 @@ pub(super) fn split(body: &Bytes, boundary: &str) -> Result<Parts, Refusal> {
         }
     }
     match profile {
-        Some(profile) => Ok(Parts { profile, name }),
+        Some(profile) => Ok(Parts { profile, name, labels }),
         None => Err(invalid("there is no part named profile or jfr")),
     }
 }
