@@ -203,10 +203,12 @@ impl<Row> Marks<Row> {
 
 /// Where the rows of one table went.
 struct Moves<Row> {
-    /// By row; empty as long as each stays where it is.
+    /// By row up to `end`; empty as long as each of them stays where it is.
     to: Vec<Id<Row>>,
     /// No row from this one on is in use.
     end: usize,
+    /// Whether every row stays where it is.
+    are_none: bool,
 }
 
 impl<Row> Moves<Row> {
@@ -218,6 +220,7 @@ impl<Row> Moves<Row> {
         let mut moves = Self {
             to: Vec::new(),
             end: used.end(),
+            are_none: used.end() == used.ids().len(),
         };
         for id in used.ids().take(moves.end) {
             let new = match used.has(id) {
@@ -236,23 +239,25 @@ impl<Row> Moves<Row> {
     }
 
     fn put(&mut self, old: Id<Row>, new: Id<Row>) {
-        if self.are_none() {
+        if self.to.is_empty() {
             if old == new {
                 return;
             }
+            self.are_none = false;
             self.to.reserve_exact(self.end);
             self.to.extend((0..old.raw()).map(Id::at));
         }
         self.to.push(new);
     }
 
-    fn are_none(&self) -> bool {
-        self.to.is_empty()
-    }
-
+    /// Rows that nobody uses refer to others that went.
     #[inline]
     fn new_id(&self, old: Id<Row>) -> Id<Row> {
-        self.to.get(old.index()).copied().unwrap_or(old)
+        match self.to.get(old.index()) {
+            Some(new) => *new,
+            None if old.index() < self.end => old,
+            None => Id::UNSET,
+        }
     }
 
     fn follow(&self, id: &mut Id<Row>) {
@@ -260,7 +265,7 @@ impl<Row> Moves<Row> {
     }
 
     fn follow_all(&self, ids: &mut [Id<Row>]) {
-        if !self.are_none() {
+        if !self.are_none {
             ids.iter_mut().for_each(|id| self.follow(id));
         }
     }
@@ -283,7 +288,7 @@ fn sweep(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
     let stacks = places(d, used, &sets);
     let links = Moves::of(&used.links, |id| d.links[id]);
     d.links.retain(links.stays());
-    let stay = stacks.are_none() && sets.are_none() && links.are_none();
+    let stay = stacks.are_none && sets.are_none && links.are_none;
     for profile in profiles_mut(resources) {
         sets.follow(&mut profile.attributes);
         if !stay {
@@ -298,10 +303,10 @@ fn sweep(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
 
 fn words(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
     let strings = Moves::of(&used.strings, |id| &d.strings[id]);
-    d.strings.retain(strings.stays());
-    if strings.are_none() {
+    if strings.are_none {
         return;
     }
+    d.strings.retain(strings.stays());
     let mut follow = |_, id: &mut Id<Text>| strings.follow(id);
     for row in d.functions.rows_mut() {
         roles::function(row, &mut follow);

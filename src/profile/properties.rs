@@ -81,6 +81,26 @@ proptest! {
     }
 
     #[test]
+    fn prop_orphans_that_refer_to_orphans_go(profiles in any_profiles()) {
+        let mut compacted = profiles.clone();
+        compacted.compact();
+        let mut with_orphans = compacted.clone();
+        let (d, _) = with_orphans.edit();
+        let text = d.strings.push("nobody refers to it");
+        let rows = [0, 1].map(|n| d.attributes.push(Attribute { key: text, value: Value::Int(n), unit: text }));
+        let attributes = d.attribute_sets.push(&rows);
+        let mapping = d.mappings.push(Mapping { filename: text, attributes, ..Mapping::default() });
+        let function = d.functions.push(Function { name: text, ..Function::default() });
+        let line = Line { function, ..Line::default() };
+        let location = d.push_location(Location { mapping, attributes, address: 1 }, &[line]);
+        d.stacks.push(&[location, location]);
+        d.links.push(Link { trace_id: [9; 16], span_id: [9; 8] });
+        prop_assert!(with_orphans.compact());
+        prop_assert_eq!(with_orphans.dictionary(), compacted.dictionary());
+        prop_assert_eq!(with_orphans.resources(), compacted.resources());
+    }
+
+    #[test]
     fn prop_merge_adds_up(parts in proptest::collection::vec(any_profiles(), 0..4)) {
         let merged = Profiles::merge(&parts);
         assert_compact(&Profiles::merge([&merged]));

@@ -71,9 +71,6 @@ impl Strings {
     /// Keeps the strings of which `stays`, asked of one after the other, says so. Nothing is left of the text of the others.
     pub(super) fn retain(&mut self, mut stays: impl FnMut(StringId) -> bool) {
         let kept: Vec<StringId> = self.ids().filter(|id| stays(*id)).skip(1).collect();
-        if kept.len() + 1 == self.len() {
-            return;
-        }
         let bytes = kept.iter().map(|id| self[*id].len()).sum();
         let mut strings = Self::with_capacity(kept.len(), bytes);
         for id in kept {
