@@ -7,6 +7,7 @@ mod admin;
 mod audit;
 mod auth;
 mod boundary;
+mod carriers;
 mod cli;
 mod collector;
 mod conformance;

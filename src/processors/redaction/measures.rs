@@ -40,13 +40,15 @@ pub enum Class {
     File,
     /// Keys.
     Key,
+    /// Values that name a thread or a process.
+    Thread,
     /// Everything else.
     Text,
 }
 
 impl Class {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// The class of texts that play this part.
     pub fn of(role: Role) -> Self {
@@ -55,6 +57,7 @@ impl Class {
             Place::Name => Self::Name,
             Place::File => Self::File,
             Place::Key => Self::Key,
+            Place::Thread => Self::Thread,
             Place::Text => Self::Text,
         }
     }
@@ -64,6 +67,7 @@ impl Class {
             Self::Name | Self::Type => Place::Name,
             Self::File => Place::File,
             Self::Key => Place::Key,
+            Self::Thread => Place::Thread,
             Self::Text => Place::Text,
         }
     }
@@ -195,7 +199,7 @@ impl Measures {
         }
         let now = masked.as_deref().unwrap_or(text);
         let inner = |plain: &str| self.mask_once(plain, class, patterns, rules).is_some();
-        if class == Class::Text
+        if matches!(class, Class::Text | Class::Thread)
             && let Some(next) = encoded::mask(now, inner)
         {
             masked = Some(next);

@@ -359,6 +359,11 @@ fn threads_keep_their_number_and_lose_their_name() {
     assert_eq!(name(&hash, &hashed), hashed);
     assert_eq!(name(&mask, "alice"), "[REDACTED:thread]");
     assert_eq!(after(&hash, "thread.id", |_| Value::Int(7)).0, "Int(7)");
+    // a number that nothing announces is one in the name of a thread, and nowhere else
+    let keep = policy(json!({}));
+    let value = |key: &str| after(&keep, key, |d| Value::String(d.strings.push("customer-080-0000-0000"))).0;
+    assert_eq!(value("note"), "customer-080-0000-0000");
+    assert_eq!(value("thread.name"), "customer-[REDACTED:phone]");
 }
 
 #[test]

@@ -70,7 +70,9 @@ pub struct KeyFacts {
     rule: KeyRule,
     blocked: bool,
     sensitive: bool,
+    /// Whether values name a thread, and whether a policy hides such names.
     thread: bool,
+    hidden: bool,
     link: bool,
 }
 
@@ -83,7 +85,8 @@ impl Pass<'_> {
                 rule: measures.keys.rule(key),
                 blocked: measures.keys.is_blocked(key),
                 sensitive: !is_identity(key) && measures.detectors.is_sensitive_key(key),
-                thread: measures.threads != NameAction::Keep && is_thread(key),
+                thread: is_thread(key),
+                hidden: measures.threads != NameAction::Keep && is_thread(key),
                 link: measures.links == LinkAction::Remove && is_link(key),
             }
         })
@@ -163,9 +166,10 @@ impl Pass<'_> {
         }
         match value {
             Value::Empty | Value::Bool(_) => None,
-            Value::String(id) if facts.thread => self.thread(d, *id, role),
+            Value::String(id) if facts.hidden => self.thread(d, *id, role),
             Value::String(id) => {
-                let masking = self.texts.masking(d, Class::Text, *id)?;
+                let class = if facts.thread { Class::Thread } else { Class::Text };
+                let masking = self.texts.masking(d, class, *id)?;
                 self.count(&masking, role);
                 Some(Draft::Text(masking.text.clone()))
             }
@@ -238,7 +242,7 @@ impl Pass<'_> {
         if name.is_empty() || self.stands_for(name) {
             return None;
         }
-        let masking = self.measures.mask(name, Class::Text);
+        let masking = self.measures.mask(name, Class::Thread);
         let name = masking.as_ref().map_or(name, |masking| masking.text.as_str());
         self.report.add("thread", role.label());
         let pseudonym = match self.measures.threads {

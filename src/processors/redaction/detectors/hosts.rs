@@ -39,8 +39,8 @@ pub(super) fn is_ending(label: &str) -> bool {
     INTERNAL.contains(&label) || PUBLIC.contains(&label)
 }
 
-/// The end of the name of a host that begins here.
-pub(super) fn host(text: &str, at: usize) -> Option<usize> {
+/// The end of the name of a host that begins here. Keys have dots too, and are words.
+pub(super) fn host(text: &str, at: usize, in_key: bool) -> Option<usize> {
     let bytes = text.as_bytes();
     let of_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
     if !byte(bytes, at)?.is_ascii_alphanumeric() || before(bytes, at).is_some_and(|b| of_name(b) || b == b'$') {
@@ -55,7 +55,9 @@ pub(super) fn host(text: &str, at: usize) -> Option<usize> {
     let last = last.to_ascii_lowercase();
     let has_labels = name.contains('.') && name.split('.').all(|label| !label.is_empty() && label.len() < 64);
     let is_internal = INTERNAL.contains(&last.as_str());
-    let is_public = PUBLIC.contains(&last.as_str()) && !REVERSED.contains(&first);
+    // `thread.id` and `deployment.is` are keys
+    let is_word = in_key && !name.bytes().any(|b| b.is_ascii_digit() || b == b'-');
+    let is_public = !is_word && PUBLIC.contains(&last.as_str()) && !REVERSED.contains(&first);
     let is_called = matches!(byte(bytes, end), Some(b'(' | b'$'));
     (has_labels && !is_called && (is_internal || is_public)).then_some(end)
 }

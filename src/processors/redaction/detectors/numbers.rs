@@ -44,7 +44,7 @@ pub(super) type Found = (Range<usize>, &'static str);
 pub(super) fn find(text: &str, place: Place, wanted: Wanted) -> Vec<Found> {
     let mut found = Vec::new();
     let bytes = text.as_bytes();
-    let free = matches!(place, Place::Text | Place::Key);
+    let free = matches!(place, Place::Text | Place::Thread | Place::Key);
     let people = place != Place::Name;
     if free && wanted.bare_keys && is_bare_key(text) {
         found.push((0..text.len(), "aws_secret"));
@@ -78,7 +78,7 @@ pub(super) fn find(text: &str, place: Place, wanted: Wanted) -> Vec<Found> {
         each(bytes, |at| uuid(bytes, at), "uuid", &mut found);
     }
     if people && (wanted.phones || wanted.spoken_phones) && digits >= 8 {
-        let thread = is_thread(text);
+        let thread = place == Place::Thread || is_thread(text);
         let announced = |at| wanted.phones || thread || is_announced(bytes, at);
         each(
             bytes,
@@ -88,7 +88,8 @@ pub(super) fn find(text: &str, place: Place, wanted: Wanted) -> Vec<Found> {
         );
     }
     if free && wanted.hosts && dots >= 1 {
-        each(bytes, |at| hosts::host(text, at), "host", &mut found);
+        let in_key = place == Place::Key;
+        each(bytes, |at| hosts::host(text, at, in_key), "host", &mut found);
     }
     if found.len() > 1 {
         found.sort_by_key(|(range, _)| (range.start, usize::MAX - range.end));

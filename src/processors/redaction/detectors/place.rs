@@ -12,6 +12,8 @@ pub enum Place {
     File,
     /// Keys of labels and of resource attributes.
     Key,
+    /// Names of threads and processes: as free, and telephone numbers stand there without a word before them.
+    Thread,
     /// What people write freely: values, units, comments, links, scopes, frame patterns.
     Text,
 }

@@ -24,7 +24,7 @@ impl Reach {
     pub(super) fn covers(self, place: Place) -> bool {
         match self {
             Self::Everywhere => true,
-            Self::Context => matches!(place, Place::Key | Place::Text),
+            Self::Context => matches!(place, Place::Key | Place::Thread | Place::Text),
             Self::Names => place == Place::Name,
         }
     }

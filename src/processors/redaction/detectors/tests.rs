@@ -262,6 +262,9 @@ fn what_is_asked_for_is_found() {
     ] {
         assert_eq!(only(detector, text).as_deref(), Some(kept));
     }
+    let hosts = Detectors::new(&[Detector::Hosts]).unwrap();
+    assert_eq!(hosts.mask("thread.id", Place::Key, |_| {}), None);
+    assert!(hosts.mask("db-7.example.internal", Place::Key, |_| {}).is_some());
     for text in ["com.acme.Foo", "org.apache.commons.io", "main.go", "java.net"] {
         assert_eq!(only(Detector::Hosts, text), None, "{text}");
     }
