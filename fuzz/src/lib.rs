@@ -59,6 +59,13 @@ pub fn jfr(bytes: &[u8]) {
     assert_eq!(totals(&profiles), before, "compacting changes no total");
 }
 
+/// What V8 writes.
+pub fn v8(bytes: &[u8]) {
+    for format in [Format::CpuProfile, Format::HeapProfile, Format::ChromeTrace] {
+        let _ = decode_as(format, bytes, &limits());
+    }
+}
+
 /// Multipart bodies: every part lies inside of the body.
 pub fn multipart(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

@@ -41,6 +41,13 @@ pub enum FormatName {
     Collapsed,
     /// speedscope JSON
     Speedscope,
+    /// V8 .cpuprofile
+    Cpuprofile,
+    /// V8 .heapprofile; only read
+    Heapprofile,
+    /// a Chrome trace with profiles in it; only read
+    #[value(name = "chrome_trace", alias = "chrome-trace")]
+    ChromeTrace,
     /// a flame graph as a picture of one sample type; only written
     Svg,
     /// a flame graph as a page to search and zoom; only written
@@ -58,6 +65,9 @@ impl FormatName {
             Self::Pprof => Format::Pprof,
             Self::Collapsed => Format::Collapsed,
             Self::Speedscope => Format::Speedscope,
+            Self::Cpuprofile => Format::CpuProfile,
+            Self::Heapprofile => Format::HeapProfile,
+            Self::ChromeTrace => Format::ChromeTrace,
             Self::Svg => Format::Svg,
             Self::Html => Format::Html,
             Self::Jfr => Format::Jfr,
@@ -77,12 +87,13 @@ const ENDINGS: &[(&str, Format, Compression)] = &[
     (".otlp", Format::Otlp, Compression::None),
     (".collapsed", Format::Collapsed, Compression::None),
     (".folded", Format::Collapsed, Compression::None),
+    (".cpuprofile", Format::CpuProfile, Compression::None),
     (".svg", Format::Svg, Compression::None),
     (".html", Format::Html, Compression::None),
 ];
 
 /// Endings of formats that are not written yet.
-const LATER: [&str; 2] = [".cpuprofile", ".jfr"];
+const LATER: [&str; 1] = [".jfr"];
 
 /// A file that was read.
 pub struct Input {
@@ -396,7 +407,7 @@ mod tests {
                 "{name}"
             );
         }
-        for name in ["a.cpuprofile", "a", "a.json"] {
+        for name in ["a.jfr", "a", "a.json"] {
             assert!(Output::new(Path::new(name), None).is_err(), "{name}");
         }
         let output = Output::new(Path::new("x"), Some(FormatName::Collapsed)).ok().unwrap();

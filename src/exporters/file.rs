@@ -67,7 +67,7 @@ struct Config {
     directory: Option<PathBuf>,
     /// The one file that grows. Either this or `directory`.
     path: Option<PathBuf>,
-    /// `pprof` (default), `otlp`, `otlp_json`, `collapsed`, `speedscope`, `svg` or `html` with `directory`; `json` (default) or `proto` with `path`.
+    /// `pprof` (default), `otlp`, `otlp_json`, `collapsed`, `speedscope`, `cpuprofile`, `svg` or `html` with `directory`; `json` (default) or `proto` with `path`.
     format: Option<FileFormat>,
     /// Where a pprof says the attributes of its resource: `comments` (default), `labels` of every sample, or `none`.
     resource: Option<ResourceIn>,
@@ -99,6 +99,7 @@ enum FileFormat {
     OtlpJson,
     Collapsed,
     Speedscope,
+    Cpuprofile,
     Svg,
     Html,
     Proto,
@@ -193,10 +194,11 @@ fn in_directory(config: &Config, directory: PathBuf) -> Result<(Form, Target), B
         FileFormat::OtlpJson => (Format::OtlpJson, "otlp.json"),
         FileFormat::Collapsed => (Format::Collapsed, "collapsed"),
         FileFormat::Speedscope => (Format::Speedscope, "speedscope.json"),
+        FileFormat::Cpuprofile => (Format::CpuProfile, "cpuprofile"),
         FileFormat::Svg => (Format::Svg, "svg"),
         FileFormat::Html => (Format::Html, "html"),
         FileFormat::Proto | FileFormat::Json => {
-            let message = "with `directory`: pprof, otlp, otlp_json, collapsed, speedscope, svg or html";
+            let message = "with `directory`: pprof, otlp, otlp_json, collapsed, speedscope, cpuprofile, svg or html";
             return Err(BuildError::at("format", message));
         }
     };

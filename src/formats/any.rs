@@ -6,7 +6,7 @@ use super::compress::Inflation;
 use super::room::{Room, Unlimited};
 use super::{
     CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, flamegraph, jfr,
-    otlp, pprof, sniff, speedscope,
+    otlp, pprof, sniff, speedscope, v8,
 };
 use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
 
@@ -72,6 +72,9 @@ pub fn decode_as_within(
         Format::Pprof => pprof::decode_within(plain, limits, room),
         Format::Otlp => otlp::decode_within(plain, limits, otlp::WireVersion::default(), room),
         Format::OtlpJson => otlp::decode_json_within(plain, limits, room),
+        Format::CpuProfile => v8::decode_cpu(plain, limits, room),
+        Format::HeapProfile => v8::decode_heap(plain, limits, room),
+        Format::ChromeTrace => v8::decode_trace(plain, limits, room),
         Format::Svg | Format::Html => Err(DecodeError::unsupported(
             format,
             "a flame graph is only written",
@@ -89,7 +92,7 @@ pub fn encode(format: Format, profiles: &Profiles, most: usize) -> Result<Vec<u8
         Format::Otlp => otlp::encode_within(profiles, most),
         Format::OtlpJson => otlp::encode_json_within(profiles, most),
         Format::Html => flamegraph::html(profiles, most),
-        Format::Pprof | Format::Collapsed | Format::Speedscope | Format::Svg => {
+        _ => {
             let at = profiles
                 .iter()
                 .next()
@@ -97,7 +100,6 @@ pub fn encode(format: Format, profiles: &Profiles, most: usize) -> Result<Vec<u8
             let column = default_column(profiles.dictionary(), at.profile);
             encode_one(format, profiles.dictionary(), at, column, most)
         }
-        Format::Jfr => Err(EncodeError::new(format, READ_ONLY)),
     }
 }
 
@@ -122,8 +124,9 @@ pub fn encode_one(
             },
         ),
         Format::Svg => flamegraph::svg(dictionary, at.profile, column, most),
+        Format::CpuProfile => v8::encode(dictionary, at.profile, column, most),
         Format::Otlp | Format::OtlpJson | Format::Html => Err(EncodeError::new(format, "holds whole batches")),
-        Format::Jfr => Err(EncodeError::new(format, READ_ONLY)),
+        Format::Jfr | Format::HeapProfile | Format::ChromeTrace => Err(EncodeError::new(format, READ_ONLY)),
     }
 }
 
@@ -173,6 +176,8 @@ mod tests {
             "py-spy-threads.collapsed",
             "ap-wall.jfr.gz",
             "jdk17-deep.jfr.gz",
+            "node20-cpu.cpuprofile",
+            "node20-heap.heapprofile",
         ] {
             let plain = Inflation::new(&Limits::default())
                 .unwrap_layers(testing::data(name).into())
@@ -195,12 +200,13 @@ mod tests {
         }
     }
 
-    const ALL: [Format; 7] = [
+    const ALL: [Format; 8] = [
         Format::Otlp,
         Format::OtlpJson,
         Format::Pprof,
         Format::Collapsed,
         Format::Speedscope,
+        Format::CpuProfile,
         Format::Svg,
         Format::Html,
     ];
@@ -236,7 +242,7 @@ mod tests {
             assert!(error.is_too_large, "{format}: {error}");
         }
         // equal stacks are one line
-        for format in [Format::Collapsed, Format::Svg, Format::Html] {
+        for format in [Format::Collapsed, Format::CpuProfile, Format::Svg, Format::Html] {
             assert!(encode(format, &profiles, 1 << 20).is_ok(), "{format}");
         }
         // one text that many values share

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::frames::{self, UNKNOWN, build};
-use super::room::{Room, Unlimited};
+use super::room::{Room, Tab, Unlimited};
 use super::{DecodeError, Decoded, EncodeError, Format, Limit, Limits};
 use crate::profile::{Dictionary, Id, Interner, LocationId, Profile, ValueType};
 
@@ -46,17 +46,13 @@ struct Decoder<'a> {
     interner: Interner,
     column: build::Column,
     repairs: u64,
-    room: &'a dyn Room,
-    /// Bytes that memory was asked for.
-    asked: usize,
+    tab: Tab<'a>,
 }
 
 /// The tables, and the maps that find what is in them already.
 const WITH_MAPS: usize = 2;
 /// What a sample takes in columns that double.
 const ROW_BYTES: usize = 2 * (3 * size_of::<u32>() + size_of::<i64>());
-/// Memory is asked for in steps.
-const STEP: usize = 64 << 10;
 
 impl<'a> Decoder<'a> {
     fn new(limits: &'a Limits, room: &'a dyn Room) -> Self {
@@ -71,8 +67,7 @@ impl<'a> Decoder<'a> {
         };
         Self {
             limits,
-            room,
-            asked: 0,
+            tab: Tab::new(room),
             interner,
             column,
             repairs: 0,
@@ -139,13 +134,8 @@ impl<'a> Decoder<'a> {
     fn ask(&mut self, more: usize) -> Result<(), DecodeError> {
         let tables = self.interner.dictionary().heap_bytes() * WITH_MAPS;
         let held = tables + self.column.stacks.len() * ROW_BYTES + more;
-        if held > self.asked {
-            let more = (held - self.asked).next_multiple_of(STEP);
-            let given = self.room.take(more);
-            given.map_err(|why| DecodeError::no_room(Format::Collapsed, why))?;
-            self.asked += more;
-        }
-        Ok(())
+        let given = self.tab.hold(held);
+        given.map_err(|why| DecodeError::no_room(Format::Collapsed, why))
     }
 
     fn frame(&mut self, frame: &[u8]) -> LocationId {

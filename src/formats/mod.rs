@@ -2,6 +2,7 @@
 
 pub mod any;
 pub mod base64;
+mod bounded;
 pub mod collapsed;
 pub mod compress;
 mod error;
@@ -10,6 +11,7 @@ mod frames;
 pub mod jfr;
 pub mod limits;
 pub mod multipart;
+mod open;
 pub mod otlp;
 pub mod overflow;
 pub mod pprof;
@@ -17,8 +19,11 @@ pub mod quantity;
 pub mod room;
 pub mod sniff;
 pub mod speedscope;
+mod tree;
+pub mod v8;
 pub mod wire;
 
+use bounded::Bounded;
 pub use compress::{CompressError, Compression};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use limits::{Limit, Limits};
@@ -43,6 +48,12 @@ pub enum Format {
     Collapsed,
     /// speedscope JSON.
     Speedscope,
+    /// V8's `.cpuprofile`.
+    CpuProfile,
+    /// V8's `.heapprofile`.
+    HeapProfile,
+    /// A Chrome trace with profiles of V8 or py-spy in it.
+    ChromeTrace,
     /// A flame graph as one picture. Only written.
     Svg,
     /// An interactive flame graph as one page. Only written.
@@ -60,6 +71,9 @@ impl Format {
             Self::Pprof => "pprof",
             Self::Collapsed => "collapsed",
             Self::Speedscope => "speedscope",
+            Self::CpuProfile => "cpuprofile",
+            Self::HeapProfile => "heapprofile",
+            Self::ChromeTrace => "chrome_trace",
             Self::Svg => "svg",
             Self::Html => "html",
             Self::Jfr => "jfr",

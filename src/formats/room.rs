@@ -38,6 +38,33 @@ impl Room for Unlimited {
     fn give_back(&self, _: usize) {}
 }
 
+/// What a decoder holds in tables that grow: memory is asked for in steps as they do.
+#[derive(Debug)]
+pub(super) struct Tab<'a> {
+    room: &'a dyn Room,
+    asked: usize,
+}
+
+/// Memory of a tab is asked for in steps of so many bytes.
+const TAB_STEP: usize = 64 << 10;
+
+impl<'a> Tab<'a> {
+    /// Nothing is held yet.
+    pub fn new(room: &'a dyn Room) -> Self {
+        Self { room, asked: 0 }
+    }
+
+    /// Says how much is held now, or about to be.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), OutOfBudget> {
+        if bytes > self.asked {
+            let more = (bytes - self.asked).next_multiple_of(TAB_STEP);
+            self.room.take(more)?;
+            self.asked += more;
+        }
+        Ok(())
+    }
+}
+
 /// Rows of a kind that a request may still have. Their memory is asked for in steps.
 #[derive(Debug)]
 pub(super) struct Allowance<'a> {

@@ -44,7 +44,7 @@ const NOTHING: UnknownFormat = UnknownFormat {
 };
 const ANYTHING: UnknownFormat = unsupported(
     "no format of profiles that is read here",
-    "send pprof, OTLP, JFR, collapsed stacks or speedscope",
+    "send pprof, OTLP, JFR, collapsed stacks, speedscope or what V8 writes",
 );
 
 /// Tells the format of bytes that no layer of compression is around any more.
@@ -102,7 +102,7 @@ fn is_perf_script(first: &[u8], second: &[u8]) -> bool {
 }
 
 /// Formats that begin with a word of their own.
-const MAGIC: [(&[u8], UnknownFormat); 15] = [
+const MAGIC: [(&[u8], UnknownFormat); 16] = [
     (
         b"PERFILE2",
         unsupported("the file of perf record", "convert it with perf_to_profile"),
@@ -110,6 +110,13 @@ const MAGIC: [(&[u8], UnknownFormat); 15] = [
     (
         b"Nettrace",
         unsupported("a .NET trace", "run dotnet-trace convert --format speedscope"),
+    ),
+    (
+        b"JAVA PROFILE 1.0",
+        unsupported(
+            "a Java heap dump, which holds every string of the process",
+            "record with JDK Flight Recorder or async-profiler instead, and take care where the dump goes",
+        ),
     ),
     (b"\x7fELF", unsupported("an ELF program", "send a profile of it")),
     (

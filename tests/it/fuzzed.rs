@@ -15,12 +15,13 @@ use crate::support::data;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 8] = [
+const TARGETS: [(&str, Body); 9] = [
     ("pprof", bodies::pprof),
     ("otlp", bodies::otlp),
     ("otlp_json", bodies::otlp_json),
     ("text", bodies::text),
     ("jfr", bodies::jfr),
+    ("v8", bodies::v8),
     ("multipart", bodies::multipart),
     ("compress", bodies::compress),
     ("configuration", bodies::configuration),
@@ -140,6 +141,14 @@ fn prop_damaged_text_is_answered() {
 #[test]
 fn prop_damaged_recordings_are_answered() {
     damage_all(bodies::jfr, &["ap-wall.jfr.gz", "jdk17-deep.jfr.gz"].map(plain));
+}
+
+#[test]
+fn prop_damaged_v8_is_answered() {
+    damage_all(
+        bodies::v8,
+        &["node20-cpu.cpuprofile", "node20-heap.heapprofile"].map(plain),
+    );
 }
 
 #[test]

@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::tree::{Frame, Frames, Tree};
 use crate::formats::any::default_column;
-use crate::formats::{EncodeError, Format};
+use crate::formats::tree::{Frames, NameAndFile as Frame, Tree};
+use crate::formats::{Bounded, EncodeError, Format};
 use crate::profile::{Dictionary, ProfileRef, Profiles};
 
 const STYLE: &str = include_str!("viewer.css");
@@ -54,20 +54,19 @@ pub fn encode(profiles: &Profiles, most: usize) -> Result<Vec<u8>, EncodeError> 
         frames: frames.rows.iter().map(row).collect(),
         profiles: shown,
     };
-    let mut page = Page {
-        out: head().into_bytes(),
-        most,
-    };
-    let written = serde_json::to_writer(&mut page, &data);
-    written.map_err(|_| EncodeError::too_large(Format::Html))?;
-    let mut out = page.out;
-    out.extend_from_slice(b"</script>\n<script>");
-    out.extend_from_slice(SCRIPT.as_bytes());
-    out.extend_from_slice(b"</script>\n");
-    match out.len() > most {
-        true => Err(EncodeError::too_large(Format::Html)),
-        false => Ok(out),
+    let mut page = Bounded::new(most);
+    match write(&mut page, &data) {
+        Ok(()) => Ok(page.into_inner()),
+        Err(_) => Err(EncodeError::too_large(Format::Html)),
     }
+}
+
+fn write(page: &mut Bounded, data: &Data<'_>) -> std::io::Result<()> {
+    page.write_all(head().as_bytes())?;
+    serde_json::to_writer(InPage(page), data)?;
+    page.write_all(b"</script>\n<script>")?;
+    page.write_all(SCRIPT.as_bytes())?;
+    page.write_all(b"</script>\n")
 }
 
 fn row<'a>(frame: &'a Frame<'a>) -> (&'a str, &'a str) {
@@ -77,7 +76,7 @@ fn row<'a>(frame: &'a Frame<'a>) -> (&'a str, &'a str) {
 fn shown_as<'a>(
     dictionary: &'a Dictionary,
     at: ProfileRef<'a>,
-    frames: &mut Frames<'a>,
+    frames: &mut Frames<'a, Frame<'a>>,
 ) -> Result<Shown<'a>, EncodeError> {
     let types: Vec<usize> = (0..at.profile.sample_types.len()).collect();
     let tree = Tree::of(frames, at.profile, &types)?;
@@ -110,24 +109,18 @@ fn head() -> String {
     )
 }
 
-/// JSON inside of a page, in so many bytes: no text in it can end its element.
-struct Page {
-    out: Vec<u8>,
-    most: usize,
-}
+/// JSON inside of a page: no text in it can end its element.
+struct InPage<'a>(&'a mut Bounded);
 
-impl Write for Page {
+impl Write for InPage<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         for (index, piece) in bytes.split(|byte| *byte == b'<').enumerate() {
             if index > 0 {
-                self.out.extend_from_slice(b"\\u003c");
+                self.0.write_all(b"\\u003c")?;
             }
-            self.out.extend_from_slice(piece);
+            self.0.write_all(piece)?;
         }
-        match self.out.len() > self.most {
-            true => Err(std::io::ErrorKind::FileTooLarge.into()),
-            false => Ok(bytes.len()),
-        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

@@ -4,7 +4,6 @@
 
 mod html;
 mod svg;
-mod tree;
 
 pub use html::encode as html;
 pub use svg::encode as svg;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::tree::{Frame, Frames, Tree};
 use crate::formats::quantity::quantity;
+use crate::formats::tree::{Frames, NameAndFile as Frame, Tree};
 use crate::formats::{EncodeError, Format};
 use crate::profile::{Dictionary, Profile};
 

@@ -15,11 +15,17 @@ pub(super) fn sniff(text: &[u8]) -> Result<Option<Format>, UnknownFormat> {
     let mut verdict = None;
     let mut json = serde_json::Deserializer::from_slice(text);
     // how it ends does not matter: a verdict stops the parser by an error
-    let _ = json.deserialize_any(Outermost(&mut verdict));
+    let _ = json.deserialize_any(Outermost {
+        text,
+        verdict: &mut verdict,
+    });
     verdict.transpose()
 }
 
-struct Outermost<'a>(&'a mut Option<Verdict>);
+struct Outermost<'a> {
+    text: &'a [u8],
+    verdict: &'a mut Option<Verdict>,
+}
 
 impl<'de> Visitor<'de> for Outermost<'_> {
     type Value = ();
@@ -30,8 +36,8 @@ impl<'de> Visitor<'de> for Outermost<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         while let Some(key) = object.next_key::<Cow<'de, str>>()? {
-            *self.0 = by_key(&key);
-            if self.0.is_some() {
+            *self.verdict = by_key(&key, self.text);
+            if self.verdict.is_some() {
                 return Err(A::Error::custom("enough seen"));
             }
             object.next_value::<IgnoredAny>()?;
@@ -41,7 +47,7 @@ impl<'de> Visitor<'de> for Outermost<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         if list.next_element::<ChromeEvent>()?.is_some() {
-            *self.0 = Some(Err(CHROME_TRACE));
+            *self.verdict = Some(Ok(Format::ChromeTrace));
         }
         Err(A::Error::custom("enough seen"))
     }
@@ -53,19 +59,15 @@ struct ChromeEvent {
     _phase: IgnoredAny,
 }
 
-fn by_key(key: &str) -> Option<Verdict> {
+fn by_key(key: &str, text: &[u8]) -> Option<Verdict> {
     Some(match key {
         "resourceProfiles" | "resource_profiles" | "dictionary" => Ok(Format::OtlpJson),
         "$schema" | "shared" | "profiles" => Ok(Format::Speedscope),
-        "nodes" | "timeDeltas" => Err(unsupported(
-            "a V8 .cpuprofile",
-            "open it in speedscope and export it, or record with the pprof module",
-        )),
-        "head" => Err(unsupported(
-            "a V8 .heapprofile",
-            "open it in speedscope and export it, or record with the pprof module",
-        )),
-        "traceEvents" => Err(CHROME_TRACE),
+        "nodes" | "timeDeltas" => Ok(Format::CpuProfile),
+        "head" if holds_sizes(text) => Ok(Format::HeapProfile),
+        "head" => Ok(Format::CpuProfile),
+        "traceEvents" => Ok(Format::ChromeTrace),
+        "snapshot" => Err(HEAP_SNAPSHOT),
         "flamebearer" => Err(unsupported("Pyroscope's render answer", "ask for pprof instead")),
         "resourceSpans" | "resourceMetrics" | "resourceLogs" => {
             Err(unsupported("OTLP of another signal", "send profiles here"))
@@ -74,7 +76,13 @@ fn by_key(key: &str) -> Option<Verdict> {
     })
 }
 
-const CHROME_TRACE: UnknownFormat = unsupported(
-    "a Chrome trace",
-    "record in another format; py-spy: --format raw or --format speedscope",
+/// Trees of V8 are of bytes, or of hits: the first node says which.
+fn holds_sizes(text: &[u8]) -> bool {
+    let beginning = text.get(..4096).unwrap_or(text);
+    memchr::memmem::find(beginning, b"\"selfSize\"").is_some()
+}
+
+const HEAP_SNAPSHOT: UnknownFormat = unsupported(
+    "a V8 heap snapshot, which holds every string of the process",
+    "record with --heap-prof instead, and take care where the snapshot goes",
 );

@@ -30,6 +30,8 @@ fn own_recordings_are_known() {
         ("planted-everywhere.otlp.json", Format::OtlpJson),
         ("node20-wall-cpu-links.otlp.json.gz", Format::OtlpJson),
         ("py-spy-native.speedscope.json", Format::Speedscope),
+        ("node20-cpu.cpuprofile", Format::CpuProfile),
+        ("node20-heap.heapprofile", Format::HeapProfile),
         ("py-spy-threads.collapsed", Format::Collapsed),
     ];
     for (name, format) in files {
@@ -76,9 +78,9 @@ fn expected(folder: &str, name: &str) -> Result<Format, &'static str> {
         _ if holds(".speedscope.json") => Ok(Format::Speedscope),
         _ if holds(".otlp.json") => Ok(Format::OtlpJson),
         _ if holds(".otlp") => Ok(Format::Otlp),
-        _ if holds(".cpuprofile") => Err("a V8 .cpuprofile"),
-        _ if holds(".heapprofile") => Err("a V8 .heapprofile"),
-        _ if holds(".chrometrace") => Err("a Chrome trace"),
+        _ if holds(".cpuprofile") => Ok(Format::CpuProfile),
+        _ if holds(".heapprofile") => Ok(Format::HeapProfile),
+        _ if holds(".chrometrace") => Ok(Format::ChromeTrace),
         _ if holds(".perf.txt") => Err("the output of perf script"),
         "jfr" if !holds(".pb.gz") && !holds(".labels.gz") => Ok(Format::Jfr),
         "planted" if holds(".jfr") && !holds("jfrconv") => Ok(Format::Jfr),

@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 use super::schema::{Amount, EventKind, File, Frame, Profile};
 use super::{PROFILE_NAME, unit_in};
 use crate::formats::frames::build::{self, Column};
+use crate::formats::open::OpenFrames;
 use crate::formats::room::{Room, Unlimited};
 use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
 use crate::profile::{self as model, AttributeSetId, Id, Interner, LocationId, StackId, ValueType};
@@ -189,7 +190,7 @@ impl<'a> Decoder<'a> {
             }
         }
         // frames still open are open to the end
-        if let (Some(end), Some(_)) = (profile.end_value, open.current()) {
+        if let (Some(end), true) = (profile.end_value, !open.is_empty()) {
             self.elapse(target, &mut open, reached, end)?;
         }
         Ok(())
@@ -234,74 +235,6 @@ impl<'a> Decoder<'a> {
             column.push(stack, target.attributes, value);
         }
         Ok(())
-    }
-}
-
-/// The frames open at one moment, as a path in the tree of all paths seen: opening and closing cost the same at any depth.
-#[derive(Default)]
-struct OpenFrames {
-    nodes: Vec<Node>,
-    children: HashMap<(Option<usize>, LocationId), usize, foldhash::fast::RandomState>,
-    current: Option<usize>,
-    depth: usize,
-}
-
-struct Node {
-    parent: Option<usize>,
-    location: LocationId,
-    stack: Option<StackId>,
-}
-
-impl OpenFrames {
-    fn depth(&self) -> usize {
-        self.depth
-    }
-
-    fn current(&self) -> Option<&Node> {
-        self.nodes.get(self.current?)
-    }
-
-    fn open(&mut self, location: LocationId) {
-        let parent = self.current;
-        let nodes = &mut self.nodes;
-        let node = self.children.entry((parent, location)).or_insert_with(|| {
-            nodes.push(Node {
-                parent,
-                location,
-                stack: None,
-            });
-            nodes.len() - 1
-        });
-        self.current = Some(*node);
-        self.depth += 1;
-    }
-
-    fn close(&mut self, location: LocationId) -> bool {
-        match self.current() {
-            Some(node) if node.location == location => {
-                self.current = node.parent;
-                self.depth -= 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The stack of the frames open now; none if none is.
-    fn stack(&mut self, interner: &mut Interner) -> Option<StackId> {
-        let current = self.current?;
-        if let Some(stack) = self.nodes.get(current)?.stack {
-            return Some(stack);
-        }
-        let mut leaf_first = Vec::with_capacity(self.depth);
-        let mut next = Some(current);
-        while let Some(node) = next.and_then(|node| self.nodes.get(node)) {
-            leaf_first.push(node.location);
-            next = node.parent;
-        }
-        let stack = interner.stack(&leaf_first);
-        self.nodes.get_mut(current)?.stack = Some(stack);
-        Some(stack)
     }
 }
 

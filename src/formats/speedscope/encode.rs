@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{EXPORTER, SCHEMA, unit_out};
 use crate::formats::any::default_column;
-use crate::formats::{EncodeError, Format, frames};
+use crate::formats::{Bounded, EncodeError, Format, frames};
 use crate::profile::{Dictionary, LocationId, Profile, StackId};
 
 #[derive(Serialize)]
@@ -90,36 +90,16 @@ pub fn encode(dictionary: &Dictionary, profile: &Profile, most: usize) -> Result
         shared: Shared { frames: table.frames },
         profiles,
     };
-    let mut out = Bounded { out: Vec::new(), most };
+    let mut out = Bounded::new(most);
     serde_json::to_writer(&mut out, &file).map_err(|error| match error.is_io() {
         true => too_large(),
         false => unrepresentable("a text that JSON cannot hold"),
     })?;
-    Ok(out.out)
+    Ok(out.into_inner())
 }
 
 /// The frames of each stack.
 type Stacks = HashMap<StackId, Vec<u32>, foldhash::fast::RandomState>;
-
-/// Takes so many bytes and no more.
-struct Bounded {
-    out: Vec<u8>,
-    most: usize,
-}
-
-impl std::io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.out.len() + bytes.len() > self.most {
-            return Err(std::io::ErrorKind::FileTooLarge.into());
-        }
-        self.out.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 fn too_large() -> EncodeError {
     EncodeError::too_large(Format::Speedscope)

@@ -1,34 +1,57 @@
 //! All stacks of a profile as one tree.
 
 use std::borrow::Cow;
+use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::formats::{EncodeError, Format, frames};
+use super::{EncodeError, Format, frames};
 use crate::profile::{Dictionary, Line, LocationId, Profile, StackId};
 
 /// Bytes that a node takes at least where it is written.
 const NODE_BYTES: usize = 6;
 
-/// A frame as its reader sees it.
+/// A frame as a reader of some format sees it; frames that look equal are one.
+pub(super) trait Look<'a>: Clone + Eq + Hash {
+    /// What is seen of one line of a location.
+    fn of(dictionary: &'a Dictionary, location: LocationId, line: Option<&Line>) -> Self;
+
+    /// About the bytes that it is written in.
+    fn bytes(&self) -> usize;
+}
+
+/// Name and file.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Frame<'a> {
+pub(super) struct NameAndFile<'a> {
     pub name: Cow<'a, str>,
     pub file: &'a str,
 }
 
+impl<'a> Look<'a> for NameAndFile<'a> {
+    fn of(dictionary: &'a Dictionary, location: LocationId, line: Option<&Line>) -> Self {
+        Self {
+            name: frames::name(dictionary, location, line),
+            file: line.map_or("", |line| dictionary.str(dictionary.functions[line.function].filename)),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.name.len() + self.file.len()
+    }
+}
+
 /// The frames of one output, each once.
-pub(super) struct Frames<'a> {
+pub(super) struct Frames<'a, Frame> {
     format: Format,
     dictionary: &'a Dictionary,
-    pub rows: Vec<Frame<'a>>,
-    numbers: HashMap<Frame<'a>, u32, RandomState>,
+    pub rows: Vec<Frame>,
+    numbers: HashMap<Frame, u32, RandomState>,
     /// Bytes that may still be written, of nodes too.
     left: usize,
 }
 
-impl<'a> Frames<'a> {
+impl<'a, Frame: Look<'a>> Frames<'a, Frame> {
     pub fn new(format: Format, dictionary: &'a Dictionary, most: usize) -> Self {
         Self {
             format,
@@ -40,16 +63,11 @@ impl<'a> Frames<'a> {
     }
 
     fn number(&mut self, location: LocationId, line: Option<&Line>) -> Result<u32, EncodeError> {
-        let frame = Frame {
-            name: frames::name(self.dictionary, location, line),
-            file: line.map_or("", |line| {
-                self.dictionary.str(self.dictionary.functions[line.function].filename)
-            }),
-        };
+        let frame = Frame::of(self.dictionary, location, line);
         if let Some(known) = self.numbers.get(&frame) {
             return Ok(*known);
         }
-        self.take(frame.name.len() + frame.file.len())?;
+        self.take(frame.bytes())?;
         let number = self.rows.len() as u32;
         self.rows.push(frame.clone());
         self.numbers.insert(frame, number);
@@ -75,7 +93,11 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Of the given sample types of a profile.
-    pub fn of<'a>(frames: &mut Frames<'a>, profile: &Profile, types: &[usize]) -> Result<Self, EncodeError> {
+    pub fn of<'a, Frame: Look<'a>>(
+        frames: &mut Frames<'a, Frame>,
+        profile: &Profile,
+        types: &[usize],
+    ) -> Result<Self, EncodeError> {
         let mut tree = Self {
             parents: vec![0],
             frames: vec![0],
@@ -90,7 +112,11 @@ impl Tree {
     }
 
     /// Adds all stacks. Returns the node at the end of each row's.
-    fn grow(&mut self, frames: &mut Frames<'_>, profile: &Profile) -> Result<Vec<u32>, EncodeError> {
+    fn grow<'a, Frame: Look<'a>>(
+        &mut self,
+        frames: &mut Frames<'a, Frame>,
+        profile: &Profile,
+    ) -> Result<Vec<u32>, EncodeError> {
         let mut children: HashMap<(u32, u32), u32, RandomState> = HashMap::default();
         let mut ends: HashMap<StackId, u32, RandomState> = HashMap::default();
         let mut leaves = Vec::with_capacity(profile.samples.len());
@@ -128,7 +154,7 @@ impl Tree {
         for (row, leaf) in leaves.iter().enumerate() {
             let value = profile.samples.total(row, column, types);
             if value < 0 {
-                return Err("a negative value, which no width can show; write pprof or collapsed");
+                return Err("a negative value, which nothing of this form can show; write pprof or collapsed");
             }
             if let Some(sum) = own.get_mut(*leaf as usize) {
                 *sum = sum.checked_add(value).ok_or("a sum beyond 64 bits")?;
