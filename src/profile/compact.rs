@@ -328,7 +328,11 @@ fn sets(d: &mut Dictionary, used: &Used) -> Moves<AttributeSet> {
     d.attributes.retain(attributes.stays());
     attributes.follow_all(d.attribute_sets.items_mut());
     let rows = &d.attributes;
-    d.attribute_sets.change(|set| {
+    d.attribute_sets.change(|id, set| {
+        // those of a set that goes may be gone already
+        if !used.attribute_sets.has(id) {
+            return;
+        }
         // Order has no meaning between keys, and has one between the values of a repeated key: a stable sort keeps that.
         if !set.is_sorted_by_key(|id| rows[*id].key) {
             set.sort_by_key(|id| rows[*id].key);

@@ -213,11 +213,11 @@ impl<Owner, Item: Copy> Lists<Owner, Item> {
     }
 
     /// Changes the items of each list.
-    pub(super) fn change(&mut self, mut change: impl FnMut(&mut [Item])) {
+    pub(super) fn change(&mut self, mut change: impl FnMut(Id<Owner>, &mut [Item])) {
         let mut start = 0;
-        for end in &self.ends {
+        for (id, end) in self.ids().zip(&self.ends) {
             let end = *end as usize;
-            change(&mut self.items[start..end]);
+            change(id, &mut self.items[start..end]);
             start = end;
         }
     }

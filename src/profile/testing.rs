@@ -44,8 +44,47 @@ pub fn any_profiles() -> impl Strategy<Value = Profiles> {
             .into_iter()
             .map(|(name, profiles)| draft_resource(&mut dictionary, name, profiles))
             .collect();
+        draft_orphans(&mut dictionary);
         Profiles::new(dictionary, resources)
     })
+}
+
+/// A row of every table that only other such rows refer to, behind all that are in use.
+fn draft_orphans(d: &mut Dictionary) {
+    let name = d.strings.push("a last orphan");
+    let key = d.strings.push("an orphaned key");
+    let attribute = |value| Attribute {
+        key,
+        value,
+        unit: Id::UNSET,
+    };
+    let labels = [Value::String(name), Value::Int(7)].map(|value| d.attributes.push(attribute(value)));
+    let attributes = d.attribute_sets.push(&labels);
+    let mapping = d.mappings.push(Mapping {
+        filename: name,
+        attributes,
+        ..Mapping::default()
+    });
+    let function = d.functions.push(Function {
+        name,
+        ..Function::default()
+    });
+    let line = Line {
+        function,
+        line: 1,
+        column: 0,
+    };
+    let location = Location {
+        mapping,
+        attributes,
+        ..Location::default()
+    };
+    let location = d.push_location(location, &[line]);
+    d.stacks.push(&[location, location]);
+    d.links.push(Link {
+        trace_id: [9; 16],
+        span_id: [9; 8],
+    });
 }
 
 fn draft_resource(d: &mut Dictionary, name: u8, profiles: Vec<(usize, bool, Vec<Draft>)>) -> ResourceProfiles {
