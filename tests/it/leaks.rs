@@ -330,7 +330,10 @@ fn by_command(config: &Path, folder: &Path, all: &[Planted], ports: &Ports) -> B
     let mut bytes = Bytes::new();
     std::fs::create_dir(folder.join("redacted")).unwrap();
     for name in &names {
-        let output = folder.join("redacted").join(name);
+        // what is only read is written as another format
+        let is_only_read = [".jfr", ".heapprofile"].iter().any(|ending| name.contains(ending));
+        let ending = if is_only_read { ".pb.gz" } else { "" };
+        let output = folder.join("redacted").join(format!("{name}{ending}"));
         let args = [
             "redact",
             "--config",
