@@ -7,7 +7,25 @@ use super::masks::{self, STARS};
 use super::pseudonym::{Kind, Pseudonyms};
 use crate::profile::Role;
 
+/// Those that a policy may do something with.
+const ROLES: [Role; 9] = [
+    Role::SourceFile,
+    Role::MappingFile,
+    Role::LabelUnit,
+    Role::Scope,
+    Role::Comment,
+    Role::DocUrl,
+    Role::FramePattern,
+    Role::TypeName,
+    Role::SchemaUrl,
+];
+
 impl Carriers {
+    /// Whether nothing becomes of any of them.
+    pub fn all_stay(&self) -> bool {
+        ROLES.into_iter().all(|role| self.action(role) == TextAction::Keep)
+    }
+
     /// What the policy does with texts of this role.
     pub fn action(&self, role: Role) -> TextAction {
         match role {
@@ -32,17 +50,6 @@ impl Carriers {
 
     /// The carriers whose texts are hashed.
     pub fn hashed(&self) -> Option<&'static str> {
-        const ROLES: [Role; 9] = [
-            Role::SourceFile,
-            Role::MappingFile,
-            Role::LabelUnit,
-            Role::Scope,
-            Role::Comment,
-            Role::DocUrl,
-            Role::FramePattern,
-            Role::TypeName,
-            Role::SchemaUrl,
-        ];
         let hashed = ROLES.into_iter().find(|role| self.action(*role) == TextAction::Hash);
         hashed.map(Role::label)
     }

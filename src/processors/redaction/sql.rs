@@ -1,10 +1,20 @@
 //! SQL that stands where a name should: its shape stays, its literals go.
 
+/// What a statement may begin with.
+const VERBS: &[&str] = &[
+    "select", "with", "insert", "replace", "merge", "update", "delete", "call", "exec", "execute", "create", "alter",
+    "drop", "set", "explain", "values",
+];
+
 /// Whether the text is a statement.
 pub(super) fn is_sql(text: &str) -> bool {
     let mut words = Words::new(text);
     let statement = words.rest;
     let Some(first) = words.next() else { return false };
+    // most names are settled here
+    if !VERBS.iter().any(|verb| first.eq_ignore_ascii_case(verb)) {
+        return false;
+    }
     let second = words.next().unwrap_or_default();
     let is = |word: &str, known: &[&str]| known.iter().any(|known| word.eq_ignore_ascii_case(known));
     let has = |wanted: &[&str]| Words::new(text).skip(1).any(|word| is(word, wanted));
@@ -48,9 +58,10 @@ impl<'t> Iterator for Words<'t> {
     type Item = &'t str;
 
     fn next(&mut self) -> Option<&'t str> {
-        let of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let rest = self.rest.trim_start_matches(|c| !of_word(c));
-        let end = rest.find(|c| !of_word(c)).unwrap_or(rest.len());
+        let of_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let start = self.rest.bytes().position(of_word).unwrap_or(self.rest.len());
+        let rest = self.rest.get(start..)?;
+        let end = rest.bytes().position(|b| !of_word(b)).unwrap_or(rest.len());
         let (word, after) = rest.split_at_checked(end)?;
         self.rest = after;
         (!word.is_empty()).then_some(word)

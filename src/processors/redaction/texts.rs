@@ -64,6 +64,9 @@ impl<'m> Texts<'m> {
 
     fn carriers_change(&mut self, profiles: &Profiles) -> bool {
         let carriers = self.measures.carriers;
+        if carriers.all_stay() {
+            return false;
+        }
         let d = profiles.dictionary();
         let mut changes = false;
         profiles.strings_by_role(|role, id| {

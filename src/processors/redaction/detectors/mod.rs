@@ -1,7 +1,9 @@
 //! What looks like something private. Keywords of all rules are looked for at once; only a text that holds one meets the regular
 //! expressions that own it, and only a text with enough digits meets the scanners of numbers. A clean text allocates nothing.
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -67,9 +69,11 @@ impl Detector {
 
 /// The detectors of one policy.
 pub struct Detectors {
-    keywords: AhoCorasick,
+    keywords: Vec<&'static str>,
     /// The rule that each keyword belongs to.
     owner: Vec<u8>,
+    /// Finds keywords. Made when the first text comes: for its speed it takes more memory than all else of a policy.
+    finder: OnceLock<Option<AhoCorasick>>,
     rules: Vec<Rule>,
     numbers: Wanted,
     sensitive_key: Option<Regex>,
@@ -98,19 +102,14 @@ impl Detectors {
         if pii || has(Detector::Emails) {
             families.extend(context::EMAIL);
         }
-        let mut words: Vec<&str> = Vec::new();
+        let mut keywords = Vec::new();
         let mut owner = Vec::new();
         for (position, family) in families.iter().enumerate() {
             let position = u8::try_from(position).ok().filter(|position| *position < 128);
             let position = position.ok_or("more than 128 families")?;
-            words.extend(family.keywords);
+            keywords.extend(family.keywords);
             owner.extend(family.keywords.iter().map(|_| position));
         }
-        let keywords = AhoCorasickBuilder::new()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .build(words)
-            .map_err(|error| error.to_string())?;
         let key = context::SENSITIVE_KEY.replace("{WORD}", context::WORD);
         let sensitive_key = match has(Detector::Secrets) {
             true => Some(Regex::new(&key).map_err(|error| error.to_string())?),
@@ -119,6 +118,7 @@ impl Detectors {
         Ok(Self {
             keywords,
             owner,
+            finder: OnceLock::new(),
             rules: families.into_iter().map(Rule::new).collect(),
             numbers,
             sensitive_key,
@@ -176,10 +176,25 @@ impl Detectors {
         masked
     }
 
-    /// The rules whose keywords stand in the text, one bit each.
+    fn finder(&self) -> Option<&AhoCorasick> {
+        let build = || {
+            AhoCorasickBuilder::new()
+                .ascii_case_insensitive(true)
+                .match_kind(MatchKind::Standard)
+                .kind(Some(AhoCorasickKind::DFA))
+                .build(&self.keywords)
+                .ok()
+        };
+        self.finder.get_or_init(build).as_ref()
+    }
+
+    /// The rules whose keywords stand in the text, one bit each; all of them if those cannot be looked for.
     fn called(&self, text: &str) -> u128 {
+        let Some(finder) = self.finder() else {
+            return u128::MAX;
+        };
         let mut called = 0u128;
-        for found in self.keywords.find_overlapping_iter(text) {
+        for found in finder.find_overlapping_iter(text) {
             if let Some(position) = self.owner.get(found.pattern().as_usize()) {
                 called |= 1 << position;
             }

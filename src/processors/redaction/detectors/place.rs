@@ -49,7 +49,9 @@ impl Place {
 }
 
 fn is_prose(name: &str) -> bool {
-    name.contains("://") || name.contains(" --") || is_thread(name) || is_route(name) || sql::is_sql(name)
+    // without a space it can only be an address or a very short query
+    let of_words = || name.contains(" --") || is_thread(name) || is_route(name);
+    name.contains("://") || sql::is_sql(name) || (name.contains(' ') && of_words())
 }
 
 /// Frames that name a thread or a process: `[pool-1 tid=7]`, `thread (22): pool-1`, `process 7:"python app.py"`.
