@@ -24,6 +24,7 @@ mod samples;
 mod schema;
 mod settings;
 mod sorts;
+mod spans;
 mod symbols;
 #[cfg(test)]
 mod tests;

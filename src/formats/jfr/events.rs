@@ -34,6 +34,8 @@ pub(super) enum Event {
     DatadogLive,
     /// How something was set while the recording ran.
     Setting,
+    /// From when to when a thread worked for a span.
+    Span,
 }
 
 /// Names of events in the metadata.
@@ -156,6 +158,30 @@ pub(super) mod setting {
     }
 }
 
+/// A span is kept in these, and in those for start, duration and thread.
+pub(super) mod span {
+    use super::Slot;
+
+    /// Where the id of its trace stands.
+    pub const TRACE: Slot = Slot::TraceId;
+    /// Where its own id stands.
+    pub const SPAN: Slot = Slot::SpanId;
+
+    pub(super) fn slot(field: &str) -> Option<usize> {
+        Some(match field {
+            "startTime" => Slot::Start,
+            "duration" => Slot::Duration,
+            "eventThread" => Slot::Thread,
+            "traceId" | "trace_id" => TRACE,
+            "spanId" | "span_id" => SPAN,
+            _ => return None,
+        } as usize)
+    }
+
+    /// The fields that make an event a span.
+    pub(super) const FIELDS: usize = 5;
+}
+
 /// How to read the events of a type.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -170,11 +196,15 @@ pub(super) struct Plan {
 impl Plan {
     /// How to read the events of a type, if they are read at all.
     pub fn of(of: &Type, layouts: &mut Layouts<'_>) -> Result<Option<Self>, Defect> {
-        let Some((_, event)) = EVENTS.iter().find(|(name, _)| *name == &*of.name) else {
-            return Ok(None);
+        let named = EVENTS.iter().find(|(name, _)| *name == &*of.name);
+        let event = match named {
+            Some((_, event)) => event,
+            None if is_span(of) => &Event::Span,
+            None => return Ok(None),
         };
         let layout = match event {
             Event::Setting => layouts.keep(of, &setting::slot)?,
+            Event::Span => layouts.keep(of, &span::slot)?,
             _ => layouts.keep(of, &slot)?,
         };
         let is_float = |step: &Step| matches!(step, Step::KeepFloat { slot, .. } if *slot == Slot::Weight as usize);
@@ -185,4 +215,13 @@ impl Plan {
             layout,
         }))
     }
+}
+
+/// Whether the events of a type are spans, whatever it is called: applications have their own.
+fn is_span(of: &Type) -> bool {
+    of.fields
+        .iter()
+        .filter(|field| span::slot(&field.name).is_some())
+        .count()
+        == span::FIELDS
 }

@@ -18,6 +18,7 @@ use super::samples::{self, Counting};
 use super::schema::{PoolName, Schema, slot};
 use super::settings::Settings;
 use super::sorts::Sort;
+use super::spans::{SPAN_BYTES, Spans};
 use super::symbols::Symbols;
 use super::walk::{Events, event_at};
 use crate::formats::room::Room;
@@ -139,7 +140,7 @@ impl<'a> Recording<'a> {
     fn read(&mut self, header: &Header, chunk: Cursor<'_>) -> Result<(), Defect> {
         let schema = self.schema(header, chunk)?;
         let pools = Pools::read(chunk, header, &schema, self.limits.string_bytes, &mut self.memory)?;
-        self.learn_settings(header, chunk, &schema, &pools)?;
+        let spans = self.learn(header, chunk, &schema, &pools)?;
         let counting = Counting {
             settings: self.settings.clone(),
             is_async_profiler: schema.is_async_profiler,
@@ -150,6 +151,7 @@ impl<'a> Recording<'a> {
         let mut looked_up = LookedUp {
             symbols: Symbols::new(schema.is_async_profiler, self.limits.stack_depth),
             labels: Labels::default(),
+            spans,
         };
         let mut events = Events::of(chunk);
         let mut kept: Kept = [0; SLOTS];
@@ -193,20 +195,28 @@ impl<'a> Recording<'a> {
         Ok(self.schema.1.clone())
     }
 
-    fn learn_settings(
+    /// What must be known before samples can be counted and joined.
+    fn learn(
         &mut self,
         header: &Header,
         chunk: Cursor<'_>,
         schema: &Schema,
         pools: &Pools<'_>,
-    ) -> Result<(), Defect> {
+    ) -> Result<Spans, Defect> {
+        let mut spans = Spans::default();
         let mut events = Events::of(chunk);
         while let Some((type_id, mut event)) = events.next()? {
-            let Some(plan) = schema.plan(type_id).filter(|plan| plan.event == Event::Setting) else {
+            let plan = schema.plan(type_id);
+            let Some(plan) = plan.filter(|plan| matches!(plan.event, Event::Setting | Event::Span)) else {
                 continue;
             };
             let mut kept: Kept = [0; SLOTS];
             if layout::read(&mut event, &plan.layout, header.clock, &mut kept).is_err() {
+                continue;
+            }
+            if plan.event == Event::Span {
+                self.memory.take(SPAN_BYTES)?;
+                spans.learn(&kept, pools, &mut self.interner);
                 continue;
             }
             let [name, value] = [setting::NAME, setting::VALUE].map(|slot| pools.text(slot.of(&kept)));
@@ -215,7 +225,8 @@ impl<'a> Recording<'a> {
                 self.settings.learn(schema.is_async_profiler, about, &name, &value);
             }
         }
-        Ok(())
+        spans.sort();
+        Ok(spans)
     }
 
     fn event(
@@ -247,7 +258,10 @@ impl<'a> Recording<'a> {
         let identity = Identity {
             stack,
             attributes,
-            link,
+            link: match link.is_set() {
+                true => link,
+                false => looked_up.spans.at(key.thread, Slot::Start.of(kept)),
+            },
         };
         for (sort, values) in counts.into_iter().flatten() {
             self.columns.add(sort, identity, values);
@@ -303,6 +317,7 @@ const METADATA: usize = 8;
 struct LookedUp {
     symbols: Symbols,
     labels: Labels,
+    spans: Spans,
 }
 
 /// The number of a state of threads.

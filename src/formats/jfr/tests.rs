@@ -323,3 +323,16 @@ fn contexts_become_labels() {
         .is_err()
     );
 }
+
+#[test]
+fn spans_that_applications_write_become_links() {
+    let Some(recording) = testing::corpus_file("jfr/jdk17-profile.jfr") else {
+        return;
+    };
+    let decoded = decode(&recording, &Limits::default()).expect("a recording");
+    let d = decoded.profiles.dictionary();
+    let profile = decoded.profiles.iter().next().expect("a profile").profile;
+    let linked = profile.samples.links.iter().filter(|link| link.is_set()).count();
+    assert!(linked > 10, "{linked} of {}", profile.samples.len());
+    assert!(d.links.len() > linked / 2);
+}
