@@ -7,7 +7,6 @@ mod files;
 mod health;
 mod inspect;
 mod keygen;
-mod markup;
 mod policies;
 mod policy;
 mod redact;

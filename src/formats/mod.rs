@@ -10,6 +10,7 @@ pub mod flamegraph;
 mod frames;
 pub mod jfr;
 pub mod limits;
+pub mod markup;
 pub mod multipart;
 mod open;
 pub mod otlp;

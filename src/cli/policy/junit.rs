@@ -1,7 +1,7 @@
 //! The result of `policy test` as CI systems read it.
 
 use super::Outcome;
-use crate::cli::markup;
+use crate::formats::markup;
 
 pub(super) fn report(suite: &str, outcomes: &[Outcome]) -> String {
     let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();

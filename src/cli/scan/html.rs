@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Class, Scan};
-use crate::cli::markup::escape;
+use crate::formats::markup::escape;
 use crate::formats::quantity::counted;
 
 const STYLE: &str = "\

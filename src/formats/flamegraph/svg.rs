@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::formats::markup;
 use crate::formats::quantity::quantity;
 use crate::formats::tree::{Frames, NameAndFile as Frame, Tree};
 use crate::formats::{EncodeError, Format};
@@ -165,16 +166,6 @@ fn colour(name: &str) -> String {
 
 /// Text inside of XML, without what XML cannot hold.
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            letter if letter.is_control() => escaped.push(' '),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
+    let held = text.replace(char::is_control, " ");
+    markup::escape(&held.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}"))
 }
