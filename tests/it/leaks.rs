@@ -310,6 +310,12 @@ async fn through_a_gate(redaction: &Value, all: &[Planted], gone: &[&Needle]) ->
     bytes
 }
 
+/// Where the command writes a recording: what is only read becomes another format.
+fn redacted(name: &str) -> String {
+    let is_only_read = [".jfr", ".heapprofile"].iter().any(|ending| name.contains(ending));
+    format!("redacted/{name}{}", if is_only_read { ".otlp" } else { "" })
+}
+
 /// What the commands write and say of the recordings.
 fn by_command(config: &Path, folder: &Path, all: &[Planted], ports: &Ports) -> Bytes {
     let inputs = tempfile::tempdir().unwrap();
@@ -330,10 +336,7 @@ fn by_command(config: &Path, folder: &Path, all: &[Planted], ports: &Ports) -> B
     let mut bytes = Bytes::new();
     std::fs::create_dir(folder.join("redacted")).unwrap();
     for name in &names {
-        // what is only read is written as another format
-        let is_only_read = [".jfr", ".heapprofile"].iter().any(|ending| name.contains(ending));
-        let ending = if is_only_read { ".pb.gz" } else { "" };
-        let output = folder.join("redacted").join(format!("{name}{ending}"));
+        let output = folder.join(redacted(name));
         let args = [
             "redact",
             "--config",
@@ -436,10 +439,7 @@ async fn by_default_no_credential_and_no_person_gets_through() {
     let Some(corpus) = corpus() else { return };
     let keep = std::fs::read_to_string(corpus.join("planted-keep.tsv")).unwrap();
     for (file, text) in keep.lines().skip(1).filter_map(|row| row.split_once('\t')) {
-        let (_, written) = bytes
-            .iter()
-            .find(|(place, _)| *place == format!("redacted/{file}"))
-            .unwrap();
+        let (_, written) = bytes.iter().find(|(place, _)| *place == redacted(file)).unwrap();
         let search = Search::new([&Needle {
             line: 1,
             class: String::new(),
@@ -463,7 +463,7 @@ async fn a_vendor_gets_no_planted_text_and_every_figure() {
     let bytes = through_a_gate(&example["processors"]["redaction"], &all, &gone).await;
     assert_gone(&gone, &all, &bytes);
     for planted in &all {
-        let place = format!("redacted/{}", planted.name);
+        let place = redacted(&planted.name);
         let (_, written) = bytes.iter().find(|(found, _)| *found == place).unwrap();
         let mut before = planted.profiles.clone();
         before.compact();

@@ -26,6 +26,9 @@ pub struct Plan {
     /// For each mapping, whether something in its binary is hidden: then nothing of it keeps its address, for a backend that has
     /// the binary finds inlined names below every address.
     tainted: Vec<bool>,
+    /// For each mapping, whether its name is that of a public binary: frames that are public by it alone need it, and without an
+    /// address it tells nothing.
+    public: Vec<bool>,
 }
 
 /// What hidden names become.
@@ -60,6 +63,7 @@ impl Plan {
             lines: Vec::with_capacity(d.lines.items().len()),
             bare: HashMap::default(),
             tainted: Vec::new(),
+            public: Vec::new(),
         };
         let mut changes = false;
         let mut hidden = HashSet::new();
@@ -88,6 +92,12 @@ impl Plan {
         // a binary is mapped in pieces: what is hidden in one of them is hidden in all
         let tainted = d.mappings.ids().map(|mapping| hidden.contains(binary(d, mapping)));
         plan.tainted = tainted.collect();
+        let public = d
+            .mappings
+            .rows()
+            .iter()
+            .map(|row| frames.keeps_binary(d.str(row.filename)));
+        plan.public = public.collect();
         changes |= d.locations.ids().any(|id| plan.exposes(d.locations[id]));
         changes.then_some(plan)
     }
@@ -95,7 +105,28 @@ impl Plan {
     /// Whether the location says where in a binary with hidden names it lies.
     fn exposes(&self, location: Location) -> bool {
         let tainted = self.tainted.get(location.mapping.index()).copied().unwrap_or(false);
-        tainted && (location.address != 0 || location.mapping.is_set())
+        tainted && (location.address != 0 || (location.mapping.is_set() && !self.is_public(location)))
+    }
+
+    /// Where lines of a location are afterwards: nowhere, if any is hidden. Those that stay still say which public binary they are of.
+    fn place(&self, location: Location, fates: &[Fate], exposes: bool) -> Location {
+        if !exposes && !fates.iter().any(|fate| fate.hides()) {
+            return location;
+        }
+        let says_binary = self.is_public(location) && !fates.iter().all(|fate| fate.hides());
+        Location {
+            mapping: if says_binary {
+                location.mapping
+            } else {
+                MappingId::UNSET
+            },
+            attributes: location.attributes,
+            ..Location::default()
+        }
+    }
+
+    fn is_public(&self, location: Location) -> bool {
+        self.public.get(location.mapping.index()).copied().unwrap_or(false)
     }
 
     /// Changes the tables. What is hidden stays behind in rows that nothing refers to, until the batch is made compact.
@@ -120,7 +151,8 @@ impl Plan {
                     None => pieces.add(id),
                 }
             } else if exposes || fates.iter().any(|fate| *fate != Fate::Keep) {
-                hider.symbolised(d, location, &lines, &fates, exposes, &mut pieces);
+                let place = self.place(location, &fates, exposes);
+                hider.symbolised(d, (location, place), &lines, &fates, &mut pieces);
             } else {
                 pieces.add(id);
             }
@@ -255,20 +287,11 @@ impl Hider<'_> {
     fn symbolised(
         &mut self,
         d: &mut Dictionary,
-        location: Location,
+        (location, place): (Location, Location),
         lines: &[Line],
         fates: &[Fate],
-        exposes: bool,
         pieces: &mut Pieces,
     ) {
-        let hides = exposes || fates.iter().any(|fate| fate.hides());
-        let place = match hides {
-            true => Location {
-                attributes: location.attributes,
-                ..Location::default()
-            },
-            false => location,
-        };
         for (line, fate) in lines.iter().zip(fates) {
             match *fate {
                 Fate::Keep => self.current.push(*line),

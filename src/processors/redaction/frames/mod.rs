@@ -204,6 +204,11 @@ impl Frames {
         self.public && public_file(file) == Some(file)
     }
 
+    /// Whether the binary is one whose frames are public.
+    pub fn keeps_binary(&self, mapping: &str) -> bool {
+        self.public && public::is_public_binary(mapping)
+    }
+
     /// The name of the frame that a run becomes.
     pub fn run(&self, rule: usize) -> &str {
         self.names.get(rule).map_or("", String::as_str)

@@ -9,8 +9,8 @@ use crate::pipeline::spec::parse;
 use crate::processors::redaction::Policy;
 use crate::profile::testing::any_profiles;
 use crate::profile::{
-    Attribute, Dictionary, Function, Line, Location, Mapping, Observations, Profile, Profiles, ResourceProfiles,
-    Samples, ScopeProfiles, StackId, Value,
+    Attribute, Dictionary, Function, Interner, Line, Location, LocationId, Mapping, Observations, Profile, Profiles,
+    ResourceProfiles, Samples, ScopeProfiles, StackId, Value,
 };
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -169,7 +169,12 @@ fn native() -> Profiles {
         d.push_location(at(libc, 0x9030), &[]),
         d.push_location(at(again, 0x5040), &runtime),
     ];
-    let stack = d.stacks.push(&frames);
+    one_stack(d, &frames)
+}
+
+/// A profile of one sample.
+fn one_stack(mut d: Dictionary, frames: &[LocationId]) -> Profiles {
+    let stack = d.stacks.push(frames);
     let samples = Samples {
         stacks: vec![stack],
         attributes: vec![Default::default()],
@@ -262,4 +267,56 @@ fn a_stack_that_loses_all_frames_keeps_its_samples() {
     let samples = &profiles.iter().next().unwrap().profile.samples;
     assert!(profiles.dictionary().stacks[samples.stacks[0]].is_empty());
     assert_eq!(samples.sum(0, 1), 5);
+}
+
+#[test]
+fn what_is_public_by_its_binary_stays_public_beside_what_is_hidden_there() {
+    let mut interner = Interner::new();
+    let filename = interner.string("libjvm.so");
+    let mapping = interner.mapping(Mapping {
+        filename,
+        memory_start: 0x1000,
+        ..Mapping::default()
+    });
+    let mut locations = Vec::new();
+    for (address, name) in [
+        (0x1234, "PhaseIdealLoop::build_loop_late"),
+        (0x2345, "planted(\"x=1\")"),
+    ] {
+        let function = Function {
+            name: interner.string(name),
+            ..Function::default()
+        };
+        let line = Line {
+            function: interner.function(function),
+            line: 0,
+            column: 0,
+        };
+        let location = Location {
+            mapping,
+            address,
+            ..Location::default()
+        };
+        locations.push(interner.location(location, &[line]));
+    }
+    let mut profiles = one_stack(interner.finish(), &locations);
+    let policy = policy(&json!({"default": "hash", "allow": ["public"]}));
+    assert!(!policy.redact(&mut profiles).is_empty());
+    profiles.compact();
+    let d = profiles.dictionary();
+    let stack = profiles.iter().next().unwrap().profile.samples.stacks[0];
+    let told: Vec<_> = (d.stacks[stack].iter())
+        .map(|id| {
+            (
+                d.locations[*id].address,
+                d.str(d.mappings[d.locations[*id].mapping].filename),
+            )
+        })
+        .collect();
+    assert_eq!(told, [(0, "libjvm.so"), (0, "")]);
+    assert_eq!(names(d, stack)[0], "PhaseIdealLoop::build_loop_late");
+    let once = profiles.clone();
+    assert!(policy.redact(&mut profiles).is_empty());
+    profiles.compact();
+    assert_eq!(profiles.resources(), once.resources());
 }
