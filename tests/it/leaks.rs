@@ -310,10 +310,12 @@ async fn through_a_gate(redaction: &Value, all: &[Planted], gone: &[&Needle]) ->
     bytes
 }
 
-/// Where the command writes a recording: what is only read becomes another format.
+/// Where the command writes a recording: formats that are only read, or hold one sample type, become another.
 fn redacted(name: &str) -> String {
-    let is_only_read = [".jfr", ".heapprofile"].iter().any(|ending| name.contains(ending));
-    format!("redacted/{name}{}", if is_only_read { ".otlp" } else { "" })
+    let holds_less = [".jfr", ".heapprofile", ".cpuprofile"]
+        .iter()
+        .any(|ending| name.contains(ending));
+    format!("redacted/{name}{}", if holds_less { ".otlp" } else { "" })
 }
 
 /// What the commands write and say of the recordings.
