@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use super::files::{self, FormatName, Output};
+use crate::formats::jfr;
 
 /// What `convert` takes.
 #[derive(Args)]
@@ -23,12 +24,19 @@ pub struct ConvertArgs {
     /// Only the profiles of this kind or sample type
     #[arg(long = "type", value_name = "TYPE")]
     type_name: Option<String>,
+    /// Of a JFR also the waits in sleep, wait, and for files and sockets
+    #[arg(long)]
+    off_cpu: bool,
 }
 
 /// Converts, and names the files written if they are not the one asked for.
 pub fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     let output = Output::new(&args.output, args.to)?;
-    let input = files::read(&args.input, args.from)?;
+    let options = jfr::Options {
+        off_cpu: args.off_cpu,
+        ..jfr::Options::default()
+    };
+    let input = files::read_with(&args.input, args.from, &options)?;
     files::warn_of_rejected(&input.decoded);
     let profiles = files::pick(input.decoded.profiles, args.type_name.as_deref())?;
     let written = output.write(&profiles, args.type_name.as_deref())?;

@@ -11,6 +11,7 @@ use crate::config::io_reason;
 use crate::formats::any::{decode_as, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::quantity::counted;
+use crate::formats::room::Unlimited;
 use crate::formats::{Decoded, Format, Limits, jfr, sniff};
 use crate::profile::{Dictionary, Profile, Profiles};
 
@@ -107,15 +108,20 @@ pub struct Input {
 
 /// Reads a file, or the standard input for `-`, whatever its format.
 pub fn read(path: &Path, from: Option<FormatName>) -> Result<Input, Failure> {
+    read_with(path, from, &jfr::Options::default())
+}
+
+/// The same, with what is asked of recordings of the JVM.
+pub fn read_with(path: &Path, from: Option<FormatName>, options: &jfr::Options<'_>) -> Result<Input, Failure> {
     let fail = |why: String| Failure::Trouble(format!("{}: {why}", path.display()));
     let of_io = |error: std::io::Error| fail(io_reason(&error));
     let mut source = open(path).map_err(of_io)?;
     let is_recording = jfr::is_recording(source.fill_buf().map_err(of_io)?);
     if is_recording && matches!(from, None | Some(FormatName::Jfr)) {
-        return recording(&mut *source).map_err(fail);
+        return recording(&mut *source, options).map_err(fail);
     }
     let stored = read_bytes(&mut *source).map_err(of_io)?;
-    of_bytes(stored, from).map_err(fail)
+    of_bytes_with(stored, from, options).map_err(fail)
 }
 
 fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
@@ -126,8 +132,8 @@ fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
 }
 
 /// Recordings of weeks are longer than memory.
-fn recording(source: &mut dyn Read) -> Result<Input, String> {
-    let read = jfr::decode_stream(source, &jfr::Options::default(), &LIMITS);
+fn recording(source: &mut dyn Read, options: &jfr::Options<'_>) -> Result<Input, String> {
+    let read = jfr::decode_stream(source, options, &LIMITS);
     let read = read.map_err(|error| match error {
         jfr::StreamError::Io(error) => io_reason(&error),
         jfr::StreamError::Decode(error) => error.to_string(),
@@ -141,6 +147,10 @@ fn recording(source: &mut dyn Read) -> Result<Input, String> {
 
 /// The same of bytes that are there already. The error does not say where they came from.
 pub fn of_bytes(stored: Bytes, from: Option<FormatName>) -> Result<Input, String> {
+    of_bytes_with(stored, from, &jfr::Options::default())
+}
+
+fn of_bytes_with(stored: Bytes, from: Option<FormatName>, options: &jfr::Options<'_>) -> Result<Input, String> {
     let plain = Inflation::new(&LIMITS)
         .unwrap_layers(stored)
         .map_err(|error| error.to_string())?;
@@ -148,7 +158,10 @@ pub fn of_bytes(stored: Bytes, from: Option<FormatName>) -> Result<Input, String
         Some(name) => name.format(),
         None => sniff(&plain).map_err(|error| error.to_string())?,
     };
-    let decoded = decode_as(format, &plain, &LIMITS);
+    let decoded = match format {
+        Format::Jfr => jfr::decode_within(&plain, options, &LIMITS, &Unlimited),
+        format => decode_as(format, &plain, &LIMITS),
+    };
     Ok(Input {
         format,
         bytes: plain.len(),

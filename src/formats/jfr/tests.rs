@@ -336,3 +336,25 @@ fn spans_that_applications_write_become_links() {
     assert!(linked > 10, "{linked} of {}", profile.samples.len());
     assert!(d.links.len() > linked / 2);
 }
+
+#[test]
+fn waits_are_counted_when_asked_for() {
+    let stored = testing::data("jdk17-deep.jfr.gz");
+    let plain = Inflation::new(&Limits::default())
+        .unwrap_layers(stored.into())
+        .expect("a recording");
+    let options = Options {
+        off_cpu: true,
+        ..Options::default()
+    };
+    let without = decode(&plain, &Limits::default()).expect("a recording");
+    let with = decode_within(&plain, &options, &Limits::default(), &Unlimited).expect("a recording");
+    assert!(!sums(&without).contains_key("off_cpu"));
+    assert!(sums(&with)["off_cpu"] > sums(&with)["off_cpu_count"]);
+    let d = with.profiles.dictionary();
+    let waits = (with.profiles.iter().map(|at| at.profile))
+        .find(|profile| d.str(profile.sample_types[0].kind) == "off_cpu_count")
+        .expect("waits");
+    let has_reason = |set: &_| d.attribute(*set, "off_cpu.reason").is_some();
+    assert!(waits.samples.attributes.iter().all(has_reason));
+}
