@@ -12,8 +12,9 @@ use flamegate::processors::redaction::Policy;
 use flamegate::profile::{KeyValue, OriginalPayload, Profiles, Value};
 use serde_json::json;
 
+use crate::leaks::capture::Capture;
 use crate::leaks::needles;
-use crate::support::{corpus, data, files};
+use crate::support::{Gate, config, corpus, data, files, free_port, http_with, wait_for};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -165,6 +166,46 @@ fn what_the_process_says_of_itself_loses_secrets_and_goes_by_an_allow_list() {
     for (key, value) in attributes {
         assert!(!holds(&bytes, key) && !holds(&bytes, value), "{key}");
     }
+}
+
+#[test]
+fn headers_of_what_is_taken_go_no_further() {
+    let (port, backend) = (free_port(), Capture::start());
+    let text = format!(
+        "receivers: {{pyroscope: {{endpoint: \"localhost:{port}\"}}}}
+exporters:
+  otlp_http: {{endpoint: \"http://localhost:{}\", compression: none}}
+  file: {{directory: ./files}}
+  debug: {{verbosity: detailed}}
+service:
+  pipelines: {{profiles: {{receivers: [pyroscope], exporters: [otlp_http, file, debug]}}}}
+  telemetry: {{logs: {{level: trace}}, metrics: {{level: none}}}}
+",
+        backend.port
+    );
+    let (folder, path) = config(&text);
+    let mut gate = Gate::start(folder.path(), &["--config", &path]);
+    let headers = [
+        ("User-Agent", "EXAMPLE-AGENT"),
+        ("Cookie", "sid=EXAMPLE-COOKIE"),
+        ("X-Custom", "EXAMPLE-CUSTOM"),
+        ("Datadog-Container-ID", "EXAMPLE-CONTAINER"),
+    ];
+    let body = std::fs::read(data("go123-threadcreate.pb.gz")).unwrap();
+    let answer = http_with("POST", port, "/ingest?name=shop&format=pprof", &headers, &body);
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    let seen = wait_for("the profile", || Some(backend.seen()).filter(|seen| !seen.is_empty()));
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0);
+    let log = gate.err().into_bytes();
+    assert!(log.len() > 500 && seen.iter().all(|(_, request)| request.len() > 100));
+    let mut left: Vec<Vec<u8>> = seen.into_iter().map(|(_, request)| request).collect();
+    left.push(log);
+    for file in files(&folder.path().join("files")) {
+        left.push(std::fs::read(file).unwrap());
+    }
+    assert_eq!(left.len(), 3);
+    assert!(!left.iter().any(|bytes| holds(bytes, "EXAMPLE-")));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //!
 //! A failure says where, which class and which line of `planted.txt`; never the text.
 
-mod capture;
+pub mod capture;
 pub mod needles;
 mod ways;
 

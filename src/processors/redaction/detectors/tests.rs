@@ -157,7 +157,7 @@ const NEAR_MISSES: &[&str] = &[
 #[test]
 fn near_misses_stay() {
     for text in NEAR_MISSES {
-        for place in [Place::Name, Place::File, Place::Key, Place::Text] {
+        for place in [Place::Name, Place::File, Place::Key, Place::Thread, Place::Text] {
             let masked = Detectors::new(Detector::DEFAULT).unwrap().mask(text, place, |_| {});
             assert_eq!(masked, None, "{place:?} {text}");
         }

@@ -41,6 +41,7 @@ pub enum Form {
     Bytes,
     Integer,
     Double,
+    IntegerInList,
     InList,
     InMap,
     MapKey,
@@ -107,6 +108,7 @@ const FORMS: &[Form] = &[
     Form::Bytes,
     Form::Integer,
     Form::Double,
+    Form::IntegerInList,
     Form::InList,
     Form::InMap,
     Form::MapKey,
@@ -131,7 +133,7 @@ impl Carrier {
             Self::SourceFile | Self::MappingFile => Kind::File,
             Self::TypeName | Self::TypeUnit | Self::PeriodName | Self::PeriodUnit | Self::DefaultType => Kind::Type,
             Self::Attribute(_, Form::Key | Form::MapKey) => Kind::Key,
-            Self::Attribute(_, Form::Integer | Form::Double) => Kind::Number,
+            Self::Attribute(_, Form::Integer | Form::Double | Form::IntegerInList) => Kind::Number,
             _ => Kind::Text,
         }
     }
@@ -139,6 +141,11 @@ impl Carrier {
     /// Whether a key stands before the text.
     pub fn has_key(self) -> bool {
         matches!(self, Self::Attribute(_, form) if !matches!(form, Form::Key | Form::MapKey | Form::Unit))
+    }
+
+    /// Whether it is the text of an attribute, or one of several.
+    pub fn is_value(self) -> bool {
+        matches!(self, Self::Attribute(_, Form::Text | Form::InList))
     }
 
     /// Its row in the table.
@@ -161,12 +168,12 @@ impl Carrier {
                     (Form::Text, true) => "label: text",
                     (Form::Unit, _) => "label: unit",
                     (Form::Bytes, true) => "label: bytes",
-                    (Form::Integer | Form::Double, true) => "label: number",
+                    (Form::Integer | Form::Double | Form::IntegerInList, true) => "label: number",
                     (Form::InList | Form::InMap | Form::Deep, true) => "label: list, map",
                     (Form::Key | Form::MapKey, false) => "resource, scope: key",
                     (Form::Text, false) => "resource, scope: text",
                     (Form::Bytes, false) => "resource, scope: bytes",
-                    (Form::Integer | Form::Double, false) => "resource, scope: number",
+                    (Form::Integer | Form::Double | Form::IntegerInList, false) => "resource, scope: number",
                     (Form::InList | Form::InMap | Form::Deep, false) => "resource, scope: list, map",
                 }
             }
@@ -267,6 +274,7 @@ fn attribute(form: Form, key: StringId, plain: StringId, held: StringId, text: &
         Form::Bytes => Value::Bytes(text.as_bytes().to_vec().into()),
         Form::Integer => Value::Int(text.parse().unwrap()),
         Form::Double => Value::Double(text.parse().unwrap()),
+        Form::IntegerInList => Value::Array([Value::Int(1), Value::Int(text.parse().unwrap())].into()),
         Form::InList => Value::Array([Value::String(plain), Value::String(held)].into()),
         Form::InMap => map(plain, Value::String(held)),
         Form::MapKey => map(held, Value::Int(1)),

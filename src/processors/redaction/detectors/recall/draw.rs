@@ -304,6 +304,7 @@ pub const PEOPLE: &[(&str, &[Kind])] = &[
     ("ipv6", &[Kind::Text, Kind::Key, Kind::File]),
     ("ssn", &[Kind::Text, Kind::Key, Kind::File]),
     ("phone", &[Kind::Text, Kind::Key]),
+    ("phone_in_thread", &[Kind::Text]),
     ("phone_by_shape", &[Kind::Text, Kind::Key, Kind::File]),
     ("uuid_by_shape", &[Kind::Text, Kind::Key, Kind::File]),
 ];
@@ -400,11 +401,12 @@ pub fn person(dice: &mut Dice, family: &str, kind: Kind, turn: usize) -> Drawn {
             let ending = ["com", "org", "de", "io", "co.uk"][dice.below(5)];
             dice.fill("{a3-10}.{a3-10}@{a4-12}.") + ending
         }
-        "phone" | "phone_by_shape" => dice.fill("+4{d1}-{d3}-{d7}"),
+        "phone" | "phone_in_thread" | "phone_by_shape" => dice.fill("+4{d1}-{d3}-{d7}"),
         _ => dice.fill("{h8}-{h4}-4{h3}-a{h3}-{h12}"),
     };
     let all: &[&str] = match (family, kind) {
         ("phone", _) => &["phone: #", "tel=#&n=1", "{\"mobile\":\"#\"}", "[worker-# tid=7]"],
+        ("phone_in_thread", _) => &["#", "customer-#", "call of # now"],
         (_, Kind::Name) => &["pay_#", "[worker-# tid=7]", "send(\"#\")"],
         (_, Kind::File) => &["/var/data/#/x.csv", "/srv/#.log", "https://x.io/#/app.js"],
         (_, Kind::Key | Kind::Type) => &["#", "from #"],

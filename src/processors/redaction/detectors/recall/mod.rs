@@ -127,9 +127,11 @@ fn figures(count: usize) -> Figures {
     let key = |turn: usize| TELLING_KEYS[turn % TELLING_KEYS.len()];
     run.draw('B', "sensitive_key", count, Carrier::has_key, make, key);
     for (family, kinds) in PEOPLE {
-        let fits = |carrier: Carrier| kinds.contains(&carrier.kind());
+        let of_thread = *family == "phone_in_thread";
+        let fits = |carrier: Carrier| kinds.contains(&carrier.kind()) && (!of_thread || carrier.is_value());
+        let key = |_| if of_thread { "thread.name" } else { "note" };
         let make = |dice: &mut Dice, carrier: Carrier, turn| draw::person(dice, family, carrier.kind(), turn);
-        run.draw('D', family, count, fits, make, plain);
+        run.draw('D', family, count, fits, make, key);
     }
     run.figures
 }
