@@ -112,7 +112,9 @@ fn unverified(loaded: &Loaded, config: &Config) -> Vec<String> {
 fn build(loaded: &Loaded, config: &Config, tables: Tables<'_>, metrics: Arc<Metrics>) -> Result<Graph, ConfigErrors> {
     Graph::build(&service_spec(config), tables, metrics).map_err(|error| {
         let place = loaded.place_of(&error.path);
-        ConfigError::new(place, error.path.join("."), error.message).into()
+        // an item of a list stands without a dot
+        let path = error.path.join(".").replace(".[", "[");
+        ConfigError::new(place, path, error.message).into()
     })
 }
 

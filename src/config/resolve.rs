@@ -423,9 +423,14 @@ fn locate(node: &Node, key_place: &Place, above: &[Step], error: &BuildError) ->
     ConfigError::new(place.clone(), path, message)
 }
 
-/// Where the value at a path was written, or the nearest one above it that was written at all.
+/// Where the value at a path was written, or the nearest one above it that was written at all. `[n]` is an item of a list.
 pub fn place_of(tree: &Node, path: &[String]) -> Place {
-    let path: Vec<Step> = path.iter().cloned().map(Step::Key).collect();
+    let step = |text: &String| {
+        let index = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let index = index.and_then(|index| index.parse().ok());
+        index.map_or_else(|| Step::Key(text.clone()), Step::Index)
+    };
+    let path: Vec<Step> = path.iter().map(step).collect();
     descend(tree, &path).0.place.clone()
 }
 

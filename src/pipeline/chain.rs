@@ -169,10 +169,19 @@ impl Chain {
         outcome
             .samples
             .push((stage.id.clone(), Edge::Incoming, samples(&batch)));
+        let audit = &self.metrics.audit;
+        // what a panic leaves behind
+        let (bytes, marker) = (batch.held_bytes(), audit.marker());
+        let received = batch.received().filter(|_| marker.is_some()).cloned();
         let verdict = match guard(|| stage.processor.process(batch, cx)) {
             Ok(verdict) => verdict,
             Err(panicked) => {
                 self.metrics.panicked(&stage.component(), &panicked.fingerprint);
+                let mark = marker
+                    .zip(received)
+                    .map(|(marker, received)| marker.mark(&received.bytes));
+                let reason = format!("panicked at {}", panicked.fingerprint);
+                audit.refused(&stage.id, bytes, &reason, mark.as_deref());
                 self.readiness.panicked(&stage.component());
                 tracing::error!(component = %stage.id, fingerprint = panicked.fingerprint, "processor panicked; its batch was dropped");
                 return outcome.stay(stage, weight, Reason::Panic);

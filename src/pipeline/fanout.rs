@@ -18,7 +18,7 @@ use super::outlet::{Arrival, Intake, Job};
 use super::readiness::Readiness;
 use super::routing::{self, Mode, Route};
 use super::sink::Sink;
-use crate::telemetry::{Amount, Component, Kind, Metrics};
+use crate::telemetry::{Amount, Audit, Component, Kind, Metrics};
 
 /// One running pipeline.
 pub struct Pipeline {
@@ -138,6 +138,10 @@ impl Intake for Arc<Fanout> {
 
     fn refused(&self, refusal: &Refusal) {
         self.count_refusal(refusal, 0);
+    }
+
+    fn audit(&self) -> Option<&Audit> {
+        Some(&self.shared.metrics.audit)
     }
 
     fn ready(&self) {

@@ -304,11 +304,12 @@ fn check_boundary(
     tables: Tables<'_>,
     built: &[NamedExporter],
 ) -> Result<(), GraphError> {
-    let is_external = |id: &&String| {
-        let named = built.iter().find(|one| *one.id == **id);
+    let is_external = |id: &String| {
+        let named = built.iter().find(|one| *one.id == *id);
         named.is_some_and(|one| one.built.boundary == Boundary::External)
     };
-    let Some(outside) = pipeline.exporters.iter().find(is_external) else {
+    let mut exporters = pipeline.exporters.iter().enumerate();
+    let Some((item, outside)) = exporters.find(|(_, id)| is_external(id)) else {
         return Ok(());
     };
     if id.split('/').next() != Some("profiles") {
@@ -334,7 +335,8 @@ fn check_boundary(
              remove, or say `boundary: internal` at exporters.{outside} if that backend is yours"
         ),
     };
-    Err(error(&["service", "pipelines", id, "exporters"], message))
+    let item = format!("[{item}]");
+    Err(error(&["service", "pipelines", id, "exporters", &item], message))
 }
 
 fn about(kind: &str, id: &str, tables: Tables<'_>) -> Result<About, GraphError> {

@@ -1,11 +1,14 @@
 //! The only way in: what a receiver hands its batches to.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
 
 use super::batch::{Batch, Origin, Received};
 use super::budget::{Budget, Permit};
 use super::component::{Receipt, Refusal};
 use crate::formats::Decoded;
+use crate::telemetry::Audit;
 
 /// The pipelines that one receiver feeds, and what a receiver needs of the engine.
 #[derive(Clone)]
@@ -26,6 +29,10 @@ pub trait Intake: Send + Sync {
     async fn receive(&self, job: Job) -> Result<Receipt, Refusal>;
     /// Counts a request refused before there was anything to decode.
     fn refused(&self, refusal: &Refusal);
+    /// Where it is told what was refused; nowhere, unless the engine says so.
+    fn audit(&self) -> Option<&Audit> {
+        None
+    }
     /// The receiver serves requests from now on.
     fn ready(&self);
     /// Whether requests should be sent to this process.
@@ -66,6 +73,33 @@ impl Outlet {
     /// Whether a new request should be read at all: not while memory is short or work piles up. What is refused is counted.
     pub fn admit(&self) -> Result<(), Refusal> {
         self.inner.admit().inspect_err(|refusal| self.refused(refusal))
+    }
+
+    /// As [`Outlet::receive`], for a body as it was read. If it is refused for what it is, the audit trail keeps its size, the
+    /// reason and, with a key for that, a fingerprint.
+    pub async fn receive_body(
+        &self,
+        body: Bytes,
+        job: impl FnOnce(Bytes) -> Result<Vec<Arrival>, Refusal> + Send + 'static,
+    ) -> Result<Receipt, Refusal> {
+        let Some(audit) = self.inner.audit().filter(|audit| audit.is_on()) else {
+            return self.receive(move || job(body)).await;
+        };
+        let (bytes, marker) = (body.len(), audit.marker());
+        let mark = Arc::new(OnceLock::new());
+        let marked = mark.clone();
+        let job = move || {
+            if let Some(marker) = marker {
+                marked.get_or_init(|| marker.mark(&body));
+            }
+            job(body)
+        };
+        let answer = self.receive(job).await;
+        if let Err(refusal @ (Refusal::Invalid(_) | Refusal::TooLarge { .. } | Refusal::Unsupported(_))) = &answer {
+            let mark = mark.get().map(String::as_str);
+            audit.refused(self.receiver(), bytes, &refusal.to_string(), mark);
+        }
+        answer
     }
 
     /// Decodes on the compute pool and runs the chains right behind it, then hands the batches to the sinks.

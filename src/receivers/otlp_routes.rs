@@ -16,6 +16,7 @@ use crate::formats::any::decode_as_within;
 use crate::formats::compress::{ContentEncoding, Inflation};
 use crate::formats::otlp::{self, WireVersion};
 use crate::formats::{Format, Limits};
+use crate::net::body::Whole;
 use crate::net::reply::GrpcCode;
 use crate::net::{grpc, reply};
 use crate::pipeline::outlet::Arrival;
@@ -106,25 +107,25 @@ impl Intake {
         let door = &self.door;
         let encodings = door.checked(door::encodings(&parts.headers))?;
         let arriving = self.arriving(parts, format)?;
-        let whole = door.read(&parts.headers, body, 0).await?;
-        let decode = move || {
-            let plain = Inflation::within(&arriving.limits, &whole.permit).inflate_all(&encodings, whole.bytes)?;
-            arriving.decode(plain, whole.permit)
+        let Whole { bytes: sent, permit } = door.read(&parts.headers, body, 0).await?;
+        let decode = move |sent| {
+            let plain = Inflation::within(&arriving.limits, &permit).inflate_all(&encodings, sent)?;
+            arriving.decode(plain, permit)
         };
-        door.outlet().receive(decode).await
+        door.outlet().receive_body(sent, decode).await
     }
 
     async fn grpc(&self, parts: &Parts, body: Body) -> Result<Receipt, Refusal> {
         let door = &self.door;
         let encodings = door.checked(grpc_encodings(parts))?;
         let arriving = self.arriving(parts, Format::Otlp)?;
-        let whole = door.read(&parts.headers, body, grpc::FRAME_HEAD).await?;
-        let decode = move || {
-            let mut inflation = Inflation::within(&arriving.limits, &whole.permit);
-            let plain = open_frame(&encodings, whole.bytes, &mut inflation)?;
-            arriving.decode(plain, whole.permit)
+        let Whole { bytes: sent, permit } = door.read(&parts.headers, body, grpc::FRAME_HEAD).await?;
+        let decode = move |sent| {
+            let mut inflation = Inflation::within(&arriving.limits, &permit);
+            let plain = open_frame(&encodings, sent, &mut inflation)?;
+            arriving.decode(plain, permit)
         };
-        door.outlet().receive(decode).await
+        door.outlet().receive_body(sent, decode).await
     }
 
     fn arriving(&self, parts: &Parts, format: Format) -> Result<Arriving, Refusal> {

@@ -20,7 +20,9 @@ use trail::Trail;
 /// Rows between two writes; what comes on top is counted for the service [`OTHERS`].
 const MOST_ROWS: usize = 4096;
 /// Fingerprints of one row between two writes.
-const MOST_FINGERPRINTS: usize = 32;
+pub const MOST_FINGERPRINTS: usize = 32;
+/// Refused bodies that are told one by one between two writes; what comes on top is counted.
+const MOST_REFUSED: usize = 64;
 /// Letters of a service's name that are kept.
 const LONGEST_NAME: usize = 256;
 /// The service that the rows on top of [`MOST_ROWS`] are counted for.
@@ -61,7 +63,11 @@ struct Counts {
     rows: BTreeMap<Row, Counted>,
     /// When counting of `rows` began.
     since: Option<SystemTime>,
-    fingerprints: Option<hmac::Key>,
+    /// Lines about what was refused.
+    refused: Vec<String>,
+    /// How many more there were than there is room for.
+    more_refused: u64,
+    marker: Option<Marker>,
 }
 
 /// What one count is of.
@@ -79,6 +85,30 @@ struct Counted {
     fingerprints: BTreeSet<String>,
 }
 
+impl Counted {
+    fn limit(&mut self) {
+        while self.fingerprints.len() > MOST_FINGERPRINTS {
+            self.fingerprints.pop_last();
+        }
+    }
+}
+
+/// Makes fingerprints: whoever holds both key and text can tell that it was this one. Never of what a person could be known by.
+#[derive(Clone, Debug)]
+pub struct Marker(hmac::Key);
+
+impl Marker {
+    fn new(key: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+    }
+
+    /// The first 80 bits, in hexadecimal digits.
+    pub fn mark(&self, text: &[u8]) -> String {
+        let tag = hmac::sign(&self.0, text);
+        tag.as_ref().iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 impl Audit {
     /// Begins, goes on elsewhere, or ends (`None`). The file is opened here, so that one that cannot be written is told at once.
     pub fn configure(&self, settings: Option<&Settings>) -> std::io::Result<()> {
@@ -88,10 +118,9 @@ impl Audit {
         let mut trail = lock(&self.trail);
         let mut counts = lock(&self.counts);
         let key = settings.and_then(|settings| settings.fingerprint_key.as_deref());
-        counts.fingerprints = key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key));
+        counts.marker = key.map(Marker::new);
         if next.is_none() {
-            counts.rows.clear();
-            counts.since = None;
+            counts.take();
         }
         self.on.store(next.is_some(), Ordering::Relaxed);
         *trail = next;
@@ -110,20 +139,42 @@ impl Audit {
         }
     }
 
-    /// Remembers which text it was by a keyed fingerprint, if the configuration asks for that: so that an owner who holds both
-    /// key and text can tell that it is this one. Never call it for what a person could be known by.
-    pub fn fingerprint(&self, policy_digest: &str, service: &str, rule: &str, carrier: &str, text: &[u8]) {
+    /// What makes fingerprints, if the configuration asks for them.
+    pub fn marker(&self) -> Option<Marker> {
+        match self.is_on() {
+            true => lock(&self.counts).marker.clone(),
+            false => None,
+        }
+    }
+
+    /// Remembers which texts they were by their fingerprints.
+    pub fn marked(&self, policy_digest: &str, service: &str, rule: &str, carrier: &str, marks: BTreeSet<String>) {
+        if self.is_on() && !marks.is_empty() {
+            let mut counts = lock(&self.counts);
+            let row = counts.row(policy_digest, service, rule, carrier);
+            row.fingerprints.extend(marks);
+            row.limit();
+        }
+    }
+
+    /// A component could not work on so many bytes: they did not pass, and this is what stays of them. `reason` says format and
+    /// place, never text of a payload.
+    pub fn refused(&self, component: &str, bytes: usize, reason: &str, fingerprint: Option<&str>) {
         if !self.is_on() {
             return;
         }
         let mut counts = lock(&self.counts);
-        let Some(key) = &counts.fingerprints else { return };
-        let tag = hmac::sign(key, text);
-        let tag: String = tag.as_ref().iter().take(10).map(|byte| format!("{byte:02x}")).collect();
-        let row = counts.row(policy_digest, service, rule, carrier);
-        if row.fingerprints.len() < MOST_FINGERPRINTS {
-            row.fingerprints.insert(tag);
+        if counts.refused.len() >= MOST_REFUSED {
+            counts.more_refused += 1;
+            return;
         }
+        let mut line = json!({
+            "time": time(SystemTime::now()), "event": "refused", "component": component, "bytes": bytes, "reason": reason,
+        });
+        if let (Some(line), Some(fingerprint)) = (line.as_object_mut(), fingerprint) {
+            line.insert("fingerprint".to_owned(), fingerprint.into());
+        }
+        counts.refused.push(line.to_string());
     }
 
     /// Writes down at once that something happened, such as a start or a reload. `about` holds names from the configuration
@@ -149,13 +200,13 @@ impl Audit {
     pub fn flush(&self) {
         let mut trail = lock(&self.trail);
         let Some(trail) = trail.as_mut() else { return };
-        let (rows, since) = lock(&self.counts).take();
-        if rows.is_empty() {
-            return;
-        }
-        if let Err(error) = trail.append(lines(&rows, since).as_bytes()) {
+        let taken = lock(&self.counts).take();
+        let text = taken.lines();
+        if !text.is_empty()
+            && let Err(error) = trail.append(text.as_bytes())
+        {
             tracing::warn!(kind = %error.kind(), "the audit trail cannot be written; its counts are kept");
-            lock(&self.counts).put_back(rows, since);
+            lock(&self.counts).put_back(taken);
         }
     }
 }
@@ -179,40 +230,59 @@ impl Counts {
         self.rows.entry(row).or_default()
     }
 
-    fn take(&mut self) -> (BTreeMap<Row, Counted>, Option<SystemTime>) {
-        (std::mem::take(&mut self.rows), self.since.take())
+    /// What is to be written, and counts begin anew.
+    fn take(&mut self) -> Self {
+        let marker = self.marker.clone();
+        std::mem::replace(
+            self,
+            Self {
+                marker,
+                ..Self::default()
+            },
+        )
     }
 
     /// What could not be written, with what was counted meanwhile.
-    fn put_back(&mut self, rows: BTreeMap<Row, Counted>, since: Option<SystemTime>) {
-        for (row, before) in rows {
+    fn put_back(&mut self, before: Self) {
+        for (row, old) in before.rows {
             let counted = self.counted(row);
-            counted.count += before.count;
-            counted.fingerprints.extend(before.fingerprints);
-            while counted.fingerprints.len() > MOST_FINGERPRINTS {
-                counted.fingerprints.pop_last();
-            }
+            counted.count += old.count;
+            counted.fingerprints.extend(old.fingerprints);
+            counted.limit();
         }
-        self.since = since;
+        let mut refused = before.refused;
+        refused.append(&mut self.refused);
+        let more = refused.len().saturating_sub(MOST_REFUSED);
+        refused.truncate(MOST_REFUSED);
+        self.refused = refused;
+        self.more_refused += before.more_refused + more as u64;
+        self.since = before.since.or(self.since);
     }
-}
 
-fn lines(rows: &BTreeMap<Row, Counted>, since: Option<SystemTime>) -> String {
-    let now = SystemTime::now();
-    let (now, since) = (time(now), time(since.unwrap_or(now)));
-    let mut text = String::new();
-    for (row, counted) in rows {
-        let mut line = json!({
-            "time": now, "since": since, "event": "redacted", "policy": row.policy, "service": row.service,
-            "rule": row.rule, "carrier": row.carrier, "count": counted.count,
-        });
-        if let (Some(line), false) = (line.as_object_mut(), counted.fingerprints.is_empty()) {
-            line.insert("fingerprints".to_owned(), json!(counted.fingerprints));
+    fn lines(&self) -> String {
+        let now = SystemTime::now();
+        let (now, since) = (time(now), time(self.since.unwrap_or(now)));
+        let mut text = String::new();
+        let mut line = |line: &str| {
+            text.push_str(line);
+            text.push('\n');
+        };
+        self.refused.iter().for_each(|refused| line(refused));
+        if self.more_refused > 0 {
+            line(&json!({ "time": now, "event": "refused", "more": self.more_refused }).to_string());
         }
-        text.push_str(&line.to_string());
-        text.push('\n');
+        for (row, counted) in &self.rows {
+            let mut removed = json!({
+                "time": now, "since": since, "event": "redacted", "policy": row.policy, "service": row.service,
+                "rule": row.rule, "carrier": row.carrier, "count": counted.count,
+            });
+            if let (Some(removed), false) = (removed.as_object_mut(), counted.fingerprints.is_empty()) {
+                removed.insert("fingerprints".to_owned(), json!(counted.fingerprints));
+            }
+            line(&removed.to_string());
+        }
+        text
     }
-    text
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -287,12 +357,20 @@ mod tests {
         let audit = Audit::default();
         audit.configure(Some(&settings)).unwrap();
         audit.redacted("p", "shop", "jwt", "comment", 1);
-        audit.fingerprint("p", "shop", "jwt", "comment", b"hunter2EXAMPLE");
-        audit.fingerprint("p", "shop", "jwt", "comment", b"hunter2EXAMPLE");
+        let marker = audit.marker().unwrap();
+        let marks = |range: std::ops::Range<u32>| {
+            range
+                .map(|i| marker.mark(format!("hunter{i}EXAMPLE").as_bytes()))
+                .collect()
+        };
+        audit.marked("p", "shop", "jwt", "comment", marks(2..3));
+        audit.marked("p", "shop", "jwt", "comment", marks(2..3));
+        audit.marked("p", "shop", "jwt", "scope", marks(0..100));
         audit.flush();
         let lines = read(&settings);
         let prints = lines[0]["fingerprints"].as_array().unwrap();
         assert_eq!(prints.len(), 1);
+        assert_eq!(lines[1]["fingerprints"].as_array().unwrap().len(), MOST_FINGERPRINTS);
         assert_eq!(prints[0].as_str().unwrap().len(), 20);
         assert!(
             !std::fs::read_to_string(&settings.path)
@@ -302,12 +380,36 @@ mod tests {
     }
 
     #[test]
+    fn refusals_are_told_one_by_one_and_then_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(&directory);
+        let audit = Audit::default();
+        audit.configure(Some(&settings)).unwrap();
+        assert!(audit.marker().is_none(), "no key, no fingerprint");
+        audit.refused("otlp", 7, "pprof: cut short at byte 7", Some("0011"));
+        for _ in 0..MOST_REFUSED + 9 {
+            audit.refused("otlp", 7, "pprof: cut short at byte 7", None);
+        }
+        audit.flush();
+        audit.flush();
+        let lines = read(&settings);
+        assert_eq!(lines.len(), MOST_REFUSED + 1);
+        assert_eq!(
+            (&lines[0]["bytes"], &lines[0]["fingerprint"]),
+            (&json!(7), &json!("0011"))
+        );
+        assert!(lines[1].get("fingerprint").is_none());
+        assert_eq!(lines[MOST_REFUSED]["more"], 10);
+    }
+
+    #[test]
     fn what_cannot_be_written_is_kept_for_the_next_time() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(&directory);
         let audit = Audit::default();
         audit.configure(Some(&settings)).unwrap();
         audit.redacted("p", "shop", "jwt", "comment", 1);
+        audit.refused("otlp", 7, "pprof: cut short", None);
         // a directory in the way of the file
         std::fs::remove_file(&settings.path).unwrap();
         std::fs::create_dir(&settings.path).unwrap();
@@ -315,15 +417,18 @@ mod tests {
         std::fs::remove_dir(&settings.path).unwrap();
         audit.redacted("p", "shop", "jwt", "comment", 1);
         audit.flush();
-        assert_eq!(read(&settings)[0]["count"], 2);
+        let lines = read(&settings);
+        assert_eq!((&lines[0]["event"], &lines[1]["count"]), (&json!("refused"), &json!(2)));
     }
 
     #[test]
     fn an_audit_that_is_off_keeps_nothing() {
         let audit = Audit::default();
         audit.redacted("p", "shop", "jwt", "comment", 1);
-        audit.fingerprint("p", "shop", "jwt", "comment", b"x");
+        audit.refused("otlp", 7, "pprof: cut short", None);
         audit.event("started", Map::new());
-        assert!(lock(&audit.counts).rows.is_empty());
+        assert!(audit.marker().is_none());
+        let counts = lock(&audit.counts);
+        assert!(counts.rows.is_empty() && counts.refused.is_empty());
     }
 }

@@ -28,7 +28,7 @@ fn an_external_exporter_without_redaction_is_refused_with_its_place_and_both_way
     assert_eq!(refused.code(), 1);
     let err = refused.err();
     for part in [
-        &format!("{path}:10:18: service.pipelines.profiles.exporters: `otlp_http/vendor`"),
+        &format!("{path}:10:19: service.pipelines.profiles.exporters[0]: `otlp_http/vendor`"),
         "add `redaction` to its `processors`",
         "`boundary: internal` at exporters.otlp_http/vendor",
     ] {
@@ -103,10 +103,19 @@ fn each_pipeline_is_judged_by_its_own_processors() {
     let (_folder, path) = config(&text);
     let refused = run(&["validate", "--config", &path]);
     assert!(
-        refused.err().contains("service.pipelines.profiles/bare.exporters"),
+        refused.err().contains("service.pipelines.profiles/bare.exporters[0]"),
         "{}",
         refused.err()
     );
+}
+
+#[test]
+fn the_item_of_the_list_is_named() {
+    let text = gate(&format!("debug: {{}}\n  {EXPORTER}"), "debug, otlp_http/vendor", "");
+    let (_folder, path) = config(&text);
+    let err = run(&["validate", "--config", &path]).err();
+    let expected = format!("{path}:11:26: service.pipelines.profiles.exporters[1]: `otlp_http/vendor`");
+    assert!(err.contains(&expected), "{err}");
 }
 
 #[test]

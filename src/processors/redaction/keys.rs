@@ -42,6 +42,14 @@ impl Keys {
         })
     }
 
+    /// Whether the configuration lets the key pass by name: then it is known under this name alone.
+    pub fn name(&self, key: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|name| name == key);
+        named(&self.allowed)
+            || named(&self.ignored)
+            || self.ignored_patterns.iter().any(|pattern| pattern.is_match(key))
+    }
+
     /// What the key decides: ignored, then not allowed, then blocked.
     pub fn rule(&self, key: &str) -> KeyRule {
         let named = |list: &[String]| list.iter().any(|name| name == key);

@@ -7,12 +7,12 @@ use regex::Regex;
 use super::arguments::Arguments;
 use super::cache::Cache;
 use super::config::{Carriers, Config, LinkAction, NameAction, Summary};
-use super::detectors::{Detectors, Place, is_identity, is_masked};
+use super::detectors::{Detectors, LONGEST, Place, is_identity, is_masked};
 use super::encoded;
 use super::escrow::Keep;
 use super::frames::Frames;
 use super::keys::{Keys, is_link, is_thread};
-use super::masks::{MARKER, STARS};
+use super::masks::{self, MARKER, STARS};
 use super::paths::Paths;
 use super::patterns::{Patterns, compile_all};
 use super::pseudonym::{Pseudonyms, ValueHash};
@@ -62,7 +62,8 @@ impl Class {
         }
     }
 
-    const fn place(self) -> Place {
+    /// Where detectors stand before it.
+    pub const fn place(self) -> Place {
         match self {
             Self::Name | Self::Type => Place::Name,
             Self::File => Place::File,
@@ -132,7 +133,7 @@ impl Measures {
 
     /// Whether a value is one that is never masked.
     pub fn is_allowed(&self, text: &str) -> bool {
-        self.allowed_values.iter().any(|pattern| pattern.is_match(text))
+        text.len() <= LONGEST && self.allowed_values.iter().any(|pattern| pattern.is_match(text))
     }
 
     /// What stands for a blocked value.
@@ -161,8 +162,9 @@ impl Measures {
     fn settle(&self, text: &str, class: Class, patterns: bool) -> Option<Masking> {
         let mut rules = Vec::new();
         let mut masked = self.mask_once(text, class, patterns, &mut rules)?;
-        // a key that the gate knows is no secret, and under another name it would not be known again
-        if class == Class::Key && (is_identity(text) || is_thread(text) || is_link(text)) {
+        // a key that the gate or the configuration knows is no secret, and under another name it would not be known again
+        let is_known = || is_identity(text) || is_thread(text) || is_link(text) || self.keys.name(text);
+        if class == Class::Key && text.len() <= LONGEST && is_known() {
             return None;
         }
         if self.pseudonyms.is_ours(text) {
@@ -180,6 +182,11 @@ impl Measures {
 
     /// Blocked values, then arguments, then detectors, then paths.
     fn mask_once(&self, text: &str, class: Class, patterns: bool, rules: &mut Vec<&'static str>) -> Option<String> {
+        // whatever the policy looks for: no pattern is run over such a text, and what is not looked at does not pass
+        if text.len() > LONGEST {
+            rules.push("overlong");
+            return Some(masks::mask("overlong"));
+        }
         let mut masked: Option<String> = None;
         for pattern in self.blocked_values.may_match(text).filter(|_| patterns) {
             if let Some(next) = self.block(pattern, masked.as_deref().unwrap_or(text)) {
@@ -194,7 +201,7 @@ impl Measures {
             masked = Some(next);
         }
         let now = masked.as_deref().unwrap_or(text);
-        if let Some(next) = self.detectors.mask(now, class.place(), |rule| rules.push(rule)) {
+        if let Some(next) = self.detectors.mask(now, class.place(), |rule, _| rules.push(rule)) {
             masked = Some(next);
         }
         let now = masked.as_deref().unwrap_or(text);

@@ -7,8 +7,11 @@ mod config;
 mod detectors;
 mod encoded;
 pub mod escrow;
+#[cfg(test)]
+mod fail_closed;
 mod frames;
 mod keys;
+mod marks;
 mod masks;
 mod measures;
 mod names;
@@ -109,11 +112,13 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildE
 
 impl Redaction {
     fn count(&self, service: &str, report: Report) {
+        let (audit, digest) = (&self.metrics.audit, self.policy.digest());
         for ((rule, carrier), hits) in report.hits {
             self.metrics.redacted(&rule.into(), carrier, hits);
-            self.metrics
-                .audit
-                .redacted(self.policy.digest(), service, rule, carrier, hits);
+            audit.redacted(digest, service, rule, carrier, hits);
+        }
+        for ((rule, carrier), marks) in report.marks {
+            audit.marked(digest, service, rule, carrier, marks);
         }
     }
 
@@ -147,7 +152,8 @@ impl Processor for Redaction {
             let why = format!("the name of the tenant holds what redaction removes ({rule}); give it another name");
             return Verdict::Refuse(Refusal::Invalid(why));
         }
-        let work = self.policy.look(profiles, &origin, self.metrics.audit.is_on());
+        let mut work = self.policy.look(profiles, &origin, self.metrics.audit.is_on());
+        work.mark_with(self.metrics.audit.marker().as_ref());
         if let Some((texts, bytes)) = work.remembered {
             self.metrics.redaction_remembers(&self.id, texts, bytes);
         }

@@ -16,6 +16,7 @@ use super::summary::{Summaries, Tally};
 use super::texts::{Texts, is_value};
 use super::values::{KeyFacts, Outcome};
 use crate::profile::{Attribute, Dictionary, Id, KeyValue, Lists, Profiles, ResourceProfiles, Role, StringId, Value};
+use crate::telemetry::audit::Marker;
 
 /// One pass over one batch: first it looks, then it changes.
 pub struct Pass<'m> {
@@ -27,6 +28,8 @@ pub struct Pass<'m> {
     /// Hears what pseudonyms stand for; nobody does when a policy is on trial.
     pub(super) keeper: Option<&'m dyn Keep>,
     summaries: Option<Summaries>,
+    /// Makes fingerprints of secrets, if somebody asked for them.
+    pub(super) marker: Option<Marker>,
 }
 
 impl<'m> Pass<'m> {
@@ -39,6 +42,7 @@ impl<'m> Pass<'m> {
             frames: None,
             keeper: measures.keeper.as_deref(),
             summaries: None,
+            marker: None,
         }
     }
 
@@ -177,6 +181,9 @@ impl<'m> Pass<'m> {
             for rule in masking.iter().flat_map(|masking| &masking.rules) {
                 self.report.add(rule, role.label());
             }
+            if masking.is_some() {
+                self.mark(d.str(id), Class::of(role), role.label());
+            }
             let new = match replaced.get(&(role, id)) {
                 Some(known) => *known,
                 None if text.is_empty() => Id::UNSET,
@@ -199,7 +206,7 @@ impl<'m> Pass<'m> {
             if self.summaries.is_some()
                 && let Some(status) = outcome.status()
             {
-                let shown = self.shown(d, Role::LabelKey, row.key);
+                let shown = self.shown(d, row.key);
                 if let Some(summaries) = &mut self.summaries {
                     summaries.row(number, status, d.str(row.key), &shown);
                 }
@@ -241,7 +248,7 @@ impl<'m> Pass<'m> {
             if self.summaries.is_some()
                 && let Some(status) = outcome.status()
             {
-                tally.add(status, d.str(kv.key), &self.shown(d, Role::ResourceKey, kv.key));
+                tally.add(status, d.str(kv.key), &self.shown(d, kv.key));
             }
             match outcome {
                 Outcome::Keep | Outcome::Ignore | Outcome::Allow => true,
@@ -257,9 +264,9 @@ impl<'m> Pass<'m> {
         }
     }
 
-    /// A key as it will leave.
-    fn shown(&mut self, d: &Dictionary, role: Role, key: StringId) -> String {
-        match self.texts.masking(d, Class::of(role), key) {
+    /// A key as it may stand in a value.
+    fn shown(&mut self, d: &Dictionary, key: StringId) -> String {
+        match self.texts.masking(d, Class::Text, key) {
             Some(masking) => masking.text.clone(),
             None => d.str(key).to_owned(),
         }

@@ -16,6 +16,7 @@ use crate::pipeline::matcher::Matcher;
 use crate::pipeline::spec::BuildError;
 use crate::profile::{ProfileRef, Profiles};
 use crate::telemetry::Metrics;
+use crate::telemetry::audit::Marker;
 
 /// A configuration made ready.
 pub struct Policy {
@@ -222,6 +223,13 @@ pub fn total(done: Vec<Done>) -> Report {
 }
 
 impl Work<'_> {
+    /// Has fingerprints made of the secrets that go.
+    pub fn mark_with(&mut self, marker: Option<&Marker>) {
+        for part in &mut self.parts {
+            part.pass.marker = marker.cloned();
+        }
+    }
+
     /// Whether anything is to be done.
     pub fn changes(&self) -> bool {
         self.parts.iter().any(|part| part.changes)

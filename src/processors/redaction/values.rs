@@ -161,6 +161,9 @@ impl Pass<'_> {
             let done = matches!(value, Value::String(id) if !id.is_set() || self.stands_for(d.str(*id)));
             if !done {
                 self.report.add("sensitive_key", role.label());
+                if let Value::String(id) = value {
+                    self.mark_secret("sensitive_key", d.str(*id), role.label());
+                }
                 return Some(Draft::Text(masks::mask("sensitive_key")));
             }
         }
@@ -171,13 +174,16 @@ impl Pass<'_> {
                 let class = if facts.thread { Class::Thread } else { Class::Text };
                 let masking = self.texts.masking(d, class, *id)?;
                 self.count(&masking, role);
+                self.mark(d.str(*id), class, role.label());
                 Some(Draft::Text(masking.text.clone()))
             }
             Value::Int(number) => self.number(&number.to_string(), role),
             Value::Double(number) => self.number(&number.to_string(), role),
             Value::Bytes(bytes) => {
-                let masking = self.measures.mask_value(&String::from_utf8_lossy(bytes))?;
+                let text = String::from_utf8_lossy(bytes);
+                let masking = self.measures.mask_value(&text)?;
                 self.count(&masking, role);
+                self.mark(&text, Class::Text, role.label());
                 Some(Draft::Bytes(masking.text.into_bytes()))
             }
             Value::Array(items) => {
@@ -225,6 +231,7 @@ impl Pass<'_> {
                     return None;
                 }
                 self.report.add("argument", role.label());
+                self.mark_secret("argument", d.str(*id), role.label());
                 Some(Draft::Text(masks::mask("argument")))
             }
             _ => self.value(d, key, item, role),
@@ -243,6 +250,9 @@ impl Pass<'_> {
             return None;
         }
         let masking = self.measures.mask(name, Class::Thread);
+        if masking.is_some() {
+            self.mark(name, Class::Thread, role.label());
+        }
         let name = masking.as_ref().map_or(name, |masking| masking.text.as_str());
         self.report.add("thread", role.label());
         let pseudonym = match self.measures.threads {

@@ -13,6 +13,7 @@ use http::request::Parts;
 use crate::formats::any::decode_as_within;
 use crate::formats::compress::Inflation;
 use crate::formats::{Decoded, Format, sniff};
+use crate::net::body::Whole;
 use crate::net::reply;
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Receipt, Received, Refusal};
@@ -48,29 +49,29 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
     let encodings = door.checked(encodings(&parts.headers))?;
     let query = parts.uri.query().unwrap_or_default();
     let said = door.checked(Said::parse(query, origin.arrived))?;
-    let whole = door.read(&parts.headers, body, 0).await?;
+    let Whole { bytes: sent, permit } = door.read(&parts.headers, body, 0).await?;
     let limits = door.limits();
-    let decode = move || {
-        let mut inflation = Inflation::within(&limits, &whole.permit);
-        let body = inflation.inflate_all(&encodings, whole.bytes)?;
+    let decode = move |sent| {
+        let mut inflation = Inflation::within(&limits, &permit);
+        let body = inflation.inflate_all(&encodings, sent)?;
         let bytes = inflation.unwrap_layers(body)?;
-        whole.permit.set(bytes.len())?;
+        permit.set(bytes.len())?;
         let format = match sniff(&bytes) {
             Ok(format) => format,
             Err(unknown) if unknown.is_named() => return Err(unknown.into()),
             // whose decoder says what is wrong with it
             Err(_) => Format::Pprof,
         };
-        let mut decoded = decode_as_within(format, &bytes, &limits, &whole.permit)?;
+        let mut decoded = decode_as_within(format, &bytes, &limits, &permit)?;
         said.write_to(&mut decoded);
         Ok(vec![Arrival {
             decoded,
             received: Received { format, bytes },
             origin,
-            permit: whole.permit,
+            permit,
         }])
     };
-    door.outlet().receive(decode).await
+    door.outlet().receive_body(sent, decode).await
 }
 
 /// What the query says of the profile.

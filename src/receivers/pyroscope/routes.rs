@@ -18,6 +18,7 @@ use crate::formats::compress::Inflation;
 use crate::formats::multipart;
 use crate::formats::otlp::WireVersion;
 use crate::formats::{Decoded, Format, Limits};
+use crate::net::body::Whole;
 use crate::net::{grpc, reply};
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Origin, Permit, Receipt, Received, Refusal};
@@ -98,23 +99,22 @@ async fn take_ingest(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, 
     let media_type = media_type(&parts.headers);
     let ingest = door.checked(Ingest::parse(query, &media_type, origin.arrived))?;
     let boundary = content_type(parts).and_then(multipart::boundary);
-    let whole = door.read(&parts.headers, body, 0).await?;
+    let Whole { bytes: sent, permit } = door.read(&parts.headers, body, 0).await?;
     let limits = door.limits();
-    let decode = move || {
-        let mut inflation = Inflation::within(&limits, &whole.permit);
-        let body = inflation.inflate_all(&encodings, whole.bytes)?;
-        hold(&whole.permit, body.len())?;
-        let (decoded, format, bytes) =
-            ingest.decode(body, boundary.as_deref(), &mut inflation, &limits, &whole.permit)?;
+    let decode = move |sent| {
+        let mut inflation = Inflation::within(&limits, &permit);
+        let body = inflation.inflate_all(&encodings, sent)?;
+        hold(&permit, body.len())?;
+        let (decoded, format, bytes) = ingest.decode(body, boundary.as_deref(), &mut inflation, &limits, &permit)?;
         let received = Received { format, bytes };
         Ok(vec![Arrival {
             decoded,
             received,
             origin,
-            permit: whole.permit,
+            permit,
         }])
     };
-    door.outlet().receive(decode).await
+    door.outlet().receive_body(sent, decode).await
 }
 
 fn content_type(parts: &Parts) -> Option<&str> {
@@ -160,22 +160,22 @@ async fn take_push(door: &Door, parts: &Parts, body: Body, codec: Codec) -> Resu
         _ => (encodings(&parts.headers), 0),
     };
     let encodings = door.checked(encodings)?;
-    let whole = door.read(&parts.headers, body, around).await?;
+    let Whole { bytes: sent, permit } = door.read(&parts.headers, body, around).await?;
     let limits = door.limits();
-    let decode = move || {
-        let mut inflation = Inflation::within(&limits, &whole.permit);
+    let decode = move |sent| {
+        let mut inflation = Inflation::within(&limits, &permit);
         let body = match codec {
-            Codec::Grpc => otlp_routes::open_frame(&encodings, whole.bytes, &mut inflation)?,
-            _ => inflation.inflate_all(&encodings, whole.bytes)?,
+            Codec::Grpc => otlp_routes::open_frame(&encodings, sent, &mut inflation)?,
+            _ => inflation.inflate_all(&encodings, sent)?,
         };
-        hold(&whole.permit, body.len())?;
+        hold(&permit, body.len())?;
         let pushed = match codec {
-            Codec::Json => push::parse_json(&body, &limits, &whole.permit)?,
-            _ => push::parse_protobuf(&body, &limits, &whole.permit)?,
+            Codec::Json => push::parse_json(&body, &limits, &permit)?,
+            _ => push::parse_protobuf(&body, &limits, &permit)?,
         };
-        arrivals(pushed, &mut inflation, &limits, &origin, &whole.permit)
+        arrivals(pushed, &mut inflation, &limits, &origin, &permit)
     };
-    door.outlet().receive(decode).await
+    door.outlet().receive_body(sent, decode).await
 }
 
 /// Each profile becomes an arrival of its own; the defective ones become one that holds nothing but their number.

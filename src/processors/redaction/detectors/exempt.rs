@@ -87,11 +87,14 @@ fn ends_with_word(key: &str, end: &str) -> bool {
     !head.ends_with(|c: char| c.is_ascii_alphanumeric())
 }
 
+/// Digits of the longest digest, and some more. What is longer is no identifier, whatever its key says.
+const LONGEST_ID: usize = 160;
+
 /// Hexadecimal, decimal, an address or a UUID.
 pub fn is_id(value: &str) -> bool {
     let bare = value
         .strip_prefix("sha256:")
         .or_else(|| value.strip_prefix("0x"))
         .unwrap_or(value);
-    !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+    (1..=LONGEST_ID).contains(&bare.len()) && bare.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }

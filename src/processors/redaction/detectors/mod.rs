@@ -130,18 +130,24 @@ impl Detectors {
         self.sensitive_key.as_ref().is_some_and(|regex| regex.is_match(key))
     }
 
+    /// Whether a rule finds what opens something, and not what a person or a host is known by.
+    pub fn is_secret(rule: &str) -> bool {
+        let mut families = families::STRUCTURAL.iter().chain(context::CONTEXT);
+        ["sensitive_key", "argument", "aws_secret"].contains(&rule) || families.any(|family| family.name == rule)
+    }
+
     /// Whether the value of this key is an identifier by key and shape: no detector and no pattern may tear it.
     pub fn is_exempt(&self, key: &str, value: &str) -> bool {
         exempt::is_exempt(key, value)
     }
 
-    /// The text with every hit masked, if there is one; `hit` hears the rule of each.
-    pub fn mask(&self, text: &str, place: Place, mut hit: impl FnMut(&'static str)) -> Option<String> {
+    /// The text with every hit masked, if there is one; `hit` hears the rule of each, and what it removed.
+    pub fn mask(&self, text: &str, place: Place, mut hit: impl FnMut(&'static str, &str)) -> Option<String> {
         if self.rules.is_empty() && self.numbers == Wanted::default() {
             return None;
         }
         if text.len() > LONGEST {
-            hit("overlong");
+            hit("overlong", "");
             return Some(format!("{MARKER}overlong]"));
         }
         let mut masked = self.once(text, place, &mut hit)?;
@@ -155,7 +161,7 @@ impl Detectors {
         Some(format!("{MARKER}overlong]"))
     }
 
-    fn once(&self, text: &str, place: Place, hit: &mut impl FnMut(&'static str)) -> Option<String> {
+    fn once(&self, text: &str, place: Place, hit: &mut impl FnMut(&'static str, &str)) -> Option<String> {
         let place = place.seen(text);
         let mut masked: Option<String> = None;
         let mut wanted = self.called(text);
@@ -202,7 +208,7 @@ impl Detectors {
         called
     }
 
-    fn mask_numbers(&self, text: &str, place: Place, hit: &mut impl FnMut(&'static str)) -> Option<String> {
+    fn mask_numbers(&self, text: &str, place: Place, hit: &mut impl FnMut(&'static str, &str)) -> Option<String> {
         let found = numbers::find(text, place, self.numbers);
         let mut out = String::new();
         let mut copied = 0;
@@ -212,7 +218,7 @@ impl Detectors {
             out.push_str(rule);
             out.push(']');
             copied = range.end;
-            hit(rule);
+            hit(rule, text.get(range.clone())?);
         }
         if found.is_empty() {
             return None;

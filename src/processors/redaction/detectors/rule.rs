@@ -102,10 +102,10 @@ impl Rule {
     }
 
     /// The text with every hit of this rule masked, if there is one.
-    pub(super) fn mask(&self, text: &str, place: Place, hit: &mut impl FnMut(&'static str)) -> Option<String> {
+    pub(super) fn mask(&self, text: &str, place: Place, hit: &mut impl FnMut(&'static str, &str)) -> Option<String> {
         let Some(regex) = self.regex() else {
             // a test compiles them all; should one fail nonetheless, what it was called for does not pass
-            hit(self.name);
+            hit(self.name, "");
             return Some(format!("{MARKER}{}]", self.name));
         };
         let mut out = String::new();
@@ -131,7 +131,7 @@ impl Rule {
                 out.push(']');
                 copied = secret.end();
                 at = at.max(copied);
-                hit(self.name);
+                hit(self.name, secret.as_str());
             }
             if at > text.len() || !text.is_char_boundary(at) {
                 break;

@@ -5,7 +5,7 @@ use super::*;
 fn mask(text: &str) -> Option<String> {
     Detectors::new(Detector::DEFAULT)
         .unwrap()
-        .mask(text, Place::Text, |_| {})
+        .mask(text, Place::Text, |_, _| {})
 }
 
 #[test]
@@ -17,10 +17,10 @@ fn structural_secrets_are_found_in_mangled_names() {
         "connect(postgres://svc_user:EXAMPLE-PASSWORD@db:5432/orders)",
         "run_sk_test_EXAMPLEEXAMPLEEXAMPLE000",
     ] {
-        let masked = detectors.mask(text, Place::Name, |_| {}).unwrap();
+        let masked = detectors.mask(text, Place::Name, |_, _| {}).unwrap();
         assert!(masked.contains(MARKER) && !masked.contains("EXAMPLE"), "{masked}");
         assert_eq!(
-            detectors.mask(&masked, Place::Text, |_| {}),
+            detectors.mask(&masked, Place::Text, |_, _| {}),
             None,
             "not idempotent: {masked}"
         );
@@ -158,7 +158,7 @@ const NEAR_MISSES: &[&str] = &[
 fn near_misses_stay() {
     for text in NEAR_MISSES {
         for place in [Place::Name, Place::File, Place::Key, Place::Thread, Place::Text] {
-            let masked = Detectors::new(Detector::DEFAULT).unwrap().mask(text, place, |_| {});
+            let masked = Detectors::new(Detector::DEFAULT).unwrap().mask(text, place, |_, _| {});
             assert_eq!(masked, None, "{place:?} {text}");
         }
     }
@@ -177,7 +177,7 @@ fn numbers_of_versions_in_paths_stay() {
         "/root/.config/go/telemetry/local/go@go1.26.8-go1.26.8-linux-amd64-2026-11-21.v1.count",
         "/usr/share/gettext/po/en@quot.header",
     ] {
-        assert_eq!(detectors.mask(path, Place::File, |_| {}), None, "{path}");
+        assert_eq!(detectors.mask(path, Place::File, |_, _| {}), None, "{path}");
     }
 }
 
@@ -194,12 +194,12 @@ fn people_are_found_in_paths() {
         ("/srv/4111111111111111.csv", "/srv/[REDACTED:card].csv"),
     ] {
         assert_eq!(
-            detectors.mask(path, Place::File, |_| {}).as_deref(),
+            detectors.mask(path, Place::File, |_, _| {}).as_deref(),
             Some(kept),
             "{path}"
         );
         assert_eq!(
-            detectors.mask(kept, Place::File, |_| {}),
+            detectors.mask(kept, Place::File, |_, _| {}),
             None,
             "not idempotent: {kept}"
         );
@@ -239,7 +239,7 @@ fn people_are_found_where_people_are_written() {
 
 #[test]
 fn what_is_asked_for_is_found() {
-    let only = |detector: Detector, text: &str| Detectors::new(&[detector]).unwrap().mask(text, Place::Text, |_| {});
+    let only = |detector: Detector, text: &str| Detectors::new(&[detector]).unwrap().mask(text, Place::Text, |_, _| {});
     for (detector, text, kept) in [
         (Detector::Phones, "x 202-555-0143", "x [REDACTED:phone]"),
         (Detector::Phones, "+81 80-0000-0000", "[REDACTED:phone]"),
@@ -263,8 +263,8 @@ fn what_is_asked_for_is_found() {
         assert_eq!(only(detector, text).as_deref(), Some(kept));
     }
     let hosts = Detectors::new(&[Detector::Hosts]).unwrap();
-    assert_eq!(hosts.mask("thread.id", Place::Key, |_| {}), None);
-    assert!(hosts.mask("db-7.example.internal", Place::Key, |_| {}).is_some());
+    assert_eq!(hosts.mask("thread.id", Place::Key, |_, _| {}), None);
+    assert!(hosts.mask("db-7.example.internal", Place::Key, |_, _| {}).is_some());
     for text in ["com.acme.Foo", "org.apache.commons.io", "main.go", "java.net"] {
         assert_eq!(only(Detector::Hosts, text), None, "{text}");
     }
