@@ -241,3 +241,37 @@ fn a_vendor_sees_nothing_that_was_planted_and_the_figures_stand() {
         );
     }
 }
+
+/// So many functions, each with names and a file of its own that nothing is wrong with.
+fn clean(functions: usize) -> Profiles {
+    let lines = (0..functions).map(|i| {
+        let name = format!("com.example.shop.Cart{i}.add{i};runtime.work{i} 1\n");
+        name.into_bytes()
+    });
+    let text = lines.collect::<Vec<_>>().concat();
+    any::decode_any(text.into(), &Limits::default())
+        .unwrap()
+        .decoded
+        .profiles
+}
+
+#[test]
+fn texts_that_nothing_matches_cost_no_allocation_each() {
+    const FEW: usize = 2000;
+    for cache in [json!({ "entries": 0 }), json!({})] {
+        let policy = Policy::new(parse(json!({ "cache": cache })).unwrap()).unwrap();
+        let allocations = |functions: usize| {
+            let mut profiles = clean(functions);
+            let mut report = policy.redact(&mut profiles);
+            assert!(report.is_empty(), "{report:?}");
+            // what is compiled or remembered once is there by now
+            let cost = allocation_counter::measure(|| report = policy.redact(&mut profiles));
+            cost.count_total
+        };
+        let (few, many) = (allocations(FEW), allocations(4 * FEW));
+        assert!(
+            many < few + 100,
+            "{few} allocations for {FEW} functions, {many} for four times as many"
+        );
+    }
+}
