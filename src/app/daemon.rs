@@ -73,7 +73,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
             overview: Arc::default(),
         },
         served: Served::default(),
-        seen: setup.loaded.tree.clone(),
+        seen: Ok(setup.loaded.tree.clone()),
         setup,
         options,
         started,
@@ -113,18 +113,21 @@ struct Daemon {
     options: RunOptions,
     setup: Setup,
     /// The configuration as it was last looked at, running or refused.
-    seen: Node,
+    seen: Look,
     sources: Sources,
     audit: audit::Writer,
     served: Served,
     started: Instant,
 }
 
+/// The configuration as it lies there, or why it cannot be read.
+type Look = Result<Node, String>;
+
 /// What the daemon waits for.
 enum Event {
     Failed(Failure),
     Signal(Kind, &'static str),
-    Changed(Node),
+    Changed(Look),
 }
 
 impl Daemon {
@@ -141,14 +144,14 @@ impl Daemon {
             let event = tokio::select! {
                 failure = running.failed() => Event::Failed(failure),
                 (kind, name) = signals.next() => Event::Signal(kind, name),
-                tree = self.change() => Event::Changed(tree),
+                look = self.change() => Event::Changed(look),
             };
             match event {
                 Event::Failed(failure) => break Err(self.located(&failure)),
                 Event::Signal(Kind::Stop, name) => break Ok(name),
                 Event::Signal(Kind::Reload, name) => self.reload(&mut running, name).await,
-                Event::Changed(tree) => {
-                    self.seen = tree;
+                Event::Changed(look) => {
+                    self.seen = look;
                     self.reload(&mut running, "the configuration changed").await;
                 }
             }
@@ -188,21 +191,24 @@ impl Daemon {
     }
 
     /// Waits until the configuration is another one than at the last look, also in what its references hold.
-    /// What cannot be read is not a change: that is said once somebody asks for a reload.
-    async fn change(&self) -> Node {
+    /// What cannot be read may be half written: it is a change once two looks find the same trouble.
+    async fn change(&self) -> Look {
         let interval = self.setup.config.service.reload_interval.0;
         if interval.is_zero() || self.options.is_quickstart() {
             return std::future::pending().await;
         }
+        let mut before = None;
         loop {
             tokio::time::sleep(interval).await;
             let options = self.options.clone();
-            let looked = tokio::task::spawn_blocking(move || options.look()).await;
-            if let Ok(Ok(tree)) = looked
-                && tree != self.seen
-            {
-                return tree;
+            let look = move || options.look().map_err(|error| error.to_string());
+            let Ok(look) = tokio::task::spawn_blocking(look).await else {
+                continue;
+            };
+            if look != self.seen && (look.is_ok() || before.as_ref() == Some(&look)) {
+                return look;
             }
+            before = Some(look);
         }
     }
 
@@ -243,7 +249,7 @@ impl Daemon {
         }
         self.sources.show(&self.setup.config);
         self.served.serve(pages, &self.sources, running.readiness());
-        self.seen = self.setup.loaded.tree.clone();
+        self.seen = Ok(self.setup.loaded.tree.clone());
         self.apply(&before.config);
         self.audit.follow(&self.setup.loaded, &self.setup.config, "reloaded")
     }

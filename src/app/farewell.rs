@@ -40,6 +40,9 @@ pub(super) fn tell(metrics: &Metrics, drained: bool) {
             }
         }
     }
+    for (component, reason, profiles) in kept_out(metrics) {
+        tracing::info!(component = %component.id, reason, profiles, "not let through since the start");
+    }
     let dropped: u64 = losses.iter().map(|(_, _, profiles)| profiles).sum();
     let lost = dropped + books.iter().map(|book| book.in_flight).sum::<u64>();
     let how = if drained { "drained" } else { "not drained" };
@@ -67,13 +70,24 @@ fn books(metrics: &Metrics) -> Vec<Book> {
     books.filter(|book| book.accepted > 0).collect()
 }
 
-/// What was dropped although nobody asked for it. What a rule keeps back, what no pipeline takes and what is defective is as
-/// configured, and its sender was told.
+/// What was dropped although nobody asked for it.
 fn losses(metrics: &Metrics) -> Vec<(Component, &'static str, u64)> {
-    let told = [Reason::Filtered, Reason::Unrouted, Reason::Defective].map(Reason::label);
     let mut drops = metrics.drops();
-    drops.retain(|(_, reason, _)| !told.contains(reason));
+    drops.retain(|(_, reason, _)| !is_kept_out(reason));
     drops
+}
+
+/// What a rule keeps back, what no pipeline takes, and what is defective.
+fn kept_out(metrics: &Metrics) -> Vec<(Component, &'static str, u64)> {
+    let mut drops = metrics.drops();
+    drops.retain(|(_, reason, _)| is_kept_out(reason));
+    drops
+}
+
+fn is_kept_out(reason: &str) -> bool {
+    [Reason::Filtered, Reason::Unrouted, Reason::Defective]
+        .map(Reason::label)
+        .contains(&reason)
 }
 
 #[cfg(test)]

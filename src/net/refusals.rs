@@ -1,8 +1,7 @@
 //! What the log says of requests that are refused: a line a minute for each reason, and in it nothing that a sender wrote.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -11,7 +10,7 @@ use axum::response::Response;
 use http::{Method, StatusCode};
 
 use super::server::Peer;
-use crate::telemetry::Seldom;
+use crate::telemetry::SeldomEach;
 
 /// At most one line of a reason in so long a time.
 const EVERY: Duration = Duration::from_secs(60);
@@ -20,34 +19,22 @@ const EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reason(pub &'static str);
 
-/// The refusals of one receiver, by reason.
-#[derive(Debug, Default)]
-struct Refusals(Mutex<BTreeMap<&'static str, Seldom>>);
-
-impl Refusals {
-    fn happened(&self, reason: &'static str) -> Option<u64> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seldom = known.entry(reason).or_insert(Seldom::every(EVERY));
-        seldom.happened(Instant::now())
-    }
-}
-
 /// The same routes, whose refusals the log tells.
 pub fn tell_refusals(router: Router, receiver: Arc<str>) -> Router {
-    let refusals = Arc::new(Refusals::default());
+    let refusals = Arc::new(SeldomEach::every(EVERY));
     router.layer(from_fn(move |request: Request, next: Next| {
         let (receiver, refusals) = (receiver.clone(), refusals.clone());
         async move { watched(&receiver, &refusals, request, next).await }
     }))
 }
 
-async fn watched(receiver: &str, refusals: &Refusals, request: Request, next: Next) -> Response {
+async fn watched(receiver: &str, refusals: &SeldomEach, request: Request, next: Next) -> Response {
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
     let response = next.run(request).await;
     if let Some(reason) = reason(&response)
-        && let Some(requests) = refusals.happened(reason)
+        && let Some(requests) = refusals.happened(reason, 1)
     {
         let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
         let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_canonical().to_string());
@@ -110,13 +97,5 @@ mod tests {
             Some("method")
         );
         assert_eq!(reason(&Response::default()), None);
-    }
-
-    #[test]
-    fn each_reason_is_told_on_its_own_and_seldom() {
-        let refusals = Refusals::default();
-        assert_eq!(refusals.happened("invalid"), Some(1));
-        assert_eq!(refusals.happened("invalid"), None);
-        assert_eq!(refusals.happened("too_large"), Some(1));
     }
 }

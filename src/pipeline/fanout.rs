@@ -388,7 +388,7 @@ pub fn hand_over<'a>(passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>
     for (sink, share) in shares {
         let room = sink.reserve(&share);
         if room.is_none() && sink.required() {
-            return Err(Refusal::no_room("the queue of a required exporter is full"));
+            return Err(Refusal::no_room("an exporter that must not lose anything is full"));
         }
         rooms.push((sink, share, room));
     }

@@ -9,4 +9,4 @@ mod seldom;
 pub use audit::Audit;
 pub use component::{Component, Kind};
 pub use metrics::{Amount, ExporterMetrics, Metrics, Number, Opened, ServerMetrics};
-pub use seldom::Seldom;
+pub use seldom::{Seldom, SeldomEach};

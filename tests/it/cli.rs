@@ -134,6 +134,18 @@ fn inspect_reads_by_content_and_knows_json() {
 }
 
 #[test]
+fn functions_of_one_name_are_counted_once_in_a_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("equals.collapsed");
+    std::fs::write(&file, "main;equals (a.py:1);equals (b.py:2) 10\n").unwrap();
+    let told = run(&["inspect", file.to_str().unwrap(), "--format", "json"]).out();
+    let json: serde_json::Value = serde_json::from_str(&told).unwrap();
+    for row in json["profiles"][0]["top_cumulative"].as_array().unwrap() {
+        assert_eq!(row["value"], 10, "{told}");
+    }
+}
+
+#[test]
 fn convert_follows_the_name_and_keeps_the_totals() {
     let folder = tempfile::tempdir().unwrap();
     let input = data("py-spy-threads.collapsed");

@@ -253,3 +253,39 @@ fn changed_files_are_noticed_with_what_they_refer_to() {
     wait_for("the reload", || (reloads(&ports, "success") == 2).then_some(()));
     assert!(Path::new(&path).exists());
 }
+
+#[test]
+fn a_file_that_cannot_be_read_any_more_is_told_once() {
+    let ports = ports();
+    let text = version(&ports, 0).replace("reload_interval: 0s", "reload_interval: 20ms");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gate.yaml");
+    std::fs::write(&path, &text).unwrap();
+    let gate = Gate::start(folder.path(), &["--config", "gate.yaml"]);
+    let broken = [
+        (text.replace("exporters: [file]", "exporters: [file"), "gate.yaml:"),
+        (
+            text.replace("\"localhost:", "\"localhost:${file:./none}"),
+            "cannot be read",
+        ),
+        (String::new(), "gate.yaml"),
+    ];
+    for (count, (broken, named)) in (1..).zip(&broken) {
+        match broken.is_empty() {
+            true => std::fs::remove_file(&path).unwrap(),
+            false => std::fs::write(&path, broken).unwrap(),
+        }
+        wait_for("the refusal", || (reloads(&ports, "failure") == count).then_some(()));
+        let told = wait_for("the log", || {
+            let err = gate.err();
+            let lines: Vec<&str> = err.lines().filter(|line| line.contains("not reloaded")).collect();
+            (lines.len() as u64 == count).then(|| lines.last().map(|line| (*line).to_owned()))
+        });
+        assert!(told.unwrap().contains(named), "{named}");
+        assert_eq!(http("POST", ports.ingest, INGEST, RECORDING).0, 200);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(reloads(&ports, "failure"), broken.len() as u64);
+    std::fs::write(&path, &text).unwrap();
+    wait_for("the reload", || (reloads(&ports, "success") == 1).then_some(()));
+}

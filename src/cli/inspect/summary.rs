@@ -228,7 +228,8 @@ struct Frames {
 impl Frames {
     fn of(dictionary: &Dictionary, profile: &Profile, column: usize) -> Self {
         let types = profile.sample_types.len();
-        let (mut flat, mut cumulative) = (HashMap::<Frame, i128>::new(), HashMap::<Frame, i128>::new());
+        let (mut flat, mut cumulative) = (HashMap::<String, i128>::new(), HashMap::<String, i128>::new());
+        let mut names = HashMap::new();
         let (mut functions, mut mappings) = (HashSet::new(), HashSet::new());
         for (row, stack) in profile.samples.stacks.iter().enumerate() {
             let value = i128::from(profile.samples.total(row, column, types));
@@ -239,12 +240,14 @@ impl Frames {
                     if let Frame::Function(function) = frame {
                         functions.insert(function);
                     }
+                    let name = names.entry(frame).or_insert_with(|| name(dictionary, frame));
                     if depth == 0 && inlined == 0 {
-                        *flat.entry(frame).or_default() += value;
+                        *flat.entry(name.clone()).or_default() += value;
                     }
-                    // a function that calls itself counts once
-                    if seen.insert(frame) {
-                        *cumulative.entry(frame).or_default() += value;
+                    // a function that calls itself counts once, and so do several of one name
+                    if !seen.contains(name) {
+                        seen.insert(name.clone());
+                        *cumulative.entry(name.clone()).or_default() += value;
                     }
                 }
             }
@@ -252,8 +255,8 @@ impl Frames {
         Self {
             functions,
             mappings: mappings.len(),
-            flat: by_name(dictionary, flat),
-            cumulative: by_name(dictionary, cumulative),
+            flat,
+            cumulative,
         }
     }
 }
@@ -270,14 +273,6 @@ fn frames(dictionary: &Dictionary, location: LocationId) -> Vec<Frame> {
         true => vec![Frame::Address(location)],
         false => functions,
     }
-}
-
-fn by_name(dictionary: &Dictionary, values: HashMap<Frame, i128>) -> HashMap<String, i128> {
-    let mut named = HashMap::with_capacity(values.len());
-    for (frame, value) in values {
-        *named.entry(name(dictionary, frame)).or_default() += value;
-    }
-    named
 }
 
 fn name(dictionary: &Dictionary, frame: Frame) -> String {

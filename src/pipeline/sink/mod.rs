@@ -25,9 +25,12 @@ use super::component::{Exporter, Reason};
 use super::compute::{Compute, Panicked, guard_async};
 use super::readiness::Readiness;
 use super::spec::{BuiltExporter, Unit};
-use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics};
+use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics, SeldomEach};
 use outage::Outage;
 use queue::Queue;
+
+/// At most one line of drops for a reason in so long a time.
+const DROPS_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// One exporter with everything in front of it.
 pub struct Sink {
@@ -41,6 +44,8 @@ pub struct Sink {
     compute: Compute,
     readiness: Readiness,
     outage: Outage,
+    /// What the log says of drops, by reason.
+    drops: SeldomEach,
     /// One for each request that may be on its way.
     turns: Semaphore,
     /// For the one part that may take memory beyond the budget.
@@ -75,6 +80,7 @@ impl Sink {
             compute,
             readiness,
             outage: Outage::default(),
+            drops: SeldomEach::every(DROPS_EVERY),
         })
     }
 
@@ -168,7 +174,10 @@ impl Sink {
         if reason != Reason::QueueFull {
             self.numbers.send_failed.add(samples);
         }
-        tracing::warn!(exporter = %self.id, reason = reason.label(), profiles, "profiles dropped");
+        let reason = reason.label();
+        if let Some(profiles) = self.drops.happened(reason, profiles) {
+            tracing::warn!(exporter = %self.id, reason, profiles, "profiles dropped");
+        }
     }
 
     fn panicked(&self, fingerprint: &str) {
