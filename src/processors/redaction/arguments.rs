@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::detectors::{is_route, is_thread};
-use super::sql;
+use super::{commands, sql};
 
 /// What becomes of argument values in names of functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -50,10 +50,11 @@ impl Arguments {
             let (method, path) = name.split_once(' ')?;
             return Some(format!("{method} {}", self.route(path)));
         }
-        if name.contains(" --") && !name.contains(['(', '<']) {
-            return Some(self.command(name));
-        }
-        None
+        commands::is_command(name).then(|| self.command(name))
+    }
+
+    fn command(self, line: &str) -> String {
+        commands::without_values(line, self == Self::StripLiterals)
     }
 
     /// `/users/7?token=x` becomes `/users/*?token=?`.
@@ -72,38 +73,6 @@ impl Arguments {
             Self::StripLiterals if !query.is_empty() => format!("{path}?{}", assignments(query)),
             _ => path,
         }
-    }
-
-    /// A program with its options: the program and the names of the options stay.
-    fn command(self, line: &str) -> String {
-        let quote = if line.starts_with('"') { "\"" } else { "" };
-        let line = line.trim_matches('"');
-        let mut words = line.split_ascii_whitespace();
-        let program = words.next().unwrap_or_default();
-        let mut out = vec![program.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()];
-        for word in words {
-            let kept = match word.strip_prefix('-') {
-                Some(option) if self == Self::StripLiterals => {
-                    let (option, value) = option
-                        .split_once('=')
-                        .map_or((option, None), |(option, value)| (option, Some(value)));
-                    let is_option = option
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
-                    match (is_option, value) {
-                        (false, _) => "?".to_owned(),
-                        (true, Some(_)) => format!("-{option}=?"),
-                        (true, None) => format!("-{option}"),
-                    }
-                }
-                _ if is_script(word) => word.rsplit(['/', '\\']).next().unwrap_or_default().to_owned(),
-                _ => "?".to_owned(),
-            };
-            if kept != "?" || out.last().is_none_or(|last| last != "?") {
-                out.push(kept);
-            }
-        }
-        format!("{quote}{}{quote}", out.join(" "))
     }
 
     /// Calls and everything else: literals become `?`.
@@ -136,12 +105,6 @@ impl Arguments {
             _ => rewritten.join(","),
         }
     }
-}
-
-fn is_script(word: &str) -> bool {
-    [".py", ".js", ".mjs", ".ts", ".rb", ".php", ".pl", ".sh", ".jar", ".lua"]
-        .into_iter()
-        .any(|end| word.ends_with(end))
 }
 
 /// `a=1&b=2` becomes `a=?&b=?`.

@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::arguments::Arguments;
 use super::cache::Cache;
+use super::commands::is_command;
 use super::config::{Carriers, Config, LinkAction, NameAction, Summary};
 use super::detectors::{Detectors, LONGEST, Place, is_identity, is_masked};
 use super::encoded;
@@ -201,7 +202,7 @@ impl Measures {
             masked = Some(next);
         }
         let now = masked.as_deref().unwrap_or(text);
-        if let Some(next) = self.detectors.mask(now, class.place(), |rule, _| rules.push(rule)) {
+        if let Some(next) = self.detectors.mask(now, place(now, class), |rule, _| rules.push(rule)) {
             masked = Some(next);
         }
         let now = masked.as_deref().unwrap_or(text);
@@ -267,6 +268,14 @@ impl Measures {
         let right = after.bytes().take_while(|b| is_hex(b)).count();
         let run = text.get(start - left..start + right).unwrap_or_default();
         end <= start + right && hash.is_ours(run)
+    }
+}
+
+/// Where detectors stand before the text: in a command line that stands where a name should, words tell as they do in labels.
+fn place(text: &str, class: Class) -> Place {
+    match class {
+        Class::Name if is_command(text) => Place::Text,
+        _ => class.place(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod arguments;
 mod cache;
 mod carriers;
+mod commands;
 mod config;
 mod detectors;
 mod encoded;

@@ -449,3 +449,58 @@ fn names_of_real_programs_stay() {
         assert!(texts > 3, "{name} holds only {texts} texts");
     }
 }
+
+#[test]
+fn command_lines_as_frames_lose_their_secrets_and_keep_the_program() {
+    for (arguments, line, left) in [
+        (
+            "strip_literals",
+            "./server --password hunter2",
+            "server --password [REDACTED:argument]",
+        ),
+        (
+            "strip_literals",
+            "gpg --passphrase hunter2",
+            "gpg --passphrase [REDACTED:argument]",
+        ),
+        (
+            "strip_literals",
+            "node a.js --token hunter2",
+            "node a.js --token [REDACTED:argument]",
+        ),
+        (
+            "strip_literals",
+            "process 7:\"python /srv/app.py --password hunter2\"",
+            "process 7:\"python app.py --password [REDACTED:argument]\"",
+        ),
+        (
+            "strip_literals",
+            "process 7:\"mysql -phunter2\"",
+            "process 7:\"mysql -p?\"",
+        ),
+        ("strip", "./server --password hunter2", "server ?"),
+        (
+            "keep",
+            "./server -password=hunter2",
+            "./server -password=[REDACTED:assignment]",
+        ),
+        (
+            "keep",
+            "PGPASSWORD=hunter2 psql -h db",
+            "PGPASSWORD=[REDACTED:assignment] psql -h db",
+        ),
+        (
+            "keep",
+            "python3 app.py password=hunter2",
+            "python3 app.py password=[REDACTED:assignment]",
+        ),
+    ] {
+        let policy = policy(serde_json::json!({ "arguments": arguments }));
+        let masking = policy.measures.mask(line, measures::Class::Name).unwrap();
+        assert_eq!(masking.text, left, "{line}");
+        assert!(
+            policy.measures.mask(left, measures::Class::Name).is_none(),
+            "twice: {left}"
+        );
+    }
+}
