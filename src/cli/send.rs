@@ -194,6 +194,8 @@ fn by_url(url: &str, exporter: Option<&str>) -> Result<(String, Value), Failure>
         }
         "otlp_http" | "otlphttp" if is_otlp_path => json!({ "profiles_endpoint": url }),
         "file" => json!({ "directory": rest }),
+        // how old a file may be is for the server to say
+        "pyroscope" => json!({ "endpoint": url, "max_age": "0s", "max_future": "0s" }),
         _ => json!({ "endpoint": url }),
     };
     Ok((type_name.to_owned(), config))
@@ -226,7 +228,11 @@ mod tests {
     #[test]
     fn the_url_tells_the_exporter() {
         for (url, type_name, config) in [
-            ("http://h:4040", "pyroscope", json!({"endpoint": "http://h:4040"})),
+            (
+                "http://h:4040",
+                "pyroscope",
+                json!({"endpoint": "http://h:4040", "max_age": "0s", "max_future": "0s"}),
+            ),
             ("http://h:4318", "otlp_http", json!({"endpoint": "http://h:4318"})),
             (
                 "https://h/v1development/profiles",
