@@ -1,7 +1,7 @@
 //! Attributes: what their keys decide, and what becomes of values of every kind.
 
 use super::config::{LinkAction, NameAction};
-use super::detectors::{is_identity, is_masked};
+use super::detectors::{Detectors, is_identity, is_masked};
 use super::frames::thread_name;
 use super::keys::{KeyRule, is_link, is_thread};
 use super::masks;
@@ -158,7 +158,12 @@ impl Pass<'_> {
         }
         let nested = matches!(value, Value::Empty | Value::Bool(_) | Value::Array(_) | Value::Map(_));
         if facts.sensitive && !nested {
-            let done = matches!(value, Value::String(id) if !id.is_set() || self.stands_for(d.str(*id)));
+            let opens_nothing = |text: &str| Detectors::opens_nothing(d.str(key), text);
+            let done = match value {
+                Value::String(id) => !id.is_set() || self.stands_for(d.str(*id)) || opens_nothing(d.str(*id)),
+                Value::Int(number) => opens_nothing(&number.to_string()),
+                _ => false,
+            };
             if !done {
                 self.report.add("sensitive_key", role.label());
                 if let Value::String(id) = value {

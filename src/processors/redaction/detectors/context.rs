@@ -43,16 +43,41 @@ const WORDS: &[&str] = &[
     "_auth",
     "-auth",
     ".auth",
+    "masterkey",
+    "master_key",
+    "master-key",
+    "master.key",
+    "appkey",
+    "app_key",
+    "app-key",
+    "app.key",
+    "jwtkey",
+    "jwt_key",
+    "jwt-key",
+    "jwt.key",
+    "keypass",
+    "storepass",
+    "sshpass",
+    "userpass",
+    "dbpass",
     "credential",
     "session",
+    "sessid",
+    "connect.sid",
     "cookie",
 ];
 
 /// The same words as an expression.
-pub(super) const WORD: &str = r"(?:passw(?:or)?d|passphrase|passcode|[_.\-]pass|pwd|secret|token|(?:api|access|account|private|encryption|signing|client|auth)[_.\-]?key|authorization|[_.\-]auth|credential|session|cookie)";
+pub(super) const WORD: &str = r"(?:passw(?:or)?d|passphrase|passcode|[_.\-]pass|(?:key|store|ssh|user|db)pass|pwd|secret|token|(?:api|access|account|private|encryption|signing|client|auth|master|app|jwt)[_.\-]?key|authorization|[_.\-]auth|credential|session|sessid|connect\.sid|cookie)";
+
+/// What may stand behind such a word without changing what it says: which one it is, and of what kind.
+pub(super) const TAIL: &str = r"(?:[_.]?[0-9]+|[_.\-]?v[0-9]+|[_.\- ]?(?:id|value|key|text|base|old|new|prev(?:ious)?|current|backup|primary|secondary))*";
 
 /// A value without quotes. A mask inside of it is part of it: what is glued to a mask may be the rest of the secret.
 pub(super) const VALUE: &str = r#"(?:{MASK}|[^\s"'&,;:=)}\]])(?:{MASK}|[^\s"'&,;)}\]])*"#;
+
+/// A value as it is given, with quotes or without.
+pub(super) const GIVEN: &str = r#"(?:\\"((?:[^"\\]|\\[^"])+)(?:\\"|\z)|"((?:[^"\\]|\\.)+)(?:"|\z)|'((?:[^'\\]|\\.)+)(?:'|\z)|((?:(?:bearer|basic|digest|token)\s+)?{VALUE}))"#;
 
 /// Services whose keys have no prefix: their name in front of `=` gives the key away.
 pub(super) const VENDORS: &[&str] = &[
@@ -129,6 +154,9 @@ const fn family(name: &'static str, reach: Reach, keywords: &'static [&'static s
     }
 }
 
+/// Shorter words, which say so only right before a sign.
+const SHORT_WORDS: &[&str] = &["pass", "pw", "psk", "jwt", "cred", "_pat"];
+
 /// What stands around a secret.
 pub(super) static CONTEXT: &[Family] = &[
     Family {
@@ -191,14 +219,57 @@ pub(super) static CONTEXT: &[Family] = &[
             "assignment",
             Reach::Context,
             WORDS,
-            r#"(?i){WORD}s?[0-9]*(?:[_.\- ]?(?:id|value|key|header|hash|text))?\\?["']?\s*(?:=>|:=|=|:|%3D|%3A)\s*(?:\\"((?:[^"\\]|\\[^"])+)(?:\\"|\z)|"((?:[^"\\]|\\.)+)(?:"|\z)|'((?:[^'\\]|\\.)+)(?:'|\z)|((?:(?:bearer|basic|digest|token)\s+)?{VALUE}))"#,
+            r#"(?i){WORD}s?{TAIL}(?:[_.\- ]?(?:header|hash))?(?:\[\w*\])?\\?["']?\s*(?:=>|:=|={1,3}|:|%3D|%3A)\s*{GIVEN}"#,
         )
     },
+    Family {
+        check: Some(is_value),
+        ..family(
+            "assignment",
+            Reach::Context,
+            SHORT_WORDS,
+            r#"(?i)(?:(?:\b|_)(?:pass|pw|psk|jwt|creds?)|_pat){TAIL}(?:\\?["']\s*:|\\?["']?\s*(?:=>|:=|={1,3}))\s*{GIVEN}"#,
+        )
+    },
+    // <password>x</password>
+    Family {
+        check: Some(is_value),
+        ..family(
+            "assignment",
+            Reach::Context,
+            WORDS,
+            r"(?i)<[\w.:\-]*{WORD}s?{TAIL}>([^<>]+)</",
+        )
+    },
+    // name="password" value="x", and ("password", "x")
+    Family {
+        check: Some(is_value),
+        ..family(
+            "assignment",
+            Reach::Context,
+            WORDS,
+            r#"(?i)(?:(?:name|key|id)\\?["']?\s*[=:]\s*\\?["'][\w.\- ]*{WORD}s?{TAIL}\\?["']\s*[,;]?\s*\\?["']?(?:value|content)\\?["']?\s*[=:]\s*|\(\s*["'][\w.\- ]*{WORD}s?{TAIL}["']\s*,\s*)(?:\\"((?:[^"\\]|\\[^"])+)|"((?:[^"\\]|\\.)+)|'((?:[^'\\]|\\.)+))"#,
+        )
+    },
+    // statements of SQL
+    family(
+        "assignment",
+        Reach::Context,
+        &["identified", "password"],
+        r#"(?i)\b(?:identified\s+(?:with\s+\S+\s+)?(?:by|as)(?:\s+password)?|password)\s+(?:'([^']+)|"([^"]+))"#,
+    ),
+    // what netrc holds
+    family(
+        "assignment",
+        Reach::Context,
+        &["login"],
+        r"(?i)(?:^|\bmachine\s+\S+\s+|\bdefault\s+)login\s+\S+\s+password\s+(\S+)",
+    ),
     family(
         "argument",
         Reach::Context,
         WORDS,
-        r#"(?i)(?:^|[\s"'])--?[\w.\-]*{WORD}s?(?:\s+|["'],\s*["'])(?:"([^"]+)"|'([^']+)'|((?:{MASK}|[^\s"'\-])(?:{MASK}|[^\s"'])*))"#,
+        r#"(?i)(?:^|[\s"'])--?[\w.\-]*{WORD}s?{TAIL}(?:\s+|["'],\s*["'])(?:"([^"]+)"|'([^']+)'|((?:{MASK}|[^\s"'\-])(?:{MASK}|[^\s"'])*))"#,
     ),
     family(
         "argument",
@@ -206,13 +277,19 @@ pub(super) static CONTEXT: &[Family] = &[
         &["curl"],
         r#"(?i)\bcurl\b.*?\s(?:-u|--user)(?:\s+|=)["']?([^\s"':]*:[^\s"']+)"#,
     ),
+    family(
+        "argument",
+        Reach::Context,
+        &["sshpass", "mysql", "mariadb"],
+        r#"(?i)\b(?:sshpass\s+-p\s*|(?:mysql|mariadb)[\w\-]*\s(?:[^|;]*?\s)?-p)["']?([^\s"'][^\s"']*)"#,
+    ),
     Family {
         check: Some(is_value),
         ..family(
             "assignment",
             Reach::Names,
             WORDS,
-            r#"(?i)[(,{\[]\s*["']?[\w.]*{WORD}s?[0-9]*["']?\s*(?:(?:=>|=|:)\s*(?:"([^"]+)"|'([^']+)')|=\s*((?:{MASK}|[^\s"'&,;:=<>(){}\[\]*])(?:{MASK}|[^\s"'&,;=<>(){}\[\]*])*))"#,
+            r#"(?i)[(,{\[]\s*["']?[\w.]*{WORD}s?{TAIL}["']?\s*(?:(?:=>|=|:)\s*(?:"([^"]+)"|'([^']+)')|=\s*((?:{MASK}|[^\s"'&,;:=<>(){}\[\]*])(?:{MASK}|[^\s"'&,;=<>(){}\[\]*])*))"#,
         )
     },
     Family {
@@ -297,11 +374,19 @@ fn is_value(secret: &str, whole: &str, _: Place) -> bool {
     ];
     let lower = secret.to_ascii_lowercase();
     let is_constant = NO_VALUES.contains(&lower.as_str()) || secret.bytes().all(|b| b == b'*' || b == b'?');
-    let is_count = secret.len() <= 4
-        && secret.bytes().all(|b| b.is_ascii_digit())
-        && !whole.to_ascii_lowercase().contains("pass")
-        && !whole.to_ascii_lowercase().contains("pwd");
-    !is_constant && !is_count
+    !is_constant && !is_count(secret, whole)
+}
+
+/// A number too small to open anything: `session: 12`, `pass=3`. Four digits are a choice of some people for a password.
+fn is_count(value: &str, named: &str) -> bool {
+    const CHOSEN: &[&str] = &["pass", "pwd", "pw", "psk", "pin", "otp", "cvv", "cvc"];
+    let named = named.to_ascii_lowercase();
+    let longest = if CHOSEN.iter().any(|word| named.contains(word)) {
+        2
+    } else {
+        4
+    };
+    value.len() <= longest && value.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_bearer(secret: &str, _: &str, place: Place) -> bool {
@@ -369,4 +454,18 @@ fn is_version(domain: &str) -> bool {
 }
 
 /// A key whose value is a secret, whatever it is.
-pub(super) const SENSITIVE_KEY: &str = r"(?i)(?:{WORD}|(?:^|[_.\- ])(?:pass|auth|otp|cvv|cvc|pin|passwords|secrets|credentials|cookies))[0-9]*(?:[_.\- ]?(?:id|value|key|text))?$";
+pub(super) const SENSITIVE_KEY: &str = r"(?i)(?:{WORD}|(?:^|[_.\- ])(?:pass|pw|psk|auth|otp|cvv|cvc|pin|jwt|bearer|creds?|passwords|secrets|credentials|cookies)|_pat|auth[_.\-]?config){TAIL}$";
+
+/// What stands below such a key and opens nothing: whether there is a secret, how many, the folder that a shell is in, the pass of
+/// a compiler.
+pub(super) fn opens_nothing(key: &str, value: &str) -> bool {
+    const ANSWERS: &[&str] = &["true", "false", "yes", "no", "none", "null"];
+    const WORKERS: &[&str] = &["compiler", "optimizer", "llvm", "render", "shader", "gc"];
+    let lower = key.to_ascii_lowercase();
+    let is_folder = key.ends_with("PWD") && value.starts_with('/');
+    let is_phase = lower.strip_suffix("pass").is_some_and(|before| {
+        let worker = before.trim_end_matches(['.', '_', '-']);
+        WORKERS.iter().any(|name| worker.ends_with(name))
+    });
+    ANSWERS.contains(&value.to_ascii_lowercase().as_str()) || is_folder || is_phase || is_count(value, key)
+}

@@ -110,7 +110,9 @@ impl Detectors {
             keywords.extend(family.keywords);
             owner.extend(family.keywords.iter().map(|_| position));
         }
-        let key = context::SENSITIVE_KEY.replace("{WORD}", context::WORD);
+        let key = context::SENSITIVE_KEY
+            .replace("{WORD}", context::WORD)
+            .replace("{TAIL}", context::TAIL);
         let sensitive_key = match has(Detector::Secrets) {
             true => Some(Regex::new(&key).map_err(|error| error.to_string())?),
             false => None,
@@ -128,6 +130,11 @@ impl Detectors {
     /// Whether the key alone says that its value is a secret.
     pub fn is_sensitive_key(&self, key: &str) -> bool {
         self.sensitive_key.as_ref().is_some_and(|regex| regex.is_match(key))
+    }
+
+    /// Whether the value below such a key opens nothing all the same.
+    pub fn opens_nothing(key: &str, value: &str) -> bool {
+        context::opens_nothing(key, value)
     }
 
     /// Whether a rule finds what opens something, and not what a person or a host is known by.

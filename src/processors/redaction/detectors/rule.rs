@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use regex::{Captures, Regex, RegexBuilder};
 
-use super::context::{VALUE, VENDORS, WORD};
+use super::context::{GIVEN, TAIL, VALUE, VENDORS, WORD};
 use super::mask::{MASK, is_masked};
 use super::place::Place;
 use crate::processors::redaction::masks::MARKER;
@@ -61,7 +61,7 @@ pub(super) struct Family {
     pub(super) left: Left,
     /// In lower case; a text without any of them is not looked at.
     pub(super) keywords: &'static [&'static str],
-    /// `{WORD}`, `{VENDOR}`, `{VALUE}` and `{MASK}` stand for the parts that several share.
+    /// `{WORD}`, `{TAIL}`, `{VENDOR}`, `{GIVEN}`, `{VALUE}` and `{MASK}` stand for the parts that several share.
     pub(super) pattern: &'static str,
     pub(super) check: Option<Check>,
 }
@@ -92,7 +92,9 @@ impl Rule {
         let compile = || {
             let pattern = self
                 .pattern
+                .replace("{GIVEN}", GIVEN)
                 .replace("{VALUE}", VALUE)
+                .replace("{TAIL}", TAIL)
                 .replace("{WORD}", WORD)
                 .replace("{VENDOR}", &VENDORS.join("|"))
                 .replace("{MASK}", MASK);

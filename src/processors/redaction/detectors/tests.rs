@@ -43,6 +43,104 @@ fn context_names_a_secret() {
 }
 
 #[test]
+fn a_telling_word_tells_in_every_form() {
+    for text in [
+        "pass=EXAMPLE",
+        r#"{"pass":"EXAMPLE"}"#,
+        "GET /x?user=bob&pass=EXAMPLE",
+        "SECRET_KEY_BASE=EXAMPLE",
+        "password_old=EXAMPLE",
+        "token_v2: EXAMPLE",
+        "keytool -storepass EXAMPLE",
+        "-Djavax.net.ssl.keyPass=EXAMPLE",
+        "SSHPASS=EXAMPLE",
+        "sshpass -p EXAMPLE ssh h",
+        "mysql -uroot -pEXAMPLE shop",
+        "ADMIN_PW=EXAMPLE",
+        "psk=EXAMPLE",
+        "GH_PAT=EXAMPLE",
+        "JWT_KEY=EXAMPLE",
+        "RAILS_MASTER_KEY=EXAMPLE",
+        "DD_APP_KEY=EXAMPLE",
+        "APP_KEY=base64:EXAMPLE",
+        "PHPSESSID=EXAMPLE",
+        "connect.sid=EXAMPLE",
+        "<db:password>EXAMPLE</db:password>",
+        r#"<input name="password" value="EXAMPLE">"#,
+        r#"{"name": "DB_PASSWORD", "value": "EXAMPLE"}"#,
+        "('password', 'EXAMPLE')",
+        "password==EXAMPLE",
+        "password[0]=EXAMPLE",
+        "machine h login b password EXAMPLE",
+        "login b password EXAMPLE",
+        "GRANT ALL ON *.* TO x IDENTIFIED BY 'EXAMPLE'",
+        "CREATE ROLE x WITH PASSWORD 'EXAMPLE'",
+    ] {
+        let masked = mask(text).unwrap_or_else(|| panic!("passes: {text}"));
+        assert!(!masked.contains("EXAMPLE"), "{text}: {masked}");
+        assert_eq!(mask(&masked), None, "not idempotent: {masked}");
+    }
+}
+
+#[test]
+fn keys_tell_of_secrets_whatever_number_and_age_they_have() {
+    let detectors = Detectors::new(Detector::DEFAULT).unwrap();
+    for key in [
+        "SECRET_KEY_BASE",
+        "secret_1",
+        "secretv2",
+        "token_old",
+        "old_password_2",
+        "aws_secret_key_2",
+        "x-auth-token-v2",
+        "storepass",
+        "SSHPASS",
+        "ADMIN_PW",
+        "pw",
+        "psk",
+        "jwt",
+        "bearer",
+        "cred",
+        "master_key",
+        "JWT_KEY",
+        "DD_APP_KEY",
+        "DOCKER_AUTH_CONFIG",
+        "GH_PAT",
+        "PHPSESSID",
+        "connect.sid",
+    ] {
+        assert!(detectors.is_sensitive_key(key), "{key}");
+    }
+    for key in [
+        "prompt_tokens",
+        "author",
+        "compass",
+        "bypass",
+        "pattern",
+        "path",
+        "spin",
+        "key",
+        "hotkey",
+        "power",
+    ] {
+        assert!(!detectors.is_sensitive_key(key), "{key}");
+    }
+    for (key, value, is_so) in [
+        ("pass", "3", true),
+        ("optimizer.pass", "gvn", true),
+        ("process.environment_variable.PWD", "/srv/app", true),
+        ("has_password", "true", true),
+        ("bucket_token", "7", true),
+        ("pass", "1234", false),
+        ("db.pass", "gvn", false),
+        ("db_pwd", "/srv/app", false),
+        ("token", "123456", false),
+    ] {
+        assert_eq!(Detectors::opens_nothing(key, value), is_so, "{key} {value}");
+    }
+}
+
+#[test]
 fn what_is_glued_to_a_mask_does_not_pass() {
     for text in [
         "password=[REDACTED:assignment]EXAMPLE",
@@ -132,6 +230,15 @@ const NEAR_MISSES: &[&str] = &[
     "password=null",
     "prompt_tokens=1234",
     "session: 12",
+    "pass=3",
+    "second pass: mark",
+    "compass=north",
+    "bypass=on",
+    "login failed",
+    "Option<Token>",
+    "libsecret-1-0:amd64.list",
+    "passwd-1:4.13+dfsg1",
+    "mysql -h db shop",
     "http.request.header.x-csrf-token",
     "X-CSRF-TOKEN",
     "basic authentication filter",
