@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::detectors::{is_route, is_thread};
+use super::literals::{closing, is_literal, quotes, typographic};
 use super::{commands, sql};
 
 /// What becomes of argument values in names of functions.
@@ -79,6 +80,8 @@ impl Arguments {
     fn calls(self, name: &str) -> String {
         let urls = urls(self, name);
         let name = urls.as_deref().unwrap_or(name);
+        let plain = typographic(name);
+        let name = plain.as_deref().unwrap_or(name);
         let Some(groups) = groups(name) else {
             return quotes(name);
         };
@@ -186,20 +189,6 @@ fn groups(name: &str) -> Option<Vec<(usize, usize)>> {
     (!groups.is_empty()).then_some(groups)
 }
 
-/// Behind the quote that closes the one at `at`.
-fn closing(bytes: &[u8], at: usize) -> Option<usize> {
-    let quote = bytes.get(at).copied()?;
-    let mut end = at + 1;
-    while let Some(byte) = bytes.get(end).copied() {
-        match byte {
-            b'\\' => end += 2,
-            _ if byte == quote => return Some(end + 1),
-            _ => end += 1,
-        }
-    }
-    None
-}
-
 /// The arguments between the commas of the outermost level.
 fn split(inside: &str) -> Vec<&str> {
     let bytes = inside.as_bytes();
@@ -260,68 +249,6 @@ fn assigned(part: &str) -> Option<(&str, &str, &str)> {
     Some((key, rest.strip_suffix(value)?, value))
 }
 
-/// Whether all of it is a value: quoted, or a number.
-fn is_literal(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let (first, last) = (bytes.first().copied(), bytes.last().copied());
-    match first {
-        Some(quote @ (b'"' | b'\'')) => {
-            // `'lambda'(int)` and `'a` are types
-            bytes.len() > 2 && last == Some(quote) && closing(bytes, 0) == Some(bytes.len()) && !is_compilers(text)
-        }
-        Some(b'0'..=b'9' | b'-' | b'+' | b'.') => {
-            // few digits and addresses in memory are put there by compilers and virtual machines: `adapters(0xb)`
-            let digits = text.bytes().filter(u8::is_ascii_digit).count();
-            let is_private = digits > 3 && !text.starts_with("0x");
-            let is_number = text.bytes().all(|b| {
-                b.is_ascii_hexdigit() || matches!(b, b'-' | b'+' | b'.' | b'_' | b' ' | b'x' | b'X' | b'/' | b':')
-            });
-            is_private && is_number && !text.contains("::")
-        }
-        _ => false,
-    }
-}
-
-/// Names that compilers make.
-fn is_compilers(text: &str) -> bool {
-    text.starts_with("'lambda") || text.starts_with("'unnamed") || text.starts_with("'block")
-}
-
-/// Text in double quotes becomes `?`, except where compilers put it.
-fn quotes(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = String::with_capacity(text.len());
-    let mut copied = 0;
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at).copied() {
-        let opens = matches!(
-            at.checked_sub(1).and_then(|at| bytes.get(at)),
-            None | Some(b' ' | b'(' | b'[' | b'{' | b',' | b'=' | b':')
-        );
-        if byte != b'"' || !opens {
-            at += 1;
-            continue;
-        }
-        let end = closing(bytes, at).unwrap_or(bytes.len());
-        let before = text.get(copied..at).unwrap_or_default();
-        // `operator""`, `extern "C"` and the tags of structs in Go
-        let is_tag = text.get(at..end).is_some_and(|quoted| quoted.contains(":\\\""));
-        let is_compilers = end <= at + 2
-            || is_tag
-            || before.ends_with("extern ")
-            || before.ends_with("operator")
-            || before.ends_with("operator ");
-        if !is_compilers {
-            out.push_str(before);
-            out.push('?');
-            copied = end;
-        }
-        at = end;
-    }
-    out.push_str(text.get(copied..).unwrap_or_default());
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,6 +262,14 @@ mod tests {
                 "connect(?)",
             ),
             ("connect(\"db\", 5432, 'x')", "connect(?, ?, ?)", "connect(?)"),
+            ("login(b\"x\", f'y', r#\"z\"#)", "login(?, ?, ?)", "login(?)"),
+            (
+                "login(@\"x\", rb\"y\", u8\"z\", $\"w\")",
+                "login(?, ?, ?, ?)",
+                "login(?)",
+            ),
+            ("login(“x, y”, «z»)", "login(?, ?)", "login(?, ?)"),
+            ("Proc<\"x\",\"y\">", "Proc<?,?>", "Proc<?,?>"),
             ("pay(4111 1111 1111 1111)", "pay(?)", "pay(?)"),
             ("fetch({\"user\": \"bob\"})", "fetch({?: ?})", "fetch(?)"),
             ("lambda x: x == \"bob\"", "lambda x: x == ?", "lambda x: x == ?"),

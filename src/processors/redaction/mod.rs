@@ -12,6 +12,7 @@ pub mod escrow;
 mod fail_closed;
 mod frames;
 mod keys;
+mod literals;
 mod marks;
 mod masks;
 mod measures;
