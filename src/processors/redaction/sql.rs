@@ -3,10 +3,12 @@
 /// What a statement may begin with.
 const VERBS: &[&str] = &[
     "select", "with", "insert", "replace", "merge", "update", "delete", "call", "exec", "execute", "create", "alter",
-    "drop", "set", "explain", "values",
+    "drop", "set", "explain", "values", "grant", "revoke", "show", "begin", "start", "prepare", "declare", "copy",
 ];
 
-/// Whether the text is a statement.
+const VERBS_OF_DATA: &[&str] = &["select", "insert", "update", "delete"];
+
+/// Whether the text is a statement, perhaps with its kind in front: `Query: SELECT ...`, `[SQL] SELECT ...`.
 pub(super) fn is_sql(text: &str) -> bool {
     let mut words = Words::new(text);
     let statement = words.rest;
@@ -21,32 +23,66 @@ pub(super) fn is_sql(text: &str) -> bool {
     let after = words.rest.bytes().next();
     // `SELECT 1`, `SELECT now()`, `CALL f('x')`, but not `Select (tix.py:7)`
     let begins = statement.get(first.len()..).unwrap_or_default();
-    let has_literal = begins.starts_with(" '") || begins.as_bytes().get(1).is_some_and(|b| b.is_ascii_digit());
+    let has_literal = begins_with_literal(begins);
+    // quotes of C++ and Rust, as in `Begin 'a`, are no literals of SQL
+    let has_quoted = begins.matches('\'').count() > 1;
     let is_call =
         begins.starts_with(' ') && !begins.starts_with(" (") && after == Some(b'(') && words.rest.contains(')');
     match first.to_ascii_lowercase().as_str() {
         "select" => has(&["from"]) || has_literal || is_call,
-        "with" => has(&["as"]) && has(&["select", "insert", "update", "delete"]),
+        "with" => has(&["as"]) && has(VERBS_OF_DATA),
         "insert" | "replace" | "merge" => is(second, &["into", "ignore", "low_priority"]),
         "update" => has(&["set"]),
         "delete" => is(second, &["from"]),
-        "call" | "exec" | "execute" => is_call || (has(&[second]) && begins.contains(" @")),
+        "call" | "exec" | "execute" => is_call || (begins.starts_with(' ') && (begins.contains(" @") || has_quoted)),
+        "grant" | "revoke" => has(&["to", "from"]) && has(&["on", "identified", "role"]),
+        "show" => has(&["for", "like", "where"]) && has_quoted,
+        "begin" | "start" => begins.split(';').skip(1).any(is_sql),
+        "prepare" | "declare" => has(&["as", "for", "from"]) && has(VERBS_OF_DATA),
+        "copy" => has(&["from", "to"]) && has_quoted,
         "create" | "alter" | "drop" => is(second, &["table", "user", "role", "index", "view", "database", "login"]),
         "set" => is(second, &["password", "session", "role"]),
-        "explain" => has(&["select", "insert", "update", "delete"]),
+        "explain" => has(VERBS_OF_DATA),
         "values" => begins.starts_with(" ('") || begins.starts_with("('"),
         _ => false,
     }
 }
 
-/// The words of a statement, without comments before them.
+/// `SELECT 'x'`, `SELECT 1`, `SELECT E'x'`, `SELECT $$x$$`.
+fn begins_with_literal(begins: &str) -> bool {
+    let Some(literal) = begins.strip_prefix(' ').map(str::trim_start) else {
+        return false;
+    };
+    let quoted = literal.trim_start_matches(|c| "nNeExXbB".contains(c));
+    literal.starts_with(|c: char| c.is_ascii_digit())
+        || (quoted.starts_with('\'') && literal.len() - quoted.len() < 2)
+        || (literal.starts_with('$') && dollar_quoted(literal.as_bytes(), 0).is_some())
+}
+
+/// What callers put in front of statements: `Query:`, `[SQL]`, parentheses.
+fn without_label(text: &str) -> &str {
+    const LABELS: &[&str] = &["query:", "sql:", "statement:", "stmt:", "execute:", "[sql]", "[query]"];
+    let is_start = |label: &str| {
+        text.get(..label.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(label))
+    };
+    let label = LABELS
+        .iter()
+        .find(|label| is_start(label))
+        .map_or(0, |label| label.len());
+    text.get(label..)
+        .unwrap_or(text)
+        .trim_start_matches(['(', ' ', '\t', '\r', '\n'])
+}
+
+/// The words of a statement, without what stands before it and comments.
 struct Words<'t> {
     rest: &'t str,
 }
 
 impl<'t> Words<'t> {
     fn new(text: &'t str) -> Self {
-        let mut rest = text.trim_start();
+        let mut rest = without_label(text.trim_start());
         while let Some(comment) = rest.strip_prefix("/*") {
             rest = comment.split_once("*/").map_or("", |(_, after)| after).trim_start();
         }
@@ -295,6 +331,27 @@ mod tests {
             ("DELETE FROM t WHERE name LIKE '%bo", "DELETE FROM t WHERE name LIKE ?"),
             ("ALTER USER bob IDENTIFIED BY hunter2", "ALTER USER bob IDENTIFIED BY ?"),
             ("SELECT 1.5e-3, -7 FROM t", "SELECT ?, -? FROM t"),
+            (
+                "GRANT ALL ON d.* TO 'bob'@'%' IDENTIFIED BY 'hunter2'",
+                "GRANT ALL ON d.* TO ?@? IDENTIFIED BY ?",
+            ),
+            ("EXEC sp_login 'hunter2'", "EXEC sp_login ?"),
+            ("SHOW GRANTS FOR 'bob'", "SHOW GRANTS FOR ?"),
+            ("BEGIN; UPDATE t SET pw='hunter2'", "BEGIN; UPDATE t SET pw=?"),
+            ("PREPARE p AS SELECT 'hunter2'", "PREPARE p AS SELECT ?"),
+            ("DECLARE c CURSOR FOR SELECT 'hunter2'", "DECLARE c CURSOR FOR SELECT ?"),
+            (
+                "COPY t FROM 's3://b' CREDENTIALS 'hunter2'",
+                "COPY t FROM ? CREDENTIALS ?",
+            ),
+            ("(SELECT 'hunter2')", "(SELECT ?)"),
+            ("Query: SELECT 'hunter2' FROM t", "Query: SELECT ? FROM t"),
+            (
+                "[SQL] SELECT a FROM t WHERE b='hunter2'",
+                "[SQL] SELECT a FROM t WHERE b=?",
+            ),
+            ("SELECT $$hunter2$$", "SELECT ?"),
+            ("SELECT E'\\'hunter2'", "SELECT ?"),
         ] {
             assert!(is_sql(from), "{from}");
             assert_eq!(shape(from), to, "{from}");
@@ -322,6 +379,18 @@ mod tests {
             "runtime.selectgo",
             "select_task_rq_fair",
             "CALL_AND_RETRY",
+            "Begin",
+            "begin; end",
+            "start_thread",
+            "grant access to role",
+            "Show (app.py:7)",
+            "copy from user",
+            "__copy_from_user",
+            "copy_to_iter",
+            "prepare to wait",
+            "declare",
+            "(anonymous namespace)::select",
+            "(program)",
         ] {
             assert!(!is_sql(name) || shape(name) == name, "{name}");
         }
