@@ -18,11 +18,17 @@ impl Explained {
     fn of(policies: &Policies, role: Role, key: Option<&str>, text: &str) -> Self {
         let mut profiles = profile_of(role, key, text);
         let report = policies.redact(&mut profiles);
-        let mut rules: Vec<&'static str> = report.hits.keys().map(|(rule, _)| *rule).collect();
+        let after = text_in(&profiles, role);
+        let hits = report.hits.keys();
+        let mut rules: Vec<&'static str> = hits
+            .filter(|(_, carrier)| concerns(role, carrier, after.is_none()))
+            .map(|(rule, _)| *rule)
+            .filter(|_| after.as_deref() != Some(text))
+            .collect();
         rules.dedup();
         Self {
             before: text.to_owned(),
-            after: text_in(&profiles, role),
+            after,
             rules,
         }
     }
@@ -46,6 +52,18 @@ impl Explained {
         }
         line
     }
+}
+
+/// Whether a hit on the carrier is one on the text: the rest of the profile around it is made up.
+fn concerns(role: Role, carrier: &str, removed: bool) -> bool {
+    let is_around = match role {
+        Role::FunctionName | Role::SystemName | Role::SourceFile | Role::MappingFile => carrier == "frame",
+        // a label goes with all its parts
+        Role::LabelKey | Role::LabelUnit => removed && carrier == Role::LabelValue.label(),
+        Role::ResourceKey => removed && carrier == Role::ResourceValue.label(),
+        _ => false,
+    };
+    is_around || carrier == role.label()
 }
 
 /// Tries every text.

@@ -52,6 +52,28 @@ fn explain_reads_lines() {
 }
 
 #[test]
+fn explain_names_no_rule_that_hit_something_else() {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/redaction-external.yaml");
+    let explain = |role: &str, key: &str, text: &str| {
+        run(&[
+            "redact",
+            "--config",
+            config,
+            "--explain",
+            "--role",
+            role,
+            "--key",
+            key,
+            text,
+        ])
+        .out()
+    };
+    assert_eq!(explain("label", "http.route", "/users"), "kept     /users\n");
+    assert_eq!(explain("label", "user", "bob"), "removed  bob\n      by allowed_keys\n");
+    assert!(explain("function", "", "acme.Secret").contains("by frame_hash\n"));
+}
+
+#[test]
 fn the_example_holds() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/policy-test");
     let tested = run(&["policy", "test", directory.to_str().unwrap()]);
