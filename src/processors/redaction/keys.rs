@@ -50,6 +50,11 @@ impl Keys {
             || self.ignored_patterns.iter().any(|pattern| pattern.is_match(key))
     }
 
+    /// Whether an allow-list that does not name the key is to let it pass, because it joins.
+    pub fn is_join(&self, key: &str) -> bool {
+        !self.allow_all && is_identity(key) && !self.name(key)
+    }
+
     /// What the key decides: ignored, then not allowed, then blocked.
     pub fn rule(&self, key: &str) -> KeyRule {
         let named = |list: &[String]| list.iter().any(|name| name == key);

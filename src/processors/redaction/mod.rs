@@ -11,6 +11,7 @@ pub mod escrow;
 #[cfg(test)]
 mod fail_closed;
 mod frames;
+mod joins;
 mod keys;
 mod literals;
 mod marks;

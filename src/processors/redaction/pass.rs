@@ -8,6 +8,7 @@ use super::carriers::kind;
 use super::config::{LinkAction, Summary, TextAction};
 use super::escrow::Keep;
 use super::frames::{Names, Plan};
+use super::joins;
 use super::measures::{Class, Measures};
 use super::names::{self, Originals};
 use super::pseudonym::Kind;
@@ -60,7 +61,7 @@ impl<'m> Pass<'m> {
     fn attributes_change(&mut self, profiles: &Profiles) -> bool {
         let d = profiles.dictionary();
         let has_summary = self.measures.summary != Summary::Silent;
-        let mut probe = |key, value: &Value, role| self.attribute(d, key, value, role).changes(has_summary);
+        let mut probe = |key, value: &Value, role| self.judge(d, key, value, role).changes(has_summary);
         let rows = d.attributes.rows();
         rows.iter().any(|a| probe(a.key, &a.value, Role::LabelValue))
             || profiles.resources().iter().any(|resource| {
@@ -68,6 +69,25 @@ impl<'m> Pass<'m> {
                 let mut all = resource.attributes.iter().chain(scopes);
                 all.any(|kv| probe(kv.key, &kv.value, Role::ResourceValue))
             })
+    }
+
+    /// What becomes of one attribute. What claims to join or to be a field of a pprof, and is not, goes first.
+    fn judge(&mut self, d: &Dictionary, key: StringId, value: &Value, role: Role) -> Outcome {
+        let measures = self.measures;
+        let name = d.str(key);
+        let carried = joins::carrier(name).filter(|role| measures.carriers.action(*role) != TextAction::Keep);
+        let rule = match carried.filter(|_| !measures.keys.name(name)) {
+            Some(carrier) => Some(carrier.label()),
+            None if measures.keys.is_join(name) && !joins::is_join(d, name, value) => Some("allowed_keys"),
+            None => None,
+        };
+        match rule {
+            Some(rule) => {
+                self.report.add(rule, role.label());
+                Outcome::Delete
+            }
+            None => self.attribute(d, key, value, role),
+        }
     }
 
     /// What was found, kept for later batches; how much is kept, if that changed.
@@ -202,7 +222,7 @@ impl<'m> Pass<'m> {
         let mut rows = d.attributes.rows().to_vec();
         let mut deleted = vec![false; rows.len()];
         for (number, (row, gone)) in rows.iter_mut().zip(&mut deleted).enumerate() {
-            let outcome = self.attribute(d, row.key, &row.value, Role::LabelValue);
+            let outcome = self.judge(d, row.key, &row.value, Role::LabelValue);
             if self.summaries.is_some()
                 && let Some(status) = outcome.status()
             {
@@ -244,7 +264,7 @@ impl<'m> Pass<'m> {
     fn key_values(&mut self, d: &mut Dictionary, attributes: &mut Vec<KeyValue>) {
         let mut tally = Tally::default();
         attributes.retain_mut(|kv| {
-            let outcome = self.attribute(d, kv.key, &kv.value, Role::ResourceValue);
+            let outcome = self.judge(d, kv.key, &kv.value, Role::ResourceValue);
             if self.summaries.is_some()
                 && let Some(status) = outcome.status()
             {

@@ -301,6 +301,38 @@ fn an_allow_list_keeps_identity() {
 }
 
 #[test]
+fn what_joins_survives_an_allow_list_only_as_far_as_it_looks_like_it() {
+    let strict = policy(serde_json::json!({"allowed_keys": ["region"]}));
+    let by_carrier = policy(serde_json::json!({"carriers": {"comment": "remove"}}));
+    let stays = |policy: &Policy, key: &str, value: &str| {
+        let mut profiles = resource(key, |d| Value::String(d.strings.push(value)));
+        policy.redact(&mut profiles);
+        !profiles.resources()[0].attributes.is_empty()
+    };
+    let of_go = "mZ2rTnCw0-abcdefghij/mZ2rTnCw0_abcdefghij";
+    for (key, value, expected) in [
+        ("trace_id", "0af7651916cd43dd8448eb2111111111", true),
+        ("trace_id", "Acme Holdings", false),
+        ("profile_id", "Acme", false),
+        ("pyroscope.session_id", "9f3c2a", true),
+        ("pyroscope.session_id", "Acme", false),
+        ("process.executable.build_id.go", of_go, true),
+        ("process.executable.build_id.gnu", "acme/shop", false),
+        ("profile.frame.type", "kernel", true),
+        ("profile.frame.type", "Acme", false),
+        ("pprof.customer", "Acme", false),
+        ("pprof.profile.comment", "Acme", false),
+        ("service.name", "acme-shop", true),
+    ] {
+        assert_eq!(stays(&strict, key, value), expected, "{key} {value}");
+    }
+    assert!(!stays(&by_carrier, "pprof.profile.comment", "Acme"));
+    assert!(stays(&by_carrier, "pprof.profile.doc_url", "Acme"));
+    let named = policy(serde_json::json!({"allowed_keys": ["pprof.customer"]}));
+    assert!(stays(&named, "pprof.customer", "Acme"));
+}
+
+#[test]
 fn patterns_for_values_spare_ids_that_join_and_nothing_else() {
     let rules = policy(serde_json::json!({"blocked_values": ["[0-9]{6}"]}));
     let masked = |key: &str, value: &str| {
