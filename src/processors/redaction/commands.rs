@@ -22,7 +22,7 @@ pub(super) fn is_command(name: &str) -> bool {
     let Some(first) = words.next().filter(|first| first.len() < name.len()) else {
         return false;
     };
-    if variable(first).is_some() {
+    if is_variable(first) {
         return true;
     }
     let first = first.trim_matches('"');
@@ -32,7 +32,7 @@ pub(super) fn is_command(name: &str) -> bool {
     }
     let mut has_script = false;
     for word in words {
-        let is_set = variable(word).is_some() || (has_script && setting(word).is_some());
+        let is_set = is_variable(word) || (has_script && setting(word).is_some());
         if is_set || is_option(word) {
             return true;
         }
@@ -52,7 +52,7 @@ pub(super) fn without_values(line: &str, keeps_options: bool) -> String {
     for word in line.trim_matches('"').split_ascii_whitespace() {
         let kept = match setting(word).filter(|_| keeps_options) {
             _ if is_masked(word) => word.to_owned(),
-            Some(name) => format!("{name}=?"),
+            Some((name, value)) => format!("{name}={}", hidden(value)),
             None if program.is_none() && setting(word).is_none() => {
                 program = Some(base_name(word));
                 base_name(word).to_owned()
@@ -74,7 +74,7 @@ fn option(program: &str, word: &str) -> Option<String> {
         .iter()
         .find(|(name, option)| *name == program && word.len() > option.len() && word.starts_with(option));
     if let Some((_, option)) = glued {
-        return Some(format!("{option}?"));
+        return Some(format!("{option}{}", hidden(word.strip_prefix(option)?)));
     }
     let bare = word.strip_prefix('-')?;
     let (name, value) = bare
@@ -83,9 +83,14 @@ fn option(program: &str, word: &str) -> Option<String> {
     let of_option = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'+');
     match (name.bytes().all(of_option), value) {
         (false, _) => None,
-        (true, Some(_)) => Some(format!("-{name}=?")),
+        (true, Some(value)) => Some(format!("-{name}={}", hidden(value))),
         (true, None) => Some(format!("-{name}")),
     }
+}
+
+/// What stands for the value. A mask stays: it says more, and detectors and this never undo each other's work.
+fn hidden(value: &str) -> &str {
+    if is_masked(value) { value } else { "?" }
 }
 
 /// `-password`, `--token`, `-Dname=value`.
@@ -95,8 +100,8 @@ fn is_option(word: &str) -> bool {
         .is_some_and(|b| b.is_ascii_alphabetic())
 }
 
-/// The name in `name=value`.
-fn setting(word: &str) -> Option<&str> {
+/// `name=value`.
+fn setting(word: &str) -> Option<(&str, &str)> {
     let (name, value) = word.split_once('=')?;
     let of_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     let is_name = name
@@ -104,12 +109,12 @@ fn setting(word: &str) -> Option<&str> {
         .next()
         .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && name.bytes().all(of_name);
-    (is_name && !value.starts_with(['=', '>'])).then_some(name)
+    (is_name && !value.starts_with(['=', '>'])).then_some((name, value))
 }
 
-/// The name in `NAME=value`, as variables of the environment are written.
-fn variable(word: &str) -> Option<&str> {
-    setting(word).filter(|name| name.len() > 1 && !name.bytes().any(|b| b.is_ascii_lowercase()))
+/// Whether it is `NAME=value`, as variables of the environment are written.
+fn is_variable(word: &str) -> bool {
+    setting(word).is_some_and(|(name, _)| name.len() > 1 && !name.bytes().any(|b| b.is_ascii_lowercase()))
 }
 
 fn base_name(path: &str) -> &str {

@@ -508,7 +508,7 @@ fn command_lines_as_frames_lose_their_secrets_and_keep_the_program() {
         (
             "strip_literals",
             "process 7:\"mysql -phunter2\"",
-            "process 7:\"mysql -p?\"",
+            "process 7:\"mysql -p[REDACTED:argument]\"",
         ),
         ("strip", "./server --password hunter2", "server ?"),
         (
@@ -534,5 +534,24 @@ fn command_lines_as_frames_lose_their_secrets_and_keep_the_program() {
             policy.measures.mask(left, measures::Class::Name).is_none(),
             "twice: {left}"
         );
+    }
+}
+
+proptest! {
+    #[test]
+    fn prop_command_lines_settle(words in prop::collection::vec(0usize..22, 1..7), strip: bool) {
+        const WORDS: [&str; 22] = [
+            "./server", "mysql", "sshpass", "curl", "node", "-p", "-phunter2", "-u", "bob:hunter2", "--password",
+            "--token=hunter2", "-password", "DB_PASS=hunter2", "app.py", "secret=hunter2", "\"hunter2", "login", "password",
+            "'hunter2'", "IDENTIFIED", "Authorization:", "Bearer",
+        ];
+        static POLICIES: LazyLock<[Policy; 2]> =
+            LazyLock::new(|| ["strip_literals", "strip"].map(|mode| policy(serde_json::json!({ "arguments": mode }))));
+        let measures = &POLICIES[usize::from(strip)].measures;
+        let line = words.iter().map(|word| WORDS[*word]).collect::<Vec<_>>().join(" ");
+        if let Some(masking) = measures.mask(&line, measures::Class::Name) {
+            prop_assert!(masking.text != masks::STARS, "{}", line);
+            prop_assert!(measures.mask(&masking.text, measures::Class::Name).is_none(), "twice: {}", masking.text);
+        }
     }
 }
