@@ -252,19 +252,25 @@ pub(super) static CONTEXT: &[Family] = &[
         )
     },
     // statements of SQL
-    family(
-        "assignment",
-        Reach::Context,
-        &["identified", "password"],
-        r#"(?i)\b(?:identified\s+(?:with\s+\S+\s+)?(?:by|as)(?:\s+password)?|password)\s+(?:'([^']+)|"([^"]+))"#,
-    ),
+    Family {
+        check: Some(is_value),
+        ..family(
+            "assignment",
+            Reach::Context,
+            &["identified", "password"],
+            r#"(?i)\b(?:identified\s+(?:with\s+\S+\s+)?(?:by|as)(?:\s+password)?|password)\s+(?:'([^']+)|"([^"]+))"#,
+        )
+    },
     // what netrc holds
-    family(
-        "assignment",
-        Reach::Context,
-        &["login"],
-        r"(?i)(?:^|\bmachine\s+\S+\s+|\bdefault\s+)login\s+\S+\s+password\s+(\S+)",
-    ),
+    Family {
+        check: Some(is_value),
+        ..family(
+            "assignment",
+            Reach::Context,
+            &["login"],
+            r"(?i)(?:^|\bmachine\s+\S+\s+|\bdefault\s+)login\s+\S+\s+password\s+(\S+)",
+        )
+    },
     family(
         "argument",
         Reach::Context,
@@ -277,12 +283,15 @@ pub(super) static CONTEXT: &[Family] = &[
         &["curl"],
         r#"(?i)\bcurl\b.*?\s(?:-u|--user)(?:\s+|=)["']?([^\s"':]*:[^\s"']+)"#,
     ),
-    family(
-        "argument",
-        Reach::Context,
-        &["sshpass", "mysql", "mariadb"],
-        r#"(?i)\b(?:sshpass\s+-p\s*|(?:mysql|mariadb)[\w\-]*\s(?:[^|;]*?\s)?-p)["']?([^\s"'][^\s"']*)"#,
-    ),
+    Family {
+        check: Some(is_value),
+        ..family(
+            "argument",
+            Reach::Context,
+            &["sshpass", "mysql", "mariadb"],
+            r#"(?i)\b(?:sshpass\s+-p\s*|(?:mysql|mariadb)[\w\-]*\s(?:[^|;]*?\s)?-p)["']?([^\s"'][^\s"']*)"#,
+        )
+    },
     Family {
         check: Some(is_value),
         ..family(
