@@ -17,6 +17,12 @@ pub enum PathMode {
     Basename,
 }
 
+/// Where homes are, and whose: on Windows in any case, and a name of several words as far as a path goes on behind it.
+const HOME: &str = concat!(
+    r"(?:/homes?|/Users|(?i:\\users|\\homes?|[a-z]:/{1,2}users|/(?:mnt|cygdrive)/[a-z]/users|[/\\]documents and settings))",
+    r#"[/\\]{1,2}(?:(?P<full_name>[^/\\\s"'<>|:;,?&#]+(?: [^/\\\s"'<>|:;,?&#]+){1,3})\\|(?P<user>[^/\\\s"'<>|:;,?&#]+))"#
+);
+
 /// Rewrites paths.
 pub struct Paths {
     mode: PathMode,
@@ -26,8 +32,7 @@ pub struct Paths {
 impl Paths {
     /// For one mode.
     pub fn new(mode: PathMode) -> Result<Self, String> {
-        let home = Regex::new(r#"(?:/home|/Users|\\Users)[/\\]{1,2}(?P<user>[^/\\\s"'<>|:;,?&#]+)"#)
-            .map_err(|error| error.to_string())?;
+        let home = Regex::new(HOME).map_err(|error| error.to_string())?;
         Ok(Self { mode, home })
     }
 
@@ -46,7 +51,8 @@ impl Paths {
         let mut out = String::new();
         let mut copied = 0;
         for captures in self.home.captures_iter(text) {
-            let Some(user) = captures.name("user").filter(|user| user.as_str() != "_") else {
+            let user = captures.name("full_name").or(captures.name("user"));
+            let Some(user) = user.filter(|user| user.as_str() != "_") else {
                 continue;
             };
             out.push_str(text.get(copied..user.start())?);
@@ -66,7 +72,11 @@ fn may_hold_home(text: &str) -> bool {
     let bytes = text.as_bytes();
     memchr::memchr2_iter(b'/', b'\\', bytes).any(|at| {
         let rest = bytes.get(at + 1..).unwrap_or_default();
-        rest.starts_with(b"home") || rest.starts_with(b"Users")
+        let begins = |word: &[u8]| {
+            rest.get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word))
+        };
+        begins(b"home") || begins(b"users") || begins(b"documents and settings")
     })
 }
 
@@ -81,11 +91,30 @@ mod tests {
             ("/home/alice.planted/x/main.go", "/home/_/x/main.go"),
             (r"C:\Users\carol.planted\h.cc", r"C:\Users\_\h.cc"),
             ("file:///Users/bob.planted/x.rs", "file:///Users/_/x.rs"),
+            (r"c:\users\alice\a.py", r"c:\users\_\a.py"),
+            (r"C:\USERS\ALICE\a.py", r"C:\USERS\_\a.py"),
+            (r"C:\\Users\\alice\\a.py", r"C:\\Users\\_\\a.py"),
+            (r"C:\Users\Alice Example\a.py", r"C:\Users\_\a.py"),
+            ("d:/users/alice/a.py", "d:/users/_/a.py"),
+            ("/mnt/c/users/alice/a.py", "/mnt/c/users/_/a.py"),
+            (
+                r"C:\Documents and Settings\alice\a.py",
+                r"C:\Documents and Settings\_\a.py",
+            ),
+            (r"\\srv\home\alice\a.py", r"\\srv\home\_\a.py"),
+            ("/homes/alice/a.py", "/homes/_/a.py"),
         ] {
             assert_eq!(paths.rewrite(from, true).as_deref(), Some(to));
             assert_eq!(paths.rewrite(to, true), None);
         }
-        assert_eq!(paths.rewrite("/usr/lib/libc.so.6", true), None);
+        for path in [
+            "/usr/lib/libc.so.6",
+            "/users/7/orders",
+            "/api/users/{id}",
+            "/srv/homework/x.go",
+        ] {
+            assert_eq!(paths.rewrite(path, true), None, "{path}");
+        }
     }
 
     #[test]
