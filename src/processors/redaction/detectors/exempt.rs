@@ -79,6 +79,20 @@ pub(super) fn is_exempt(key: &str, value: &str) -> bool {
     named && is_id(value)
 }
 
+/// Whether values of the key are versions, which may look like addresses of hosts.
+pub fn is_version_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["version", "image.tag", "image_tag", "image.tags"]
+        .iter()
+        .any(|end| ends_with_word(&key, end))
+}
+
+/// Whether all of the value looks like a version: `10.2.3.4-rc.1`.
+pub fn is_version(value: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+' | b'_');
+    value.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()) && value.bytes().all(word)
+}
+
 /// `thread id` and `os.thread id`, but not `unpaid`.
 fn ends_with_word(key: &str, end: &str) -> bool {
     let Some(head) = key.strip_suffix(end) else {

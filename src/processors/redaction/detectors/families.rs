@@ -1,5 +1,6 @@
 //! Secrets that their shape alone gives away: each family has keywords and one regular expression, and may stand anywhere.
 
+use super::place::Place;
 use super::rule::{Family, Left, Reach};
 
 const fn family(name: &'static str, left: Left, keywords: &'static [&'static str], pattern: &'static str) -> Family {
@@ -45,6 +46,26 @@ pub(super) static STRUCTURAL: &[Family] = &[
         "url_userinfo",
         &["://", "%3a%2f%2f"],
         r#"(?i)[a-z][a-z0-9+.\-]*(?:://([^\s/?#@:'"<>]*:[^\s/?#'"<>]+)@|://([a-z0-9_\-~]{16,})@|%3A%2F%2F([^\s/?#@:'"<>&%]*(?:%3A|:)[^\s/?#'"<>&@]+?)(?:@|%40))"#,
+    ),
+    // a password as it is, with what a URL would have to escape
+    Family {
+        check: Some(is_raw_userinfo),
+        ..free(
+            "url_userinfo",
+            &["://"],
+            r#"(?i)[a-z][a-z0-9+.\-]*://([^\s/?#@:'"<>\[\]]*:[^\s/?#'"<>@\[]+[/?# ][^\s'"<>@]*)@[a-z0-9\[]"#,
+        )
+    },
+    // what drivers take in place of a URL
+    free(
+        "url_userinfo",
+        &["@tcp(", "@tcp6(", "@unix("],
+        r#"(?i)([\w.\-]+:[^\s"'<>]+)@(?:tcp6?|unix)\("#,
+    ),
+    free(
+        "url_userinfo",
+        &["jdbc:oracle:"],
+        r#"(?i)jdbc:oracle:\w+:([^\s/@:"'<>]+/[^\s"'<>@]+)@"#,
     ),
     apart(
         "aws",
@@ -318,3 +339,10 @@ pub(super) static STRUCTURAL: &[Family] = &[
         r"(?-u)AQVN[A-Za-z0-9_\-]{35,38}|t1\.[A-Za-z0-9_\-]+={0,2}\.[A-Za-z0-9_\-]{86}={0,2}",
     ),
 ];
+
+/// What stands before the first character that ends the host of a URL is no port and no variable.
+fn is_raw_userinfo(secret: &str, _: &str, _: Place) -> bool {
+    let password = secret.split_once(':').map_or("", |(_, password)| password);
+    let first = password.split(['/', '?', '#', ' ']).next().unwrap_or_default();
+    !first.is_empty() && !first.bytes().all(|b| b.is_ascii_digit()) && !first.starts_with(['$', '{', '%', '*'])
+}

@@ -8,7 +8,7 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use exempt::{is_id, is_identity};
+pub use exempt::{is_id, is_identity, is_version, is_version_key};
 pub use mask::is_masked;
 pub use place::{Place, is_route, is_thread};
 
@@ -77,6 +77,7 @@ pub struct Detectors {
     rules: Vec<Rule>,
     numbers: Wanted,
     sensitive_key: Option<Regex>,
+    phone_key: Option<Regex>,
 }
 
 impl Detectors {
@@ -117,6 +118,10 @@ impl Detectors {
             true => Some(Regex::new(&key).map_err(|error| error.to_string())?),
             false => None,
         };
+        let phone_key = match numbers.phones || numbers.spoken_phones {
+            true => Some(Regex::new(numbers::PHONE_KEY).map_err(|error| error.to_string())?),
+            false => None,
+        };
         Ok(Self {
             keywords,
             owner,
@@ -124,6 +129,7 @@ impl Detectors {
             rules: families.into_iter().map(Rule::new).collect(),
             numbers,
             sensitive_key,
+            phone_key,
         })
     }
 
@@ -135,6 +141,16 @@ impl Detectors {
     /// Whether the value below such a key opens nothing all the same.
     pub fn opens_nothing(key: &str, value: &str) -> bool {
         context::opens_nothing(key, value)
+    }
+
+    /// Whether the key announces a telephone number.
+    pub fn is_phone_key(&self, key: &str) -> bool {
+        self.phone_key.as_ref().is_some_and(|regex| regex.is_match(key))
+    }
+
+    /// Whether all of a value is a telephone number, below a key that announces one.
+    pub fn is_phone(value: &str) -> bool {
+        numbers::is_phone(value)
     }
 
     /// Whether a rule finds what opens something, and not what a person or a host is known by.

@@ -346,7 +346,22 @@ fn is_version(bytes: &[u8], at: usize, end: usize, first: u8, in_path: bool) -> 
             .iter()
             .any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
     });
-    has_suffix || says_so || (is_named && in_path) || (first < 10 && (is_named || in_path))
+    // of somebody's browser, and not `host/10.1.2.3`
+    let of_browser = before(bytes, at) == Some(b'/')
+        && word_before(bytes, at).is_some_and(|word| {
+            [
+                "Chrome",
+                "Chromium",
+                "HeadlessChrome",
+                "Edg",
+                "OPR",
+                "Firefox",
+                "Electron",
+            ]
+            .iter()
+            .any(|name| word == name.as_bytes())
+        });
+    has_suffix || says_so || of_browser || (is_named && in_path) || (first < 10 && (is_named || in_path))
 }
 
 /// The word before a position, past a few characters of punctuation.
@@ -483,6 +498,19 @@ fn is_announced(bytes: &[u8], at: usize) -> bool {
         tail.is_some_and(|tail| tail.eq_ignore_ascii_case(known.as_bytes()))
     })
 }
+
+/// Whether all of the text is a telephone number, for those who know that it is one: 7 to 15 digits and what stands between them.
+pub(super) fn is_phone(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    (7..=15).contains(&digits)
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'+' | b' ' | b'-' | b'.' | b'/' | b'(' | b')'))
+}
+
+/// Keys whose values are telephone numbers.
+pub(super) const PHONE_KEY: &str =
+    r"(?i)(?:phone|msisdn|whatsapp|(?:^|[^a-z])(?:tel|mobile|fax|sms))(?:[_.\- ]?(?:number|num|no|nr|e164|[0-9]+))?$";
 
 /// A secret key of AWS has no prefix: forty characters of base64 that were drawn.
 fn is_bare_key(text: &str) -> bool {

@@ -83,6 +83,31 @@ fn a_telling_word_tells_in_every_form() {
 }
 
 #[test]
+fn credentials_go_from_addresses_that_nobody_escaped() {
+    let detectors = Detectors::new(Detector::DEFAULT).unwrap();
+    for text in [
+        "postgres://bob:EXAMPLE#EXAMPLE@h/x",
+        "postgres://bob:EXAMPLE?EXAMPLE@h/x",
+        "postgres://bob:EXAMPLE EXAMPLE@h/x",
+        "redis://:EXAMPLE/EXAMPLE@h",
+        "dial root:EXAMPLE@tcp(db:3306)/shop",
+        "jdbc:oracle:thin:EXAMPLE/EXAMPLE@//db:1521/X",
+    ] {
+        for place in [Place::Name, Place::File, Place::Text] {
+            let masked = detectors
+                .mask(text, place, |_, _| {})
+                .unwrap_or_else(|| panic!("passes: {text}"));
+            assert!(!masked.contains("EXAMPLE"), "{text}: {masked}");
+            assert_eq!(
+                detectors.mask(&masked, place, |_, _| {}),
+                None,
+                "not idempotent: {masked}"
+            );
+        }
+    }
+}
+
+#[test]
 fn keys_tell_of_secrets_whatever_number_and_age_they_have() {
     let detectors = Detectors::new(Detector::DEFAULT).unwrap();
     for key in [
@@ -232,6 +257,13 @@ const NEAR_MISSES: &[&str] = &[
     "session: 12",
     "pass=3",
     "second pass: mark",
+    "http://localhost:5173/@vite/client",
+    "http://localhost:$PORT/@vite/client",
+    "http://[2001::]/@vite/client",
+    "https://unpkg.com:443/@types/node?x#y@1",
+    "http://{host}:{port}/a?b@c",
+    "jdbc:oracle:thin:@//db:1521/X",
+    "Mozilla/5.0 Chrome/12.0.0.1 Safari/537.36",
     "compass=north",
     "bypass=on",
     "login failed",
