@@ -29,6 +29,13 @@ pub struct Masking {
     pub rules: Vec<&'static str>,
 }
 
+impl Masking {
+    /// Whether no other rule hit.
+    pub fn is_only(&self, rule: &str) -> bool {
+        self.rules.iter().all(|hit| *hit == rule)
+    }
+}
+
 /// Roles that every rule on texts treats alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

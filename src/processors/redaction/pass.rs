@@ -61,18 +61,18 @@ impl<'m> Pass<'m> {
     fn attributes_change(&mut self, profiles: &Profiles) -> bool {
         let d = profiles.dictionary();
         let has_summary = self.measures.summary != Summary::Silent;
-        let mut probe = |key, value: &Value, role| self.judge(d, key, value, role).changes(has_summary);
+        let mut probe = |key, value: &Value, unit, role| self.judge(d, key, value, unit, role).changes(has_summary);
         let rows = d.attributes.rows();
-        rows.iter().any(|a| probe(a.key, &a.value, Role::LabelValue))
+        rows.iter().any(|a| probe(a.key, &a.value, a.unit, Role::LabelValue))
             || profiles.resources().iter().any(|resource| {
                 let scopes = resource.scopes.iter().flat_map(|scope| &scope.attributes);
                 let mut all = resource.attributes.iter().chain(scopes);
-                all.any(|kv| probe(kv.key, &kv.value, Role::ResourceValue))
+                all.any(|kv| probe(kv.key, &kv.value, Id::UNSET, Role::ResourceValue))
             })
     }
 
     /// What becomes of one attribute. What claims to join or to be a field of a pprof, and is not, goes first.
-    fn judge(&mut self, d: &Dictionary, key: StringId, value: &Value, role: Role) -> Outcome {
+    fn judge(&mut self, d: &Dictionary, key: StringId, value: &Value, unit: StringId, role: Role) -> Outcome {
         let measures = self.measures;
         let name = d.str(key);
         let carried = joins::carrier(name).filter(|role| measures.carriers.action(*role) != TextAction::Keep);
@@ -86,7 +86,7 @@ impl<'m> Pass<'m> {
                 self.report.add(rule, role.label());
                 Outcome::Delete
             }
-            None => self.attribute(d, key, value, role),
+            None => self.attribute(d, key, value, unit, role),
         }
     }
 
@@ -222,7 +222,7 @@ impl<'m> Pass<'m> {
         let mut rows = d.attributes.rows().to_vec();
         let mut deleted = vec![false; rows.len()];
         for (number, (row, gone)) in rows.iter_mut().zip(&mut deleted).enumerate() {
-            let outcome = self.judge(d, row.key, &row.value, Role::LabelValue);
+            let outcome = self.judge(d, row.key, &row.value, row.unit, Role::LabelValue);
             if self.summaries.is_some()
                 && let Some(status) = outcome.status()
             {
@@ -264,7 +264,7 @@ impl<'m> Pass<'m> {
     fn key_values(&mut self, d: &mut Dictionary, attributes: &mut Vec<KeyValue>) {
         let mut tally = Tally::default();
         attributes.retain_mut(|kv| {
-            let outcome = self.judge(d, kv.key, &kv.value, Role::ResourceValue);
+            let outcome = self.judge(d, kv.key, &kv.value, Id::UNSET, Role::ResourceValue);
             if self.summaries.is_some()
                 && let Some(status) = outcome.status()
             {

@@ -238,10 +238,25 @@ fn label(key: &str, value: impl FnOnce(&mut Dictionary) -> Value) -> Profiles {
     let (d, _) = profiles.edit();
     let key = d.strings.push(key);
     let value = value(d);
-    let unit = d.strings.push("bytes");
+    let unit = d.strings.push("things");
     let last = d.attributes.len() - 1;
     d.attributes.rows_mut()[last] = Attribute { key, value, unit };
     profiles
+}
+
+/// A number of that unit after the policy.
+fn measured(policy: &Policy, number: i64, unit: &str) -> String {
+    let mut profiles = label("n", |_| Value::Int(number));
+    let (d, _) = profiles.edit();
+    let unit = d.strings.push(unit);
+    let last = d.attributes.len() - 1;
+    d.attributes.rows_mut()[last].unit = unit;
+    policy.redact(&mut profiles);
+    let d = profiles.dictionary();
+    match &d.attributes.rows()[last].value {
+        Value::String(id) => d.str(*id).to_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// The label after the policy, with its unit.
@@ -268,11 +283,11 @@ fn values_that_are_no_text_are_judged_by_their_text() {
     let card = Value::Int(4_111_111_111_111_111);
     for (key, value, expected) in [
         ("card", card.clone(), ("****", "")),
-        ("size", Value::Int(42), ("Int(42)", "bytes")),
+        ("size", Value::Int(42), ("Int(42)", "things")),
         ("share", Value::Double(0.25), ("****", "")),
-        ("secret", Value::Bool(true), ("****", "bytes")),
-        ("secret", Value::Bytes(b"x".to_vec().into()), ("****", "bytes")),
-        ("secret", Value::Array([Value::Int(1)].into()), ("****", "bytes")),
+        ("secret", Value::Bool(true), ("****", "things")),
+        ("secret", Value::Bytes(b"x".to_vec().into()), ("****", "things")),
+        ("secret", Value::Array([Value::Int(1)].into()), ("****", "things")),
     ] {
         let (value, unit) = after(&strict, key, |_| value);
         assert_eq!((value.as_str(), unit.as_str()), expected, "{key}");
@@ -310,6 +325,45 @@ fn an_option_tells_that_the_next_item_is_a_secret() {
         args(&["run", "--db-password", "zebra", "--token", "--fast", "-x", "main"]),
         "run --db-password [REDACTED:argument] --token --fast -x main"
     );
+}
+
+#[test]
+fn keys_and_units_say_what_a_value_is() {
+    let rules = policy(json!({}));
+    for (key, text, expected) in [
+        ("phone", "+49 170 1234567", "[REDACTED:phone]"),
+        ("mobile", "01701234567", "[REDACTED:phone]"),
+        ("customer.phone", "491701234567", "[REDACTED:phone]"),
+        (
+            "user.phone_number",
+            "call +49 170 1234567 now",
+            "call [REDACTED:phone] now",
+        ),
+        ("contactMsisdn", "491701234567", "[REDACTED:phone]"),
+        ("phone", "Pixel 8", "Pixel 8"),
+        ("hotel", "01701234567", "01701234567"),
+        ("service.version", "10.2.3.4", "10.2.3.4"),
+        ("container.image.tag", "1.2.3.4-rc.1", "1.2.3.4-rc.1"),
+        ("service.version", "of 10.2.3.4", "of [REDACTED:ip_address]"),
+        ("service.conversion", "10.2.3.4", "[REDACTED:ip_address]"),
+    ] {
+        let told = after(&rules, key, |d| Value::String(d.strings.push(text)));
+        assert_eq!(told.0, expected, "{key} {text}");
+    }
+    for (number, unit, expected) in [
+        (4_294_967_296_000, "bytes", "Int(4294967296000)"),
+        (4_111_111_111_111_111, "nanoseconds", "Int(4111111111111111)"),
+        (4_111_111_111_111_111, "things", "[REDACTED:card]"),
+        (4_111_111_111_111_111, "", "[REDACTED:card]"),
+    ] {
+        assert_eq!(measured(&rules, number, unit), expected, "{number} {unit}");
+    }
+    assert_eq!(
+        after(&rules, "phone", |_| Value::Int(491_701_234_567)).0,
+        "[REDACTED:phone]"
+    );
+    let asked = policy(json!({"blocked_values": ["^4[0-9]{15}$"]}));
+    assert_eq!(measured(&asked, 4_111_111_111_111_111, "bytes"), "****");
 }
 
 #[test]

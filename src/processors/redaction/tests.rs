@@ -73,6 +73,27 @@ fn nested_values_and_bytes_are_walked() {
 }
 
 #[test]
+fn a_pair_that_is_spelt_out_is_a_key_and_its_value() {
+    for (name, spelt, goes) in [
+        ("DB_PASSWORD", ("name", "value"), true),
+        ("DB_PASSWORD", ("Key", "Value"), true),
+        ("DB_PASSWORD", ("name", "note"), false),
+        ("HOME_PAGE", ("name", "value"), false),
+    ] {
+        let mut profiles = resource("env", |d| {
+            let mut text = |text: &str| d.strings.push(text);
+            let name = (text(spelt.0), Value::String(text(name)));
+            let value = (text(spelt.1), Value::String(text("zebra")));
+            Value::Array([Value::Map([name, value].into())].into())
+        });
+        quickstart().redact(&mut profiles);
+        profiles.compact();
+        assert_eq!(all_text(&profiles).contains("zebra"), !goes, "{name} {spelt:?}");
+        assert!(quickstart().redact(&mut profiles).is_empty(), "not idempotent");
+    }
+}
+
+#[test]
 fn one_string_is_judged_in_each_role() {
     let mut d = Dictionary::default();
     let text = d.strings.push("token=abcdef");

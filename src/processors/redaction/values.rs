@@ -1,7 +1,7 @@
 //! Attributes: what their keys decide, and what becomes of values of every kind.
 
 use super::config::{LinkAction, NameAction};
-use super::detectors::{Detectors, is_identity, is_masked};
+use super::detectors::{Detectors, is_identity, is_masked, is_version, is_version_key};
 use super::frames::thread_name;
 use super::keys::{KeyRule, is_link, is_thread};
 use super::masks;
@@ -74,6 +74,8 @@ pub struct KeyFacts {
     thread: bool,
     hidden: bool,
     link: bool,
+    phone: bool,
+    version: bool,
 }
 
 impl Pass<'_> {
@@ -88,12 +90,14 @@ impl Pass<'_> {
                 thread: is_thread(key),
                 hidden: measures.threads != NameAction::Keep && is_thread(key),
                 link: measures.links == LinkAction::Remove && is_link(key),
+                phone: measures.detectors.is_phone_key(key),
+                version: is_version_key(key),
             }
         })
     }
 
     /// What becomes of one attribute.
-    pub fn attribute(&mut self, d: &Dictionary, key: StringId, value: &Value, role: Role) -> Outcome {
+    pub fn attribute(&mut self, d: &Dictionary, key: StringId, value: &Value, unit: StringId, role: Role) -> Outcome {
         if !key.is_set() && *value == Value::Empty {
             return Outcome::Keep;
         }
@@ -110,6 +114,7 @@ impl Pass<'_> {
             }
             KeyRule::Mask | KeyRule::Scan if self.is_allowed(d, value) => Outcome::Allow,
             KeyRule::Mask => self.mask_whole(d, value, role).map_or(Outcome::Keep, Outcome::Replace),
+            KeyRule::Scan if !facts.sensitive && self.is_measure(d, value, unit) => Outcome::Keep,
             KeyRule::Scan => self.value(d, key, value, role).map_or(Outcome::Keep, Outcome::Replace),
         }
     }
@@ -138,6 +143,18 @@ impl Pass<'_> {
             Value::Double(number) if all => self.measures.is_allowed(&number.to_string()),
             _ => false,
         }
+    }
+
+    /// Whether it is a number of bytes, nanoseconds and the like, which may have the digits of a card.
+    fn is_measure(&self, d: &Dictionary, value: &Value, unit: StringId) -> bool {
+        let text = match value {
+            _ if !is_word(d.str(unit), MEASURES) => return false,
+            Value::Int(number) => number.to_string(),
+            Value::Double(number) => number.to_string(),
+            _ => return false,
+        };
+        let masking = self.measures.mask_value(&text);
+        masking.is_none_or(|masking| masking.is_only("card"))
     }
 
     /// Whether it identifies or joins, by key and shape: no pattern may hit such a thing by chance.
@@ -172,12 +189,24 @@ impl Pass<'_> {
                 return Some(Draft::Text(masks::mask("sensitive_key")));
             }
         }
+        if facts.phone && is_phone(d, value) {
+            self.report.add("phone", role.label());
+            return Some(Draft::Text(masks::mask("phone")));
+        }
         match value {
             Value::Empty | Value::Bool(_) => None,
             Value::String(id) if facts.hidden => self.thread(d, *id, role),
             Value::String(id) => {
-                let class = if facts.thread { Class::Thread } else { Class::Text };
+                // both say that a number of somebody's telephone may follow
+                let class = if facts.thread || facts.phone {
+                    Class::Thread
+                } else {
+                    Class::Text
+                };
                 let masking = self.texts.masking(d, class, *id)?;
+                if facts.version && masking.is_only("ip_address") && is_version(d.str(*id)) {
+                    return None;
+                }
                 self.count(&masking, role);
                 self.mark(d.str(*id), class, role.label());
                 Some(Draft::Text(masking.text.clone()))
@@ -209,10 +238,12 @@ impl Pass<'_> {
             Value::Map(entries) => {
                 let mut changed = false;
                 let mut drafts = Vec::with_capacity(entries.len());
+                let spelt = spelt_key(d, entries);
                 for (name, item) in entries {
+                    let own = spelt.filter(|_| is_word(d.str(*name), &["value"])).unwrap_or(*name);
                     // whatever stands below a key that tells of a secret is one
-                    let nearest = if facts.sensitive { key } else { *name };
-                    let draft = match self.facts(d, *name).blocked {
+                    let nearest = if facts.sensitive { key } else { own };
+                    let draft = match self.facts(d, own).blocked {
                         true => self.mask_whole(d, item, role),
                         false => self.value(d, nearest, item, role),
                     };
@@ -282,6 +313,45 @@ impl Pass<'_> {
         for rule in &masking.rules {
             self.report.add(rule, role.label());
         }
+    }
+}
+
+/// Units of numbers that grow as long as those of cards.
+const MEASURES: &[&str] = &[
+    "bytes",
+    "byte",
+    "by",
+    "kilobytes",
+    "nanoseconds",
+    "nanosecond",
+    "ns",
+    "microseconds",
+    "us",
+    "milliseconds",
+    "ms",
+    "cycles",
+    "instructions",
+];
+
+/// The key of a pair that is spelt out, as Kubernetes does: `{"name": "DB_PASSWORD", "value": ...}`.
+fn spelt_key(d: &Dictionary, entries: &[(StringId, Value)]) -> Option<StringId> {
+    entries.iter().find_map(|(name, item)| match item {
+        Value::String(key) if is_word(d.str(*name), &["name", "key"]) => Some(*key),
+        _ => None,
+    })
+}
+
+fn is_word(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+fn is_phone(d: &Dictionary, value: &Value) -> bool {
+    match value {
+        Value::String(id) => Detectors::is_phone(d.str(*id)),
+        Value::Int(number) => Detectors::is_phone(&number.to_string()),
+        Value::Double(number) => Detectors::is_phone(&number.to_string()),
+        Value::Bytes(bytes) => Detectors::is_phone(&String::from_utf8_lossy(bytes)),
+        Value::Empty | Value::Bool(_) | Value::Array(_) | Value::Map(_) => false,
     }
 }
 
