@@ -60,7 +60,7 @@ pub(super) static STRUCTURAL: &[Family] = &[
     free(
         "url_userinfo",
         &["@tcp(", "@tcp6(", "@unix("],
-        r#"(?i)([\w.\-]+:[^\s"'<>]+)@(?:tcp6?|unix)\("#,
+        r#"(?i)((?:{MASK}|[\w.\-])+:[^\s"'<>]+|(?:{MASK})+)@(?:tcp6?|unix)\("#,
     ),
     free(
         "url_userinfo",
