@@ -269,7 +269,6 @@ const MANY: usize = (64 << 20) / 2 - 1_000;
 
 #[test]
 fn elements_are_counted_before_they_take_memory() {
-    let target = Target::start();
     let empty = |number, count| pprof_with(move |w| empty_messages(w, number, count));
     let mut bombs = vec![
         ("64 MiB of samples in pprof", Bomb::new(PPROF, &[], empty(2, MANY))),
@@ -311,11 +310,15 @@ fn elements_are_counted_before_they_take_memory() {
         let body = otlp_with(|_| {}, |w| empty_messages(w, number, below - 4));
         bombs.push(("8 M rows of OTLP", Bomb::otlp(body)));
     }
+    let mut limited = 0;
     for (what, bomb) in bombs {
+        // a gate of its own: what glibc keeps of one bomb is not the peak of the next
+        let target = Target::start();
         let status = target.survives(what, &bomb);
         assert!(matches!(status, 200 | 400 | 413), "{what}: {status}");
+        limited += target.limited("memory_budget");
     }
-    assert!(target.limited("memory_budget") >= 2);
+    assert!(limited >= 2);
 }
 
 #[test]
