@@ -75,7 +75,8 @@ pub(super) mod build {
             self.values.push(value);
         }
 
-        fn profile(self) -> Profile {
+        /// A profile of the one type.
+        pub fn profile(self) -> Profile {
             let links: Vec<LinkId> = vec![Id::UNSET; self.stacks.len()];
             Profile {
                 sample_types: vec![self.sample_type],

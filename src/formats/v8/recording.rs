@@ -9,8 +9,7 @@ use super::frames::Frame;
 use crate::formats::room::Tab;
 use crate::formats::{DecodeError, Format, Limit, Limits};
 use crate::profile::{
-    AttributeSetId, Id, Interner, LocationId, Observations, Profile, Profiles, ResourceProfiles, Samples,
-    ScopeProfiles, StackId, ValueType,
+    AttributeSetId, Id, Interner, LocationId, Observations, Profile, Profiles, Samples, StackId, ValueType,
 };
 
 /// What is put together of a file: the tables, bounded, and what they may hold.
@@ -91,15 +90,7 @@ impl<'a> Building<'a> {
 
     /// All profiles, of one resource.
     pub fn finish(self, profiles: Vec<Profile>) -> Profiles {
-        let scope = ScopeProfiles {
-            profiles,
-            ..ScopeProfiles::default()
-        };
-        let resource = ResourceProfiles {
-            scopes: vec![scope],
-            ..ResourceProfiles::default()
-        };
-        Profiles::new(self.interner.finish(), vec![resource])
+        Profiles::of(self.interner.finish(), profiles)
     }
 }
 

@@ -1,13 +1,12 @@
 //! Frames of a trace that begin and end: what py-spy writes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::recording::Building;
 use crate::formats::frames::build::{self, Column};
 use crate::formats::open::OpenFrames;
 use crate::formats::{DecodeError, Limit};
-use crate::profile::{AttributeSetId, Observations, Profile, Samples};
+use crate::profile::{AttributeSetId, Profile};
 
 /// All threads of a trace.
 #[derive(Default)]
@@ -67,17 +66,13 @@ impl Spans {
             return None;
         }
         let wall = building.value_type("wall", "nanoseconds");
-        let column = self.column;
+        let column = Column {
+            sample_type: wall,
+            ..self.column
+        };
         Some(Profile {
-            sample_types: vec![wall],
             default_sample_type: wall.kind,
-            samples: Arc::new(Samples {
-                links: vec![crate::profile::Id::UNSET; column.stacks.len()],
-                stacks: column.stacks,
-                attributes: column.attributes,
-                observations: Observations::Totals(column.values),
-            }),
-            ..Profile::default()
+            ..column.profile()
         })
     }
 }
