@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 
 use super::defect::Defect;
 use crate::profile::{AttributeId, AttributeSetId, Dictionary};
@@ -17,7 +17,8 @@ pub(super) struct AttributeSets {
     singles: Vec<AttributeSetId>,
     /// Other sets seen lately, with the hashes of their lists. A map of all of them would be far larger than the caches.
     recent: Vec<(u32, AttributeSetId)>,
-    hasher: RandomState,
+    /// The same every time: a slot holds one set, so that collisions cost no more than another try.
+    hasher: FixedState,
     /// A number for the key of every attribute: the same for the same text.
     keys: Vec<u32>,
     /// By key: the last list that had it.
