@@ -8,6 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::cores::{Half, keep_to};
+
+/// Of the processor times in `/proc/PID/stat`, on every architecture of Linux.
+const TICKS_A_SECOND: u64 = 100;
+
 /// A running gate; killed when dropped.
 pub struct Gate {
     child: Child,
@@ -39,7 +44,7 @@ pub fn config(healthy: u16, slow: Option<u16>) -> Config {
         None => "otlp_http/healthy",
     };
     let text = format!(
-        "receivers: {{pyroscope: {{endpoint: \"127.0.0.1:{ingest}\"}}}}
+        "receivers: {{pyroscope: {{endpoint: \"127.0.0.1:{ingest}\", max_connections_per_peer: 1024}}}}
 processors: {{redaction: {{detectors: [secrets, emails], paths: home}}}}
 exporters:
   otlp_http/healthy: {{endpoint: \"http://127.0.0.1:{healthy}\", compression: none}}
@@ -57,11 +62,7 @@ impl Gate {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gate.yaml");
         std::fs::write(&path, &config.text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_flamegate"))
-            .args(["--config".into(), path])
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let child = std::thread::spawn(|| spawn(path)).join().unwrap();
         let gate = Self {
             child,
             ingest: config.ingest,
@@ -121,6 +122,15 @@ impl Gate {
         kib * 1024
     }
 
+    /// What all its threads have taken so far.
+    pub fn processor_time(&self) -> Duration {
+        let text = std::fs::read_to_string(self.proc().join("stat")).unwrap();
+        let (_, behind_name) = text.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = behind_name.split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 1000 / TICKS_A_SECOND)
+    }
+
     /// Open descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(self.proc().join("fd")).unwrap().count()
@@ -129,6 +139,16 @@ impl Gate {
     fn proc(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}", self.child.id()))
     }
+}
+
+/// On the cores of the gate; the calling thread stays on them.
+fn spawn(config: PathBuf) -> Child {
+    keep_to(Half::Gate);
+    Command::new(env!("CARGO_BIN_EXE_flamegate"))
+        .args(["--config".into(), config])
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Gate {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod backend;
+mod cores;
 mod gate;
 mod traffic;
 
@@ -21,12 +22,15 @@ use traffic::{Sender, Tally};
 const RUNS: usize = 5;
 /// Length of one measurement.
 const SPAN: Duration = Duration::from_secs(4);
+/// Length of one from which a p99 is taken: so many requests that it rests on a hundred of them.
+const LONG_SPAN: Duration = Duration::from_secs(15);
 /// Requests at once that saturate the gate.
 const SENDERS: usize = 32;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    cores::keep_to(cores::Half::Load);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         match words.as_slice() {
@@ -51,9 +55,10 @@ async fn isolation() {
         for (others, measured) in [(false, &mut alone), (true, &mut among)] {
             let one = one_exporter(others, rate).await;
             println!(
-                "  run {run}, {}: p99 {:.1?}, {:.0} delivered/s, {} MiB at most",
+                "  run {run}, {}: p99 {:.1?}, {:.2?} of processor time a request, {:.0} delivered/s, {} MiB at most",
                 if others { "among dead and slow ones" } else { "alone" },
                 one.p99,
+                one.work,
                 one.throughput,
                 one.peak_rss >> 20
             );
@@ -71,6 +76,8 @@ async fn isolation() {
 
 struct Measured {
     p99: Duration,
+    /// Processor time of the gate for each request.
+    work: Duration,
     throughput: f64,
     peak_rss: usize,
 }
@@ -83,8 +90,10 @@ async fn one_exporter(others: bool, rate: f64) -> Measured {
     let sender = Sender::new(gate.ingest);
     sender.at_rate(rate, Duration::from_secs(1)).await;
     healthy.arrived_within(Duration::from_secs(1)).await;
-    sender.at_rate(rate, SPAN).await;
+    let before = gate.processor_time();
+    sender.at_rate(rate, LONG_SPAN).await;
     let mut latencies = healthy.arrived_within(Duration::from_secs(1)).await;
+    let work = (gate.processor_time() - before) / latencies.len() as u32;
     latencies.sort();
     let p99 = latencies[latencies.len() * 99 / 100];
     let begin = Instant::now();
@@ -94,6 +103,7 @@ async fn one_exporter(others: bool, rate: f64) -> Measured {
     gate.books_balance().await;
     Measured {
         p99,
+        work,
         throughput,
         peak_rss: gate.status("VmHWM"),
     }
