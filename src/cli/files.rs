@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::Failure;
 use crate::config::io_reason;
-use crate::formats::any::{decode_as, default_column, encode, encode_one};
+use crate::formats::any::{decode_as_asked, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::quantity::counted;
 use crate::formats::room::Unlimited;
@@ -158,10 +158,7 @@ fn of_bytes_with(stored: Bytes, from: Option<FormatName>, options: &jfr::Options
         Some(name) => name.format(),
         None => sniff(&plain).map_err(|error| error.to_string())?,
     };
-    let decoded = match format {
-        Format::Jfr => jfr::decode_within(&plain, options, &LIMITS, &Unlimited),
-        format => decode_as(format, &plain, &LIMITS),
-    };
+    let decoded = decode_as_asked(format, &plain, options, &LIMITS, &Unlimited);
     Ok(Input {
         format,
         bytes: plain.len(),

@@ -66,6 +66,17 @@ pub fn decode_as_within(
     limits: &Limits,
     room: &dyn Room,
 ) -> Result<Decoded, DecodeError> {
+    decode_as_asked(format, plain, &jfr::Options::default(), limits, room)
+}
+
+/// The same, with what is asked of recordings of the JVM.
+pub fn decode_as_asked(
+    format: Format,
+    plain: &[u8],
+    jfr: &jfr::Options<'_>,
+    limits: &Limits,
+    room: &dyn Room,
+) -> Result<Decoded, DecodeError> {
     match format {
         Format::Collapsed => collapsed::decode_within(plain, limits, room),
         Format::Speedscope => speedscope::decode_within(plain, limits, room),
@@ -80,7 +91,7 @@ pub fn decode_as_within(
             "a flame graph is only written",
             "give the profile that it was made of",
         )),
-        Format::Jfr => jfr::decode_within(plain, &jfr::Options::default(), limits, room),
+        Format::Jfr => jfr::decode_within(plain, jfr, limits, room),
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) use crate::net::body::media_type;
 use crate::net::body::{self, BodyLimits, Unread, Whole};
 use crate::net::server::Peer;
 use crate::pipeline::{Origin, Outlet, Refusal};
+use crate::receivers::jfr::JfrConfig;
 use crate::telemetry::ServerMetrics;
 
 /// The header that names a tenant, in Pyroscope, Mimir, Loki and Tempo alike.
@@ -28,6 +29,7 @@ pub(super) struct Door {
     metrics: ServerMetrics,
     body: BodyLimits,
     limits: Limits,
+    jfr: JfrConfig,
     /// Who may say whose data it brings.
     trusted: Arc<[Network]>,
 }
@@ -40,6 +42,7 @@ impl Door {
             metrics,
             body,
             limits,
+            jfr: JfrConfig::default(),
             trusted: Network::loopback().into(),
         }
     }
@@ -52,6 +55,11 @@ impl Door {
         }
     }
 
+    /// The same with recordings of the JVM read in this way.
+    pub(super) fn reading(self, jfr: JfrConfig) -> Self {
+        Self { jfr, ..self }
+    }
+
     /// Where decoded requests go.
     pub(super) fn outlet(&self) -> &Outlet {
         &self.outlet
@@ -60,6 +68,11 @@ impl Door {
     /// What decoders may take.
     pub(super) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// How recordings of the JVM are read.
+    pub(super) fn jfr(&self) -> JfrConfig {
+        self.jfr
     }
 
     /// Counts a refusal made before there is anything to decode.

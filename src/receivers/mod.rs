@@ -2,6 +2,7 @@
 
 mod door;
 mod health;
+mod jfr;
 mod limits;
 mod listen;
 mod otlp;

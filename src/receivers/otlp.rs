@@ -91,6 +91,10 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildEr
             "no protocol is on; write `grpc:`, `http:` or both",
         ));
     }
+    if http.as_ref().is_some_and(|http| http.jfr.is_some()) {
+        let message = "OTLP brings no recordings of the JVM; write it below the receiver `pyroscope` or `pprof`";
+        return Err(BuildError::at("protocols.http.jfr", message));
+    }
     Ok(Box::new(Otlp {
         grpc: grpc.map(|grpc| grpc.check("protocols.grpc", cx)).transpose()?,
         http: http

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::door::Door;
+use super::jfr::JfrConfig;
 use super::limits::LimitsConfig;
 use super::listen::Service;
 use crate::formats::Limits;
@@ -43,6 +44,8 @@ pub(super) struct HttpServerConfig {
     pub max_request_body_size: ByteSize,
     /// How much one request may hold.
     pub limits: LimitsConfig,
+    /// How recordings of the JVM are read; not for otlp, which brings none.
+    pub jfr: Option<JfrConfig>,
     /// Longest time for the handshake, and for the head of a request to arrive.
     pub read_header_timeout: Span,
     /// Longest time for one body to arrive.
@@ -164,6 +167,7 @@ impl Default for HttpServerConfig {
             trusted_peers: Network::loopback(),
             max_request_body_size: ByteSize::mib(64),
             limits: LimitsConfig::default(),
+            jfr: None,
             read_header_timeout: Span(limits.read_header_timeout),
             read_timeout: Span(READ_TIMEOUT),
             idle_timeout: Span(limits.idle_timeout),
@@ -209,6 +213,7 @@ pub(super) struct Server {
     trusted: Vec<Network>,
     body: BodyLimits,
     limits: Limits,
+    jfr: JfrConfig,
 }
 
 impl HttpServerConfig {
@@ -226,6 +231,7 @@ impl HttpServerConfig {
             auth: self.auth,
             trusted: self.trusted_peers,
             limits: self.limits,
+            jfr: self.jfr.unwrap_or_default(),
             body: BodyLimits {
                 max_bytes: self.max_request_body_size.as_usize(),
                 read_timeout: self.read_timeout.0,
@@ -268,6 +274,7 @@ impl GrpcServerConfig {
             auth: self.auth,
             trusted: self.trusted_peers,
             limits: self.limits,
+            jfr: JfrConfig::default(),
             body: BodyLimits {
                 max_bytes: ByteSize::mib(self.max_recv_msg_size_mib).as_usize(),
                 read_timeout: self.read_timeout.0,
@@ -297,6 +304,7 @@ struct Common {
     auth: Option<AuthConfig>,
     trusted: Vec<Network>,
     limits: LimitsConfig,
+    jfr: JfrConfig,
     body: BodyLimits,
     server: ServerLimits,
 }
@@ -329,6 +337,7 @@ impl Common {
             trusted: self.trusted,
             body,
             limits: self.limits.check(&below(path, "limits"), body.max_bytes)?,
+            jfr: self.jfr,
         })
     }
 }
@@ -337,7 +346,7 @@ impl Server {
     /// The service that serves `routes` behind a door to `out`.
     pub fn service(self, out: &Outlet, routes: impl FnOnce(Door) -> Router) -> Service {
         let door = Door::new(out.clone(), self.settings.metrics.clone(), self.body, self.limits);
-        let door = door.trusting(self.trusted);
+        let door = door.trusting(self.trusted).reading(self.jfr);
         let router = match self.auth {
             Some(auth) => {
                 let out = out.clone();

@@ -160,6 +160,17 @@ fn header_map(headers: &[(&'static str, &str)]) -> HeaderMap {
         .collect()
 }
 
+/// The names of all sample types that came since the last look.
+pub(super) fn sample_types(engine: &Engine) -> Vec<String> {
+    let batches = engine.take().batches;
+    let profiles = batches.iter().filter_map(|batch| batch.as_profiles());
+    let types = profiles.flat_map(|profiles| {
+        let types = profiles.iter().flat_map(|at| &at.profile.sample_types);
+        types.map(|of| profiles.dictionary().str(of.kind).to_owned())
+    });
+    types.collect()
+}
+
 /// The text attributes of the only resource.
 pub(super) fn resource(profiles: &Profiles) -> BTreeMap<String, String> {
     let [resource] = profiles.resources() else {

@@ -77,6 +77,8 @@ fn a_protocol_is_on_when_its_key_is_present() {
     }
     let zero = json!({ "protocols": { "grpc": { "max_recv_msg_size_mib": 0 } } });
     assert_eq!(path(zero), Some("protocols.grpc.max_recv_msg_size_mib".to_owned()));
+    let recordings = json!({ "protocols": { "http": { "jfr": { "off_cpu": true } } } });
+    assert_eq!(path(recordings), Some("protocols.http.jfr".to_owned()));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use axum::routing::post;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::formats::any::decode_as_within;
+use crate::formats::any::decode_as_asked;
 use crate::formats::compress::Inflation;
 use crate::formats::{Decoded, Format, sniff};
 use crate::net::body::Whole;
@@ -50,7 +50,7 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
     let query = parts.uri.query().unwrap_or_default();
     let said = door.checked(Said::parse(query, origin.arrived))?;
     let Whole { bytes: sent, permit } = door.read(&parts.headers, body, 0).await?;
-    let limits = door.limits();
+    let (limits, jfr) = (door.limits(), door.jfr());
     let decode = move |sent| {
         let mut inflation = Inflation::within(&limits, &permit);
         let body = inflation.inflate_all(&encodings, sent)?;
@@ -62,7 +62,7 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
             // whose decoder says what is wrong with it
             Err(_) => Format::Pprof,
         };
-        let mut decoded = decode_as_within(format, &bytes, &limits, &permit)?;
+        let mut decoded = decode_as_asked(format, &bytes, &jfr.options(&[]), &limits, &permit)?;
         said.write_to(&mut decoded);
         Ok(vec![Arrival {
             decoded,

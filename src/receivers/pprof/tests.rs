@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::pipeline::Batch;
-use crate::receivers::testing::{Engine, context, gunzip, post, resource, start};
+use crate::receivers::testing::{Engine, context, gunzip, post, resource, sample_types, start};
 
 #[test]
 fn blocks_are_on_when_their_keys_are_present() {
@@ -26,9 +26,12 @@ fn blocks_are_on_when_their_keys_are_present() {
 }
 
 async fn gate(engine: &std::sync::Arc<Engine>) -> std::net::SocketAddr {
-    let server = HttpServerConfig::default()
-        .check("server", "localhost:8080", &context())
-        .unwrap();
+    gate_with(json!({}), engine).await
+}
+
+async fn gate_with(server: serde_json::Value, engine: &std::sync::Arc<Engine>) -> std::net::SocketAddr {
+    let config: HttpServerConfig = parse(server).unwrap();
+    let server = config.check("server", "localhost:8080", &context()).unwrap();
     start(server.service(&engine.outlet(), routes::router)).await
 }
 
@@ -73,6 +76,19 @@ async fn a_profile_may_be_named_in_the_query() {
         ("shop", "prod")
     );
     assert!(batches[0].received().is_none(), "the bytes do not hold the name");
+}
+
+#[tokio::test]
+async fn waits_in_recordings_are_a_profile_where_they_are_asked_for() {
+    for (config, asked) in [(json!({}), false), (json!({ "jfr": { "off_cpu": true } }), true)] {
+        let engine = Engine::new();
+        let gate = gate_with(config, &engine).await;
+        let recording = crate::testing::data("jdk17-deep.jfr.gz");
+        assert_eq!(post(gate, "/v1/pprof", &[], recording).await.status, 200);
+        let types = sample_types(&engine);
+        assert!(types.contains(&"cpu".to_owned()));
+        assert_eq!(types.contains(&"off_cpu".to_owned()), asked);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::parts::{self, Parts};
 use super::text::{self, Counted, SAMPLE_RATE};
-use crate::formats::any::decode_as_within;
+use crate::formats::any::decode_as_asked;
 use crate::formats::compress::Inflation;
-use crate::formats::{Decoded, Format, Limits, Room, collapsed, jfr, sniff};
+use crate::formats::{Decoded, Format, Limits, Room, collapsed, sniff};
 use crate::pipeline::Refusal;
+use crate::receivers::jfr::JfrConfig;
 use crate::receivers::series::Series;
 use crate::receivers::window::Window;
 
@@ -20,6 +21,7 @@ pub(super) struct Ingest {
     window: Window,
     shape: Shape,
     sample_rate: u64,
+    jfr: JfrConfig,
 }
 
 /// How much of a body is looked at to tell text from other bytes.
@@ -56,7 +58,13 @@ impl Ingest {
             sample_rate: rate
                 .filter(|rate| (1..=1_000_000_000).contains(rate))
                 .unwrap_or(SAMPLE_RATE),
+            jfr: JfrConfig::default(),
         })
+    }
+
+    /// The same with recordings of the JVM read in this way.
+    pub(super) fn reading(self, jfr: JfrConfig) -> Self {
+        Self { jfr, ..self }
     }
 
     /// Decodes a body without its `content-encoding`, and gives the bytes that were decoded with it.
@@ -99,14 +107,13 @@ impl Ingest {
         let counted = self.counted(format)?;
         let mut decoded = match (self.shape, format) {
             (Shape::Lines, _) => collapsed::decode_lines(&plain, limits, room)?,
-            (_, Format::Jfr) => {
-                let options = jfr::Options {
-                    labels: &inflation.unwrap_sibling(labels)?,
-                    ..jfr::Options::default()
+            _ => {
+                let labels = match format {
+                    Format::Jfr => inflation.unwrap_sibling(labels)?,
+                    _ => Bytes::new(),
                 };
-                jfr::decode_within(&plain, &options, limits, room)?
+                decode_as_asked(format, &plain, &self.jfr.options(&labels), limits, room)?
             }
-            _ => decode_as_within(format, &plain, limits, room)?,
         };
         if let Some(counted) = counted {
             counted.write_to(&mut decoded.profiles, self.sample_rate);

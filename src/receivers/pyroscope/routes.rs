@@ -98,6 +98,7 @@ async fn take_ingest(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, 
     let query = parts.uri.query().unwrap_or_default();
     let media_type = media_type(&parts.headers);
     let ingest = door.checked(Ingest::parse(query, &media_type, origin.arrived))?;
+    let ingest = ingest.reading(door.jfr());
     let boundary = content_type(parts).and_then(multipart::boundary);
     let Whole { bytes: sent, permit } = door.read(&parts.headers, body, 0).await?;
     let limits = door.limits();

@@ -11,7 +11,7 @@ use crate::formats::Compression;
 use crate::formats::compress::compress;
 use crate::net::client::{Answer, grpc_body};
 use crate::pipeline::Refusal;
-use crate::receivers::testing::{Engine, call, context, post, resource, start};
+use crate::receivers::testing::{Engine, call, context, post, resource, sample_types, start};
 
 pub(super) const PUSH: &str = "/push.v1.PusherService/Push";
 const TEXT: &str = "/ingest?name=shop.cart.cpu%7Benv%3Dprod%7D&format=folded";
@@ -35,6 +35,22 @@ pub(super) fn code(answer: &Answer) -> String {
         "{error}"
     );
     error["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn waits_in_recordings_are_a_profile_where_they_are_asked_for() {
+    for (config, asked) in [
+        (serde_json::json!({}), false),
+        (serde_json::json!({ "jfr": { "off_cpu": true } }), true),
+    ] {
+        let engine = Engine::new();
+        let gate = gate_with(config, &engine).await;
+        let recording = crate::testing::data("jdk17-deep.jfr.gz");
+        assert_eq!(post(gate, "/ingest?name=shop", &[], recording).await.status, 200);
+        let types = sample_types(&engine);
+        assert!(types.contains(&"cpu".to_owned()));
+        assert_eq!(types.contains(&"off_cpu".to_owned()), asked);
+    }
 }
 
 #[tokio::test]
