@@ -14,6 +14,10 @@ use crate::net::endpoint::BindError;
 use crate::pipeline::{Budget, Failure, Graph, Readiness, Running, compute};
 use crate::telemetry::{Metrics, logs};
 
+/// GNU `timeout` and other wrappers signal a process and then its whole group, so that one wish to stop arrives twice. What
+/// follows the first one this soon is its echo; nobody who means a second one is so quick.
+const ECHO: Duration = Duration::from_millis(250);
+
 /// Why the daemon did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -304,9 +308,12 @@ struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// When the first one came that asks to stop.
+    asked: Option<Instant>,
 }
 
 /// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Stop,
     Reload,
@@ -318,21 +325,29 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            asked: None,
         })
     }
 
     async fn next(&mut self) -> (Kind, &'static str) {
-        tokio::select! {
+        let (kind, name) = tokio::select! {
             _ = self.interrupt.recv() => (Kind::Stop, "SIGINT"),
             _ = self.terminate.recv() => (Kind::Stop, "SIGTERM"),
             _ = self.hangup.recv() => (Kind::Reload, "SIGHUP"),
+        };
+        if kind == Kind::Stop {
+            self.asked.get_or_insert_with(Instant::now);
         }
+        (kind, name)
     }
 
-    /// The next one that asks to stop.
+    /// The next one that asks to stop, and is not the echo of the first.
     async fn stop(&mut self) -> &'static str {
         loop {
-            if let (Kind::Stop, name) = self.next().await {
+            let asked = self.asked;
+            let (kind, name) = self.next().await;
+            let is_echo = asked.is_some_and(|asked| asked.elapsed() < ECHO);
+            if kind == Kind::Stop && !is_echo {
                 return name;
             }
         }
