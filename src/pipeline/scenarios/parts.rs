@@ -88,6 +88,22 @@ async fn a_queue_counts_what_it_is_told_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_has_its_capacity_until_it_is_drained() {
+    let bench = single(fake([Step::Hang]), Unit::Batch, tiny(true)).await;
+    let numbers = bench.metrics.exporter(&"a".into());
+    assert!(bench.send(1, 0).await.is_ok());
+    let capacity = numbers.queue_capacity.get();
+    assert!(capacity > 0);
+    let half_way = async {
+        tokio::time::sleep(DRAIN / 2).await;
+        assert_eq!(numbers.queue_capacity.get(), capacity, "it still drains");
+    };
+    let (books, ()) = tokio::join!(bench.stop(DRAIN), half_way);
+    books.of("a");
+    assert_eq!(numbers.queue_capacity.get(), 0, "it is gone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_is_merged_and_cut_by_bytes() {
     let exporter = fake([]);
     let mut config = SinkConfig::default();

@@ -136,6 +136,7 @@ impl Sink {
         if let Err(panicked) = guard_async(self.exporter.close()).await {
             self.panicked(&panicked.fingerprint);
         }
+        self.queue.retire();
         ended
     }
 

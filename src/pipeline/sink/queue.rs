@@ -110,11 +110,9 @@ impl Queue {
         self.metrics.queue_bytes.change(before.bytes, state.used.bytes);
     }
 
-    /// Takes nothing any more, and has no room.
-    fn end(&self, state: &mut State) {
-        if !std::mem::replace(&mut state.closed, true) {
-            self.metrics.queue_capacity.change(self.room.0, 0);
-        }
+    /// Nothing is left, and nothing comes: until then its room stands against what waits in it, also while it drains.
+    pub fn retire(&self) {
+        self.metrics.queue_capacity.change(self.room.0, 0);
     }
 
     /// What a batch takes of it.
@@ -148,7 +146,7 @@ impl Queue {
 
     /// No more input: what waits is still handed out.
     pub fn close(&self) {
-        self.end(&mut self.state());
+        self.state().closed = true;
         self.changed.notify_waiters();
     }
 
@@ -195,7 +193,7 @@ impl Queue {
     /// Empties it, for the deadline.
     pub fn drain(&self) -> Vec<Batch> {
         let mut state = self.state();
-        self.end(&mut state);
+        state.closed = true;
         let all: Vec<usize> = (0..state.waiting.len()).collect();
         let drained = take_out(&mut state, &all);
         state.used.bytes = state.used.bytes.saturating_sub(drained.bytes);
