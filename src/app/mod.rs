@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::config::{Catalog, Component, Config, ConfigError, ConfigErrors, Kind, Loaded, Routing, Sources};
 use crate::pipeline::graph::{Graph, PipelineSpec, ServiceSpec, Tables};
 use crate::pipeline::routing::Mode;
+use crate::pipeline::sink::RetryConfig;
 use crate::pipeline::spec::BuildContext;
 use crate::telemetry::Metrics;
 use crate::{exporters, extensions, processors, receivers};
@@ -80,6 +81,7 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     warnings.extend(service_spec(config).warnings());
     warnings
 }
+    warnings.extend(unrepeated(loaded, config));
 
 /// Authenticators that nobody asks: whoever wrote one may think that it guards something.
 fn idle_authenticators(loaded: &Loaded, config: &Config) -> Vec<String> {
@@ -115,6 +117,25 @@ fn build(loaded: &Loaded, config: &Config, tables: Tables<'_>, metrics: Arc<Metr
         // an item of a list stands without a dot
         let path = error.path.join(".").replace(".[", "[");
         ConfigError::new(place, path, error.message).into()
+/// Exporters whose retries end before the first one.
+fn unrepeated(loaded: &Loaded, config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for exporter in &config.exporters {
+        let written = exporter.raw.get("retry_on_failure").cloned();
+        let retry = written.and_then(|retry| serde_json::from_value::<RetryConfig>(retry).ok());
+        if let Some(retry) = retry.filter(RetryConfig::gives_up_at_once) {
+            let path = ["exporters", &exporter.id, "retry_on_failure", "max_elapsed_time"];
+            let why = format!(
+                "is over before the first repetition, which comes after about {} (`initial_interval`): hardly any failed \
+                 attempt is repeated; make this longer or that shorter, or say `enabled: false`",
+                retry.initial_interval
+            );
+            warnings.push(loaded.error_at(&path, why).to_string());
+        }
+    }
+    warnings
+}
+
     })
 }
 

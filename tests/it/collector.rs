@@ -112,6 +112,23 @@ fn queues_and_batches_count_as_the_collectors_do() {
 }
 
 #[test]
+fn retries_that_end_before_they_begin_are_told() {
+    let text = written(free_port(), free_port(), "{}").replace("max_elapsed_time: 0", "max_elapsed_time: 500ms");
+    let checked = validate(&text);
+    assert_eq!(checked.code(), 0, "{}", checked.err());
+    let told = checked.err();
+    assert!(
+        told.contains("exporters.otlp.retry_on_failure.max_elapsed_time: is over before the first repetition, which comes after about 1s"),
+        "{told}"
+    );
+    assert!(
+        !validate(&written(free_port(), free_port(), "{}"))
+            .err()
+            .contains("repetition")
+    );
+}
+
+#[test]
 fn the_memory_budget_is_set_in_one_place() {
     let text = written(free_port(), free_port(), "{}").replace("service:\n", "service:\n  memory_budget: 64MiB\n");
     let checked = validate(&text);

@@ -73,6 +73,14 @@ pub struct RetryConfig {
     pub max_elapsed_time: Span,
 }
 
+impl RetryConfig {
+    /// Whether it gives up before the first repetition would come: that is off, said in a way that nobody means.
+    pub fn gives_up_at_once(&self) -> bool {
+        let most = self.max_elapsed_time.0;
+        self.enabled && !most.is_zero() && most < self.initial_interval.0
+    }
+}
+
 impl Default for RetryConfig {
     fn default() -> Self {
         Self {
