@@ -269,17 +269,13 @@ impl Run<'_> {
         for (id, pipeline) in pipelines {
             let path = ["service", "pipelines", id].map(|key| Step::Key(key.to_owned()));
             let (node, _) = descend(tree, &path);
-            if !matches!(id_type(id), Ok("profiles" | "traces")) {
+            if let Some(wrong) = wrong_signal(id) {
                 let place = tree
                     .get("service")
                     .and_then(|service| service.get("pipelines"))
                     .and_then(|all| all.entry(id));
                 let place = place.map_or(&node.place, |entry| &entry.place);
-                self.fail(
-                    place,
-                    &path,
-                    "unknown signal; allowed: profiles, profiles/NAME, traces, traces/NAME",
-                );
+                self.fail(place, &path, wrong);
             }
             for (kind, ids) in
                 Kind::ALL
@@ -353,6 +349,21 @@ fn id_type(id: &str) -> Result<&str, &'static str> {
         return Ok(type_name);
     }
     Err("not an id; allowed: TYPE or TYPE/NAME, without blanks")
+}
+
+/// What is wrong with a pipeline that does not carry profiles.
+fn wrong_signal(id: &str) -> Option<String> {
+    match id_type(id) {
+        Ok("profiles") => None,
+        Ok(signal @ ("traces" | "metrics" | "logs")) => Some(format!(
+            "only profiles are taken and sent here; leave pipelines of {signal} to the Collector, beside the gate or behind it"
+        )),
+        Ok(signal) => {
+            let hint = did_you_mean(signal, ["profiles"]);
+            Some(format!("unknown signal{hint}; allowed: profiles, profiles/NAME"))
+        }
+        Err(message) => Some(message.to_owned()),
+    }
 }
 
 /// Reads a value of a tree. Where a substituted value has the wrong type, the text it came from is tried:

@@ -219,13 +219,14 @@ fn errors_name_file_line_column_path_and_what_is_allowed() {
 
 #[test]
 fn pipelines_are_checked_against_what_is_configured() {
-    let text = "receivers: {otlp: }\nprocessors: {redaction: }\nservice:\n  pipelines:\n    profiles:\n      receivers: [otpl]\n      processors: [redaction, redaction]\n    metrics:\n      receivers: [otlp]\n";
+    let text = "receivers: {otlp: }\nprocessors: {redaction: }\nservice:\n  pipelines:\n    profiles:\n      receivers: [otpl]\n      processors: [redaction, redaction]\n    metrics:\n      receivers: [otlp]\n    profile:\n      receivers: [otlp]\n";
     let errors = resolve_text(text).unwrap_err().to_string();
     for expected in [
         "f.yaml:6:19: service.pipelines.profiles.receivers[0]: no receiver \"otpl\" is configured under `receivers`; did you mean \"otlp\"?",
         "f.yaml:7:31: service.pipelines.profiles.processors[1]: stands twice",
         "service.pipelines.profiles: a pipeline needs at least one of `exporters`",
-        "f.yaml:8:5: service.pipelines.metrics: unknown signal; allowed: profiles",
+        "f.yaml:8:5: service.pipelines.metrics: only profiles are taken and sent here; leave pipelines of metrics to the Collector",
+        "f.yaml:10:5: service.pipelines.profile: unknown signal; did you mean \"profiles\"?; allowed: profiles, profiles/NAME",
     ] {
         assert!(errors.contains(expected), "{expected}\n{errors}");
     }
