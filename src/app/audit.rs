@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::AbortHandle;
 
 use super::RunError;
-use crate::config::{Config, ConfigError, ConfigErrors, Loaded};
+use crate::config::{Config, ConfigError, ConfigErrors, Loaded, io_reason};
 use crate::telemetry::Metrics;
 use crate::telemetry::audit::Settings;
 
@@ -64,7 +64,7 @@ fn unwritable(loaded: &Loaded, error: &std::io::Error) -> RunError {
     RunError::Failed(error_at(
         loaded,
         "path",
-        &format!("cannot be written: {}", error.kind()),
+        &format!("cannot be written: {}", io_reason(error)),
     ))
 }
 

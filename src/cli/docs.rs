@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Failure, show};
 use crate::app::CATALOG;
-use crate::config::{self, Kind};
+use crate::config::{self, Kind, io_reason};
 use crate::pipeline::spec::About;
 
 /// What `docs` takes.
@@ -48,7 +48,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(path, text))
-        .map_err(|error| Failure::Trouble(format!("cannot write {}: {}", path.display(), error.kind())))
+        .map_err(|error| Failure::Trouble(format!("cannot write {}: {}", path.display(), io_reason(&error))))
 }
 
 fn pages() -> Vec<(String, String)> {

@@ -1,7 +1,7 @@
 //! `keygen`: makes the keys that redaction asks for.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -88,7 +88,16 @@ fn escrow(output: Option<&Path>) -> Result<(), Failure> {
 
 /// Writes a file that was not there.
 fn store(path: &Path, text: &str) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::Trouble(format!("{}: {}", path.display(), io_reason(&error)));
+    let fail = |error: std::io::Error| {
+        let why = match error.kind() {
+            ErrorKind::AlreadyExists => {
+                "is there already, and stays: what it opens would be lost; name another file, or move this one away"
+                    .to_owned()
+            }
+            _ => io_reason(&error),
+        };
+        Failure::Trouble(format!("{}: {why}", path.display()))
+    };
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, RunError, RunOptions};
-use crate::config::Sources;
+use crate::config::{Sources, io_reason};
 
 /// The gate that profiles pass on their way to a backend.
 #[derive(Parser)]
@@ -192,7 +192,7 @@ fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Trouble(format!(
             "cannot write to the standard output: {}",
-            error.kind()
+            io_reason(&error)
         ))),
         _ => Ok(()),
     }

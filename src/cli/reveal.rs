@@ -9,7 +9,7 @@ use clap::Args;
 use super::files::{self, Output};
 use super::{Failure, print};
 use crate::config::io_reason;
-use crate::processors::redaction::escrow::{self, Identity};
+use crate::processors::redaction::escrow::{self, EscrowError, Identity};
 use crate::profile::Profiles;
 
 /// Largest identity file.
@@ -93,7 +93,12 @@ fn names(
     wanted: &HashSet<String>,
 ) -> Result<HashMap<String, String>, Failure> {
     let names = escrow::reveal(&args.escrow, identities, |pseudonym| wanted.contains(pseudonym));
-    names.map_err(|error| Failure::No(error.to_string()))
+    names.map_err(|error| match error {
+        EscrowError::Unreadable { .. } => Failure::Trouble(format!(
+            "{error}; --escrow names the folder that is `escrow.directory` at the gate, or a copy of it"
+        )),
+        EscrowError::Broken { .. } => Failure::No(error.to_string()),
+    })
 }
 
 fn reveal_texts(args: &RevealArgs, identities: &[Identity]) -> Result<(), Failure> {

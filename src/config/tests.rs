@@ -388,3 +388,11 @@ fn the_schema_names_every_component_and_resolves_every_reference() {
         "{text}"
     );
 }
+
+#[test]
+fn what_the_system_has_no_kind_for_is_told_in_its_words() {
+    let reason = |code| io_reason(&std::io::Error::from_raw_os_error(code));
+    assert_eq!(reason(24), "Too many open files");
+    assert_eq!(reason(13), "permission denied");
+    assert_eq!(reason(2), "no such file or directory");
+}

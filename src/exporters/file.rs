@@ -26,7 +26,7 @@ use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
 use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
-use crate::pipeline::units::{ByteSize, Span};
+use crate::pipeline::units::{ByteSize, Span, io_reason};
 
 const DOCS: &str = "\
 With `directory`: one file for each profile, named `<UTC milliseconds>-<kind>-<8 hex>.<ending>` by the time of writing. The
@@ -294,7 +294,7 @@ impl Exporter for FileExporter {
                 return Err(retry(format!(
                     "cannot write to {}: {}",
                     self.destination(),
-                    error.kind()
+                    io_reason(&error)
                 )));
             }
             Err(_) => return Err(retry("the write was cut short".to_owned())),

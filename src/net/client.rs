@@ -29,7 +29,7 @@ use self::proxy::{Proxies, ProxyError};
 use super::auth::Credentials;
 use super::tls::{self, ClientTlsConfig};
 use crate::pipeline::sink::LONGEST_HINT;
-use crate::pipeline::units::Secret;
+use crate::pipeline::units::{Secret, io_reason};
 
 /// Most bytes of an answer that are read; what OTLP recommends.
 const ANSWER_BYTES: usize = 4 << 20;
@@ -270,7 +270,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
         } else if let Some(refused) = tls::recognise(&error.to_string()) {
             innermost = Some(refused.to_owned());
         } else if let Some(io) = io {
-            innermost = Some(io.kind().to_string());
+            innermost = Some(io_reason(io));
         }
         // an io::Error shows what it wraps as itself: its source is that of the wrapped one
         next = match io.and_then(std::io::Error::get_ref) {

@@ -24,7 +24,8 @@ use super::endpoint::{BindError, Endpoint};
 use super::sockets::{self, Held};
 use super::tls::ServerTls;
 use crate::pipeline::Stop;
-use crate::telemetry::ServerMetrics;
+use crate::pipeline::units::io_reason;
+use crate::telemetry::{SeldomEach, ServerMetrics};
 
 /// Least room for a head that the parser of HTTP/1 can work with.
 const LEAST_HEAD: usize = 8 << 10;
@@ -196,7 +197,7 @@ impl Server {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(kind = %error.kind(), "cannot accept a connection");
+                    tracing::warn!(why = io_reason(&error), "cannot accept a connection");
                     // the usual reason is too many open files: whoever leaves gives one back
                     self.crowd.shrink();
                     self.crowd.changed().await;

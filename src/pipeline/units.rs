@@ -13,8 +13,16 @@ use serde::{Deserialize, Serialize, Serializer};
 pub fn io_reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        kind => kind.to_string(),
+        kind => match kind.to_string().as_str() {
+            // a kind without a name: too many open files, a host that is not known; the system has words for those
+            "uncategorized error" => without_number(&error.to_string()).to_owned(),
+            known => known.to_owned(),
+        },
     }
+}
+
+fn without_number(text: &str) -> &str {
+    text.split_once(" (os error").map_or(text, |(words, _)| words)
 }
 
 /// A length of time: `1m30s`, `200ms`; a bare number means nanoseconds, as in the Collector.

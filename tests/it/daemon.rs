@@ -63,6 +63,37 @@ fn a_profile_goes_through_the_gate_and_a_signal_ends_it_in_order() {
 }
 
 #[test]
+fn health_says_what_is_wrong_and_what_to_do() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let strange = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
+    let (silent_at, strange_at) = (at(&silent), at(&strange));
+    std::thread::spawn(move || {
+        // as TLS answers what is no TLS
+        let (mut stream, _) = strange.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"\x15\x03\x03\x00\x02\x02\xf6").unwrap();
+        let _ = std::io::Read::read(&mut stream, &mut [0; 256]);
+    });
+    let closed = format!("localhost:{}", free_port());
+    for (endpoint, told) in [
+        (closed.as_str(), "connection refused; is the gate running"),
+        ("http://localhost:13133/", "write HOST:PORT"),
+        ("localhost", "write HOST:PORT"),
+        ("a..b:13133", "the host is not found: failed to lookup"),
+        (&silent_at, "does not answer within 2s"),
+        (&strange_at, "does it speak plain HTTP?"),
+    ] {
+        let health = run(&["health", "--endpoint", endpoint]);
+        assert_eq!(health.code(), 1);
+        let said = health.err();
+        assert!(
+            said.contains(told) && !said.contains("uncategorized"),
+            "{endpoint}: {said}"
+        );
+    }
+}
+
+#[test]
 fn a_busy_metrics_port_is_an_error_that_names_the_key() {
     let (folder, path, ports) = to_folder();
     let _busy = TcpListener::bind(("127.0.0.1", ports.metrics)).unwrap();

@@ -37,7 +37,8 @@ fn keys_are_new_each_time_long_enough_and_never_overwrite() {
     assert_eq!(text.len(), 64);
     let again = run(&["keygen", "-o", path]);
     assert_eq!(again.code(), 2);
-    assert!(!again.err().contains(&text));
+    let told = again.err();
+    assert!(!told.contains(&text) && told.contains("name another file"), "{told}");
     assert_eq!(std::fs::read_to_string(path).unwrap(), text);
 }
 
@@ -104,6 +105,13 @@ fn texts_and_profiles_get_their_names_back_with_the_key_only() {
     );
     let none = run(&["reveal", "--identity", "/no/such", "--escrow", escrow, "--text", "x"]);
     assert_eq!(none.code(), 2);
+    let nowhere = run(&["reveal", "--identity", &identity, "--escrow", "/no/such", "--text", "x"]);
+    assert_eq!(nowhere.code(), 2);
+    let told = nowhere.err();
+    assert!(
+        told.contains("no such file or directory; --escrow names the folder"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn without_user(authority: &str) -> &str {
 fn fetch(url: &str) -> Read {
     let uri: Uri = url.parse().map_err(|_| "not a URL".to_owned())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.kind().to_string())?;
+    let runtime = runtime.map_err(|error| io_reason(&error))?;
     let body: Result<Bytes, String> = runtime.block_on(async {
         let client = Client::new(Protocol::Http, &ClientSettings::default()).map_err(|error| error.to_string())?;
         let asked = tokio::time::timeout(PATIENCE, client.get(&uri, HeaderMap::new(), ANSWER_BYTES));

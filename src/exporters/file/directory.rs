@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::kind::is_ours;
+use crate::pipeline::units::io_reason;
 
 /// How often files are looked through for those that are too old.
 const AGE_CHECK: Duration = Duration::from_secs(60);
@@ -80,7 +81,7 @@ impl Directory {
                 removed
             }
             Err(error) => {
-                tracing::warn!(kind = %error.kind(), "old files cannot be looked through, and stay");
+                tracing::warn!(why = io_reason(&error), "old files cannot be looked through, and stay");
                 0
             }
         }

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::directory::create_directory;
+use crate::pipeline::units::io_reason;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -69,7 +70,7 @@ impl Open {
             // pipes and devices have no disk behind them
             && error.kind() != io::ErrorKind::InvalidInput
         {
-            tracing::warn!(kind = %error.kind(), "the file could not be brought to the disk");
+            tracing::warn!(why = io_reason(&error), "the file could not be brought to the disk");
         }
         self.dirty = false;
         self.synced = now;

@@ -183,3 +183,11 @@ fn retry_after_is_seconds_or_a_date() {
     assert_eq!(hint("soon"), None);
     assert_eq!(retry_after(&HeaderMap::new(), now), None);
 }
+
+#[tokio::test]
+async fn a_host_that_is_not_known_is_told_as_such() {
+    let uri = "http://a..b/".parse().unwrap();
+    let error = client(Protocol::Http).post(&uri, HeaderMap::new(), Bytes::new()).await;
+    let told = error.unwrap_err().to_string();
+    assert!(told.starts_with("cannot connect: failed to lookup"), "{told}");
+}

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use super::keys::Identity;
 use super::retention::list;
 use super::seal::{Broken, MOST_BYTES, open};
+use crate::pipeline::units::io_reason;
 
 /// What stands in the way.
 #[derive(Debug, thiserror::Error)]
 pub enum EscrowError {
     /// A directory or file that cannot be read.
-    #[error("{}: cannot be read: {}", path.display(), source.kind())]
+    #[error("{}: cannot be read: {}", path.display(), io_reason(source))]
     Unreadable {
         /// Which.
         path: PathBuf,

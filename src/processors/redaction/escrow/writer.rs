@@ -15,6 +15,7 @@ use super::retention::{add, retire};
 use super::seal::{Entry, seal};
 use super::{Config, Keep};
 use crate::pipeline::spec::BuildError;
+use crate::pipeline::units::io_reason;
 use crate::profile::Role;
 use crate::telemetry::Metrics;
 
@@ -284,7 +285,7 @@ impl Writer {
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         self.has_failed = stored.is_err();
         if let Err(error) = stored {
-            tracing::warn!(directory = %self.directory.display(), kind = %error.kind(), "the escrow cannot be written; names wait");
+            tracing::warn!(directory = %self.directory.display(), why = io_reason(&error), "the escrow cannot be written; names wait");
             self.wait = FIRST_WAIT;
             return false;
         }
@@ -294,7 +295,7 @@ impl Writer {
         match retire(&self.directory, self.max_age, self.max_bytes) {
             Ok(0) => {}
             Ok(_) => self.shared.renew.store(true, Ordering::Relaxed),
-            Err(error) => tracing::warn!(kind = %error.kind(), "old files of the escrow cannot be removed"),
+            Err(error) => tracing::warn!(why = io_reason(&error), "old files of the escrow cannot be removed"),
         }
         true
     }
