@@ -60,6 +60,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     }
     let metrics = Arc::new(Metrics::default());
     let graph = setup.graph(&metrics, options.dry_run)?;
+    setup.check_machine(&graph, &[])?;
     super::cores::forbid();
     crate::net::files::raise_limit();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -232,9 +233,11 @@ impl Daemon {
     /// Builds the next graph whole and takes its ports; only then is anything changed.
     async fn try_reload(&mut self, running: &mut Running) -> Result<(), RunError> {
         let (options, metrics) = (self.options.clone(), self.sources.metrics.clone());
+        let exporters = self.setup.config.exporters.clone();
         let read = move || -> Result<_, RunError> {
             let setup = Setup::read(&options)?;
             let graph = setup.graph(&metrics, options.dry_run)?;
+            setup.check_machine(&graph, &exporters)?;
             Ok((setup, graph))
         };
         let read = tokio::task::spawn_blocking(read).await;

@@ -14,7 +14,7 @@ mod setup;
 use std::sync::Arc;
 
 use crate::config::{Catalog, Component, Config, ConfigError, ConfigErrors, Kind, Loaded, Routing, Sources};
-use crate::pipeline::graph::{Graph, PipelineSpec, ServiceSpec, Tables};
+use crate::pipeline::graph::{Graph, GraphError, PipelineSpec, ServiceSpec, Tables};
 use crate::pipeline::routing::Mode;
 use crate::pipeline::sink::RetryConfig;
 use crate::pipeline::spec::BuildContext;
@@ -47,9 +47,16 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
 
 /// Checks a configuration as a whole; nothing is bound or connected.
 pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
-    let config = resolve(loaded)?;
-    build(loaded, &config, TABLES, Arc::default())?;
+    let mut config = resolve(loaded)?;
+    let graph = build(loaded, &config, TABLES, Arc::default())?;
     pages::of(loaded, &config)?;
+    let lacking = graph.lacks().into_iter().map(|lack| placed(loaded, lack));
+    // this may be another machine than the one it is meant for, and another user
+    let lacking = lacking.map(|lack| ConfigError {
+        message: format!("`run` would not start here: {}", lack.message),
+        ..lack
+    });
+    config.warnings.extend(lacking.map(|lack| lack.to_string()));
     Ok(config)
 }
 
@@ -74,6 +81,7 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     warnings.extend(batches);
     warnings.extend(idle_authenticators(loaded, config));
     warnings.extend(unverified(loaded, config));
+    warnings.extend(unrepeated(loaded, config));
     if config.service.telemetry.metrics.readers.len() > 1 {
         let path = ["service", "telemetry", "metrics", "readers"];
         warnings.push(loaded.error_at(&path, "only the first is served").to_string());
@@ -81,7 +89,6 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     warnings.extend(service_spec(config).warnings());
     warnings
 }
-    warnings.extend(unrepeated(loaded, config));
 
 /// Authenticators that nobody asks: whoever wrote one may think that it guards something.
 fn idle_authenticators(loaded: &Loaded, config: &Config) -> Vec<String> {
@@ -110,13 +117,6 @@ fn unverified(loaded: &Loaded, config: &Config) -> Vec<String> {
     config.exporters.iter().filter(anyone).map(warning).collect()
 }
 
-/// Builds the graph of a checked configuration.
-fn build(loaded: &Loaded, config: &Config, tables: Tables<'_>, metrics: Arc<Metrics>) -> Result<Graph, ConfigErrors> {
-    Graph::build(&service_spec(config), tables, metrics).map_err(|error| {
-        let place = loaded.place_of(&error.path);
-        // an item of a list stands without a dot
-        let path = error.path.join(".").replace(".[", "[");
-        ConfigError::new(place, path, error.message).into()
 /// Exporters whose retries end before the first one.
 fn unrepeated(loaded: &Loaded, config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -136,7 +136,18 @@ fn unrepeated(loaded: &Loaded, config: &Config) -> Vec<String> {
     warnings
 }
 
-    })
+/// Builds the graph of a checked configuration.
+fn build(loaded: &Loaded, config: &Config, tables: Tables<'_>, metrics: Arc<Metrics>) -> Result<Graph, ConfigErrors> {
+    let graph = Graph::build(&service_spec(config), tables, metrics);
+    graph.map_err(|error| placed(loaded, error).into())
+}
+
+/// What is wrong with a graph, with the place where that was written.
+fn placed(loaded: &Loaded, error: GraphError) -> ConfigError {
+    let place = loaded.place_of(&error.path);
+    // an item of a list stands without a dot
+    let path = error.path.join(".").replace(".[", "[");
+    ConfigError::new(place, path, error.message)
 }
 
 /// What components are built with when they are built for checking only: nothing is counted.

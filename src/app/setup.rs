@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pages::{self, Page};
-use super::{RunError, TABLES, build, dry_run, load, quickstart, resolve, warnings};
-use crate::config::{Config, ConfigError, ConfigErrors, Loaded, Node, Sources};
-use crate::pipeline::graph::{Graph, Tables};
+use super::{RunError, TABLES, build, dry_run, load, placed, quickstart, resolve, warnings};
+use crate::config::{Component, Config, ConfigError, ConfigErrors, Loaded, Node, Sources};
+use crate::pipeline::graph::{Graph, GraphError, Tables};
 use crate::telemetry::Metrics;
 
 /// What `run` was asked for.
@@ -74,6 +74,20 @@ impl Setup {
             false => TABLES,
         };
         build(&self.loaded, &self.config, tables, metrics.clone())
+    }
+
+    /// What this machine lacks and the graph needs. Components of `running` that are configured as before have what they need, or
+    /// tell the log what they have lost: no reload fails for them.
+    pub(super) fn check_machine(&self, graph: &Graph, running: &[Component]) -> Result<(), RunError> {
+        let goes_on = |lack: &GraphError| {
+            let id = lack.path.get(1);
+            let of = |all: &[Component]| all.iter().find(|one| Some(&one.id) == id).map(|one| one.raw.clone());
+            of(running).is_some_and(|raw| Some(raw) == of(&self.config.exporters))
+        };
+        match graph.lacks().into_iter().find(|lack| !goes_on(lack)) {
+            Some(lack) => Err(RunError::Failed(placed(&self.loaded, lack))),
+            None => Ok(()),
+        }
     }
 
     /// An error at a key, with the place where that was written.

@@ -2,6 +2,7 @@
 
 mod directory;
 pub(super) mod kind;
+mod place;
 mod rolling;
 
 use std::path::PathBuf;
@@ -42,7 +43,9 @@ With `path`: the Collector's form. `format: proto` appends OTLP messages, each b
 `format: json` appends one line each. With `compression: zstd` each message is compressed on its own and has its length in
 front in both formats. `rotation` puts the file aside when it is large. A file that a crash left with half a record is put aside too.
 
-A full disk is tried again.
+A place that the gate may not write to ends its start with an error, and a reload changes nothing; `validate`, which may run
+on another machine and as another user, warns of it. Directories that are missing are made. What goes wrong later, such as a full
+disk, is tried again.
 ";
 
 pub(super) const SPEC: ExporterSpec = ExporterSpec {
@@ -301,6 +304,15 @@ impl Exporter for FileExporter {
         }
         self.flush_later();
         Ok(Sent::default())
+    }
+
+    fn check_machine(&self) -> Result<(), BuildError> {
+        match self.target.as_ref() {
+            Target::Directory { directory, .. } => {
+                place::check_directory(directory.path()).map_err(|why| BuildError::at("directory", why))
+            }
+            Target::Path(rolling) => place::check_file(rolling.path()).map_err(|why| BuildError::at("path", why)),
+        }
     }
 
     async fn close(&self) {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::batch::Batch;
 use super::budget::OutOfBudget;
 use super::outlet::Outlet;
+use super::spec::BuildError;
 use super::stop::Stop;
 use crate::formats::any::AnyError;
 use crate::formats::{CompressError, DecodeError, Fault, Limit, UnknownFormat};
@@ -252,6 +253,12 @@ pub trait Exporter: Send + Sync {
     /// Where it sends to, for the log: never credentials.
     fn destination(&self) -> String {
         String::new()
+    }
+
+    /// What this machine lacks that it needs, such as a folder that can be written: `validate` warns of it, and nothing starts.
+    /// Changes nothing, and asks no other machine.
+    fn check_machine(&self) -> Result<(), BuildError> {
+        Ok(())
     }
 
     /// Finishes what it holds open (files); called once, after the last export.

@@ -138,6 +138,15 @@ impl Graph {
             metrics,
         })
     }
+
+    /// What this machine lacks and the exporters need.
+    pub fn lacks(&self) -> Vec<GraphError> {
+        let check = |one: &NamedExporter| {
+            let wrong = one.built.exporter.check_machine().err()?;
+            Some(located("exporters", &one.id, wrong))
+        };
+        self.exporters.iter().filter_map(check).collect()
+    }
 }
 
 /// The ids that pipelines name, each once.

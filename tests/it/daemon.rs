@@ -234,6 +234,88 @@ service:
     assert_eq!(gate.code(), 0);
 }
 
+/// A gate to a place that another one than its user may write to.
+fn to_a_place_of_others() -> (tempfile::TempDir, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, path) = config(
+        "receivers: {pyroscope: {endpoint: \"localhost:0\"}}
+exporters: {file: {directory: ./theirs/profiles}}
+service: {pipelines: {profiles: {receivers: [pyroscope], exporters: [file]}}, telemetry: {metrics: {level: none}}}
+",
+    );
+    let theirs = folder.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    let open = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    open(folder.path(), 0o755);
+    open(&theirs, 0o555);
+    (folder, path)
+}
+
+/// The binary, as nobody if everything is allowed to whoever runs the tests.
+fn as_nobody() -> std::process::Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = crate::support::flamegate();
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    command
+}
+
+#[test]
+fn a_place_that_cannot_be_written_ends_the_start_and_is_a_warning_elsewhere() {
+    let (folder, path) = to_a_place_of_others();
+    let told = "gate.yaml:2:31: exporters.file.directory: ";
+    let why = "./theirs/profiles cannot be made in ./theirs: permission denied; let the user that the gate runs as write there";
+    let done = |args: &[&str]| {
+        let output = as_nobody().current_dir(folder.path()).args(args).output().unwrap();
+        let code = output.status.code().unwrap();
+        (code, String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, err) = done(&["validate", "--config", &path]);
+    assert_eq!(code, 0);
+    let warning = format!("{told}`run` would not start here: {why}");
+    assert!(err.starts_with("warning: ") && err.contains(&warning), "{err}");
+    let (code, err) = done(&["run", "--config", &path]);
+    assert_eq!(code, 2);
+    assert!(err.contains(&format!("{told}{why}")), "{err}");
+    // nothing is sent, so nothing has to be written
+    let mut dry = Gate::of(as_nobody().args(["run", "--dry-run", "--config", &path]), folder.path());
+    wait_for("the start", || dry.err().contains(" ready").then_some(()));
+    dry.signal("TERM");
+    assert_eq!(dry.code(), 0);
+}
+
+#[test]
+fn a_reload_to_a_place_that_cannot_be_written_changes_nothing() {
+    let ingest = free_port();
+    let text = |place: &str| {
+        format!(
+            "receivers: {{pyroscope: {{endpoint: \"localhost:{ingest}\"}}}}
+exporters: {{file: {{{place}, format: {}}}}}
+service: {{reload_interval: 0s, pipelines: {{profiles: {{receivers: [pyroscope], exporters: [file]}}}}, telemetry: {{metrics: {{level: none}}}}}}
+",
+            if place.starts_with("path") { "json" } else { "collapsed" }
+        )
+    };
+    let (folder, path) = config(&text("directory: ./profiles"));
+    let mut gate = Gate::start(folder.path(), &["run", "--config", &path]);
+    for (place, told) in [
+        (
+            "directory: ./gate.yaml/profiles",
+            "exporters.file.directory: ./gate.yaml is not a directory",
+        ),
+        ("path: ./", "exporters.file.path: ./ is a directory; name a file"),
+    ] {
+        std::fs::write(&path, text(place)).unwrap();
+        gate.signal("HUP");
+        wait_for("the refusal", || gate.err().contains(told).then_some(()));
+    }
+    assert_eq!(http("POST", ingest, INGEST, RECORDING).0, 200);
+    wait_for("the file", || files(&folder.path().join("profiles")).first().cloned());
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0);
+}
+
 #[test]
 fn every_example_configuration_is_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
