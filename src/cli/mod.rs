@@ -73,7 +73,7 @@ enum Command {
 /// What `run` takes.
 #[derive(Args)]
 struct RunArgs {
-    /// Configuration file; several are merged in order
+    /// Configuration: a file, env:NAME or yaml:TEXT; several are merged in order
     #[arg(long, short, value_name = "FILE")]
     config: Vec<PathBuf>,
     /// One value on top of the files, as in service.telemetry.logs.level=debug
@@ -90,7 +90,7 @@ struct RunArgs {
 /// What names a configuration.
 #[derive(Args)]
 struct ConfigArgs {
-    /// Configuration file; several are merged in order
+    /// Configuration: a file, env:NAME or yaml:TEXT; several are merged in order
     #[arg(long, short, value_name = "FILE", required = true)]
     config: Vec<PathBuf>,
     /// One value on top of the files

@@ -38,6 +38,8 @@ const fn rule(path: &'static str, usual: &'static str, fate: Fate, word: &'stati
 const BUFFERS: &str = "buffers are as large as what is in them";
 const OTHER_SIGNALS: &str = "only profiles are taken and sent here";
 const POOL: &str = "connections are kept while they are used, few at a time";
+const CONDITIONS: &str =
+    "conditions in OTTL are not spoken; list what is dropped, as in `drop: [{ resource.service.name: \"test-*\" }]`";
 const LOGS: &str =
     "logs go to the standard error stream, at most ten lines of a kind in ten seconds and then one in a hundred";
 
@@ -116,6 +118,21 @@ static RULES: &[Rule] = &[
         Ignored,
         OTHER_SIGNALS,
     ),
+    rule(
+        "processors.filter.error_mode",
+        "",
+        Ignored,
+        "what `drop` lists is checked at the start, and cannot fail later",
+    ),
+    rule("processors.filter.profiles", "{}", Refused, CONDITIONS),
+    rule("processors.filter.profile_conditions", "[]", Refused, CONDITIONS),
+    rule("processors.filter.traces", "{}", Ignored, OTHER_SIGNALS),
+    rule("processors.filter.trace_conditions", "[]", Ignored, OTHER_SIGNALS),
+    rule("processors.filter.spans", "{}", Ignored, OTHER_SIGNALS),
+    rule("processors.filter.metrics", "{}", Ignored, OTHER_SIGNALS),
+    rule("processors.filter.metric_conditions", "[]", Ignored, OTHER_SIGNALS),
+    rule("processors.filter.logs", "{}", Ignored, OTHER_SIGNALS),
+    rule("processors.filter.log_conditions", "[]", Ignored, OTHER_SIGNALS),
     rule("exporters.*.traces_endpoint", "", Ignored, OTHER_SIGNALS),
     rule("exporters.*.metrics_endpoint", "", Ignored, OTHER_SIGNALS),
     rule("exporters.*.logs_endpoint", "", Ignored, OTHER_SIGNALS),

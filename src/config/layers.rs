@@ -53,16 +53,42 @@ pub fn from_set(text: &str) -> Result<Node, ConfigError> {
     } else {
         Node::parse(value, &place.source)?.tree
     };
-    let mut node = Node::plain(place.clone(), value);
-    for key in keys.into_iter().rev() {
+    Ok(below(&keys, &place, Node::plain(place.clone(), value)))
+}
+
+/// A layer whose outermost keys may be paths (`exporters::debug::verbosity`), as in the Collector: each becomes a layer.
+pub fn expanded(layer: Node) -> Result<Vec<Node>, ConfigError> {
+    let has_paths = layer.entries().iter().any(|entry| entry.key.contains("::"));
+    let Tree::Map(entries) = &layer.tree else {
+        return Ok(vec![layer]);
+    };
+    if !has_paths {
+        return Ok(vec![layer]);
+    }
+    let mut layers = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let keys: Vec<&str> = entry.key.split("::").collect();
+        if keys.iter().any(|key| key.is_empty()) {
+            let message = "a key between `::` is empty";
+            return Err(ConfigError::new(entry.place.clone(), entry.key.clone(), message));
+        }
+        layers.push(below(&keys, &entry.place, entry.node.clone()));
+    }
+    Ok(layers)
+}
+
+/// A value below keys.
+fn below(keys: &[&str], place: &Place, value: Node) -> Node {
+    let mut node = value;
+    for key in keys.iter().rev() {
         let entry = Entry {
-            key: key.to_owned(),
+            key: (*key).to_owned(),
             place: place.clone(),
             node,
         };
         node = Node::plain(place.clone(), Tree::Map(vec![entry]));
     }
-    Ok(node)
+    node
 }
 
 struct Layer<'a>(&'a Node);
@@ -224,6 +250,16 @@ mod tests {
         );
         let place = &node.get("a").unwrap().get("b").unwrap().get("c").unwrap().place;
         assert_eq!(place.to_string(), "--set a.b.c");
+    }
+
+    #[test]
+    fn outermost_keys_may_be_paths() {
+        let layer = Node::parse("a::b: {x: 1}\na::b::y: 2\nc: {d::e: 3}\n", "f").unwrap();
+        let node = merge(&expanded(layer).unwrap()).unwrap();
+        assert_eq!(node.to_json(), json!({"a": {"b": {"x": 1, "y": 2}}, "c": {"d::e": 3}}));
+        let y = node.get("a").unwrap().get("b").unwrap().get("y").unwrap();
+        assert_eq!(y.place.to_string(), "f:2:10");
+        assert!(expanded(Node::parse("a::: 1", "f").unwrap()).is_err());
     }
 
     #[test]

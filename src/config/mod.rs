@@ -19,11 +19,11 @@ mod resolve;
 mod schema;
 pub mod secret;
 mod service;
+mod source;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use std::io::Read;
 use std::path::Path;
 
 pub use crate::pipeline::units::io_reason;
@@ -38,9 +38,6 @@ pub use tree::{Entry, Node, Place, Tree};
 
 use crate::pipeline::spec::BuildContext;
 
-/// Largest configuration file.
-const FILE_BYTES: u64 = 4 << 20;
-
 /// Where a configuration comes from, in the order in which it is laid over each other.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -51,30 +48,17 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads files.
-    pub fn read(files: &[impl AsRef<Path>], sets: &[String]) -> Result<Self, ConfigError> {
-        let mut texts = Vec::with_capacity(files.len());
-        for file in files {
-            let file = file.as_ref();
-            let name = file.display().to_string();
-            let name = name.strip_prefix("file:").unwrap_or(&name).to_owned();
-            let text = read_file(&name)?;
-            texts.push((name, text));
+    /// Reads what `--config` names: files, and what [`source`] knows besides.
+    pub fn read(names: &[impl AsRef<Path>], sets: &[String]) -> Result<Self, ConfigError> {
+        let env = |name: &str| std::env::var(name).ok();
+        let mut texts = Vec::with_capacity(names.len());
+        for name in names {
+            texts.push(source::read(&name.as_ref().display().to_string(), &env)?);
         }
         Ok(Self {
             texts,
             sets: sets.to_vec(),
         })
-    }
-}
-
-fn read_file(name: &str) -> Result<String, ConfigError> {
-    let fail = |message: String| ConfigError::new(Place::whole(name), "", message);
-    let mut text = String::new();
-    match std::fs::File::open(name).and_then(|file| file.take(FILE_BYTES + 1).read_to_string(&mut text)) {
-        Ok(bytes) if bytes as u64 > FILE_BYTES => Err(fail(format!("larger than {FILE_BYTES} bytes"))),
-        Ok(_) => Ok(text),
-        Err(error) => Err(fail(format!("cannot be read: {}", io_reason(&error)))),
     }
 }
 
@@ -96,7 +80,7 @@ pub fn load(sources: &Sources, env: Environment<'_>) -> Result<Loaded, ConfigErr
             let message = format!("expected a map of sections, found {}", layer.kind());
             return Err(ConfigError::new(layer.place, "", message).into());
         }
-        layers.push(layer);
+        layers.extend(layers::expanded(layer)?);
     }
     for set in &sources.sets {
         layers.push(layers::from_set(set)?);

@@ -80,7 +80,37 @@ struct Resource {
     steps: Vec<Step>,
 }
 
+/// Actions of the Collector's that are not here, each with another way.
+const FOREIGN: &[(&str, &str)] = &[
+    (
+        "hash",
+        "a `redaction` behind this processor hashes values that stay comparable: `blocked_key_patterns` names the key, \
+         `hash_function: hmac-sha256` and `hmac_key` make the hash",
+    ),
+    (
+        "extract",
+        "no attribute is made of a part of another; let the sender set it, or a Collector in front of the gate",
+    ),
+    (
+        "convert",
+        "values keep their types; let the sender set the type that is wanted",
+    ),
+];
+
+fn refuse_foreign(raw: &RawConfig) -> Result<(), BuildError> {
+    let steps = raw.get("attributes").and_then(RawConfig::as_array);
+    for (i, step) in steps.into_iter().flatten().enumerate() {
+        let action = step.get("action").and_then(RawConfig::as_str);
+        if let Some((action, way)) = FOREIGN.iter().find(|(name, _)| action == Some(*name)) {
+            let message = format!("there is no action \"{action}\" here: {way}");
+            return Err(BuildError::at(format!("attributes[{i}].action"), message));
+        }
+    }
+    Ok(())
+}
+
 fn build(raw: RawConfig, _cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
+    refuse_foreign(&raw)?;
     let steps = parse::<Config>(raw)?.attributes;
     for (i, step) in steps.iter().enumerate() {
         let sources = usize::from(step.value.is_some()) + usize::from(step.from_attribute.is_some());

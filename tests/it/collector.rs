@@ -286,3 +286,81 @@ service: {pipelines: {profiles: {receivers: [profiling], exporters: [nop]}}}",
         assert!(checked.err().contains(way), "{way}: {}", checked.err());
     }
 }
+
+#[test]
+fn configurations_come_from_files_variables_and_arguments() {
+    let (_folder, path) = config(&written(free_port(), free_port(), "{}"));
+    let printed = |more: &[&str]| {
+        let mut command = flamegate();
+        command
+            .args([
+                "print-config",
+                "--validate",
+                "false",
+                "--config",
+                &format!("file:{path}"),
+            ])
+            .args(more)
+            .env("ON_TOP", "exporters: {debug: {verbosity: detailed}}");
+        Finished(command.output().unwrap())
+    };
+    let merged = printed(&[
+        "--config",
+        "env:ON_TOP",
+        "--config",
+        "yaml:receivers::otlp::protocols::grpc::endpoint: localhost:1717",
+        "--config",
+        "yaml:exporters::debug::verbosity: basic",
+    ]);
+    assert_eq!(merged.code(), 0, "{}", merged.err());
+    let shown = merged.out();
+    assert!(
+        shown.contains("localhost:1717") && shown.contains("verbosity: basic") && shown.contains("include_metadata"),
+        "{shown}"
+    );
+    let fetched = printed(&["--config", "https://user:plantedEXAMPLE@h/gate.yaml"]);
+    assert_eq!(fetched.code(), 2);
+    assert!(
+        fetched.err().contains("is not fetched over the network"),
+        "{}",
+        fetched.err()
+    );
+    assert!(!fetched.err().contains("plantedEXAMPLE"));
+    let wrong = printed(&["--config", "yaml:exporters::otlp: [plantedEXAMPLE"]);
+    assert!(
+        wrong.code() == 1 && !wrong.err().contains("plantedEXAMPLE"),
+        "{}",
+        wrong.err()
+    );
+}
+
+#[test]
+fn conditions_and_hashes_of_the_collector_are_named_with_our_own_way() {
+    let processors = |text: &str| {
+        let processors = format!("processors:\n{text}");
+        let text = written(free_port(), free_port(), "{}").replace("processors:\n", &processors);
+        validate(&text)
+    };
+    let wrong = processors(
+        "  filter: {error_mode: ignore, traces: {span: [x]}, profiles: {profile: ['name == \"x\"']}}
+  filter/new: {profile_conditions: ['name == \"x\"']}
+  resource: {attributes: [{key: a, value: b, action: upsert}, {key: host.name, action: hash}]}
+",
+    );
+    assert_eq!(wrong.code(), 1);
+    let told = wrong.err();
+    for way in [
+        "processors.filter.profiles: there is no such key here: conditions in OTTL are not spoken; list what is dropped, as in `drop:",
+        "processors.filter/new.profile_conditions: there is no such key here: conditions in OTTL",
+        "processors.resource.attributes[1].action: there is no action \"hash\" here: a `redaction` behind this processor hashes",
+    ] {
+        assert!(told.contains(way), "{way}\n{told}");
+    }
+    let fine = processors("  filter: {error_mode: ignore, metrics: {metric: [x]}, drop: []}\n");
+    assert_eq!(fine.code(), 0, "{}", fine.err());
+    assert!(
+        fine.err().contains("processors.filter.error_mode: has no effect"),
+        "{}",
+        fine.err()
+    );
+}
