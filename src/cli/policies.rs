@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::app;
-use crate::config::{Config as Checked, Loaded, Sources, Tree};
+use crate::config::{Component, Config as Checked, Loaded, Sources, Tree};
 use crate::pipeline::spec::{BuildError, RawConfig, parse};
 use crate::processors::redaction::{Config, Policy, Report, escrow};
 use crate::profile::Profiles;
@@ -28,8 +28,8 @@ impl Tried {
 }
 
 impl Policies {
-    /// The redaction processors of a configuration; of the quickstart's where no file is named.
-    pub fn of_config(files: &[PathBuf]) -> Result<Self, Failure> {
+    /// The redaction processors of a configuration, or of one pipeline of it; of the quickstart's where no file is named.
+    pub fn of_config(files: &[PathBuf], pipeline: Option<&str>) -> Result<Self, Failure> {
         let sources = match files {
             [] => Sources {
                 texts: vec![("quickstart".to_owned(), app::QUICKSTART.to_owned())],
@@ -38,7 +38,16 @@ impl Policies {
             files => Sources::read(files, &[]).map_err(|error| Failure::Trouble(error.to_string()))?,
         };
         let loaded = app::load(&sources).map_err(|error| Failure::No(error.to_string()))?;
-        Self::of_checked(&app::check(&loaded).map_err(|error| Failure::No(error.to_string()))?)
+        let config = app::check(&loaded).map_err(|error| Failure::No(error.to_string()))?;
+        match pipeline {
+            Some(id) => Self::of_pipeline(&config, id),
+            None => Self::of_checked(&config),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// A file with a whole configuration, or with what stands under `redaction:` alone.
@@ -72,17 +81,30 @@ impl Policies {
     }
 
     fn of_checked(config: &Checked) -> Result<Self, Failure> {
+        Self::of(config.processors.iter(), "the configuration")
+    }
+
+    /// Those of one pipeline, in the order in which it names them.
+    fn of_pipeline(config: &Checked, id: &str) -> Result<Self, Failure> {
+        let Some((_, pipeline)) = config.pipelines.iter().find(|(known, _)| known == id) else {
+            let known: Vec<&str> = config.pipelines.iter().map(|(known, _)| known.as_str()).collect();
+            return Err(Failure::No(format!(
+                "there is no pipeline {id}; there are {}",
+                known.join(", ")
+            )));
+        };
+        let configured = |id: &String| config.processors.iter().find(|component| component.id == *id);
+        Self::of(pipeline.processors.iter().filter_map(configured), "the pipeline")
+    }
+
+    fn of<'a>(processors: impl Iterator<Item = &'a Component>, whose: &str) -> Result<Self, Failure> {
         let mut policies = Vec::new();
-        for component in config
-            .processors
-            .iter()
-            .filter(|component| component.type_name == "redaction")
-        {
+        for component in processors.filter(|component| component.type_name == "redaction") {
             let policy = Tried::new(component.raw.clone());
             policies.push(policy.map_err(|error| Failure::No(error.to_string()))?);
         }
         match policies.is_empty() {
-            true => Err(Failure::No("the configuration has no redaction processor".to_owned())),
+            true => Err(Failure::No(format!("{whose} has no redaction processor"))),
             false => Ok(Self(policies)),
         }
     }

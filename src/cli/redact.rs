@@ -18,11 +18,13 @@ use crate::profile::Role;
 #[command(after_help = "\
 Examples:
   flamegate redact cpu.pb.gz                              writes cpu.redacted.pb.gz
-  flamegate redact --config gate.yaml cpu.pb.gz --dry-run --report json
+  flamegate redact --config gate.yaml --pipeline profiles/vendor cpu.pb.gz --dry-run --report json
   flamegate redact --explain --role function 'connect(host=\"db\", password=\"x\")'
+  flamegate redact --explain --role label -- '--password=x'           texts that begin with - stand behind --
   flamegate redact --explain --role label --key request.url < urls.txt")]
 pub struct RedactArgs {
-    /// File to read, `-` for the standard input; with --explain texts, the lines of the standard input without any
+    /// File to read, `-` for the standard input; with --explain texts (behind `--` if one begins with `-`), the lines of the
+    /// standard input without any
     #[arg(value_name = "INPUT")]
     input: Vec<String>,
     /// File to write; the input's name with `redacted` before the ending otherwise
@@ -31,6 +33,9 @@ pub struct RedactArgs {
     /// Configuration whose redaction processors are used; the quickstart's otherwise
     #[arg(long, short, value_name = "FILE")]
     config: Vec<PathBuf>,
+    /// Pipeline whose redaction is used, by its id such as profiles/vendor; otherwise all of the configuration, one after the other
+    #[arg(long, value_name = "ID", requires = "config")]
+    pipeline: Option<String>,
     /// Says what would go, and writes nothing
     #[arg(long)]
     dry_run: bool,
@@ -56,7 +61,13 @@ enum Form {
 
 /// Redacts one file.
 pub fn redact(args: &RedactArgs) -> Result<(), Failure> {
-    let mut policies = Policies::of_config(&args.config)?;
+    let mut policies = Policies::of_config(&args.config, args.pipeline.as_deref())?;
+    if policies.count() > 1 && args.pipeline.is_none() {
+        eprintln!(
+            "note: {} redaction processors are applied one after the other; choose those of one pipeline with --pipeline",
+            policies.count()
+        );
+    }
     if args.explain {
         let given = match args.input.as_slice() {
             [] => files::lines_of_stdin()?,

@@ -196,6 +196,54 @@ fn redact_reports_by_rule_and_carrier_and_never_the_text() {
 }
 
 #[test]
+fn redact_applies_the_policy_of_the_pipeline_that_is_named() {
+    let (_folder, path) = config(
+        "receivers: {pyroscope: }
+processors:
+  redaction/house: {blocked_values: [alpha]}
+  redaction/vendor: {blocked_values: [beta]}
+exporters: {debug: }
+service:
+  pipelines:
+    profiles/house: {receivers: [pyroscope], processors: [redaction/house], exporters: [debug]}
+    profiles/vendor: {receivers: [pyroscope], processors: [redaction/vendor], exporters: [debug]}
+    profiles/open: {receivers: [pyroscope], exporters: [debug]}
+",
+    );
+    let explained = |pipeline: &[&str]| {
+        let args = [
+            "redact",
+            "--config",
+            &path,
+            "--explain",
+            "--role",
+            "label",
+            "--key",
+            "k",
+        ];
+        run(&[&args, pipeline, &["--", "-alpha", "-beta"]].concat())
+    };
+    let outcomes = |pipeline: &[&str]| {
+        let text = explained(pipeline).out();
+        let words = text.lines().filter(|line| !line.starts_with(' '));
+        words
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect::<Vec<String>>()
+    };
+    assert_eq!(outcomes(&["--pipeline", "profiles/house"]), ["changed", "kept"]);
+    assert_eq!(outcomes(&["--pipeline", "profiles/vendor"]), ["kept", "changed"]);
+    assert_eq!(outcomes(&[]), ["changed", "changed"]);
+    assert!(explained(&[]).err().contains("--pipeline"));
+    for (pipeline, told) in [
+        ("profiles/open", "the pipeline has no redaction processor"),
+        ("vendor", "there are profiles/house, profiles/vendor, profiles/open"),
+    ] {
+        let asked = explained(&["--pipeline", pipeline]);
+        assert!(asked.code() == 1 && asked.err().contains(told), "{}", asked.err());
+    }
+}
+
+#[test]
 fn one_file_for_each_profile_where_the_format_holds_one() {
     let folder = tempfile::tempdir().unwrap();
     let read = |name: &str| {
