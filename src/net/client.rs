@@ -12,7 +12,7 @@ mod tests;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub use grpc::{Code, GrpcAnswer, grpc_body};
 pub use headers::Headers;
 
-use self::connect::Connector;
+use self::connect::{Connector, LastFault};
 use self::proxy::{Proxies, ProxyError};
 use super::auth::Credentials;
 use super::tls::{self, ClientTlsConfig};
@@ -107,6 +107,7 @@ pub struct Client {
     headers: HeaderMap,
     credentials: Option<Credentials>,
     proxies: Arc<Proxies>,
+    fault: LastFault,
 }
 
 /// What a server answered.
@@ -188,12 +189,14 @@ impl Client {
                 .http2_keep_alive_timeout(pings.timeout.max(PING_PAUSE))
                 .http2_keep_alive_while_idle(pings.while_idle);
         }
-        let pool = pool.build(Connector::new(tls, proxies.clone()));
+        let fault = LastFault::default();
+        let pool = pool.build(Connector::new(tls, proxies.clone(), fault.clone()));
         Ok(Self {
             pool,
             headers,
             credentials: settings.credentials.clone(),
             proxies,
+            fault,
         })
     }
 
@@ -230,8 +233,10 @@ impl Client {
         {
             request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
         }
+        let begun = Instant::now();
+        let why = |error: &(dyn Error + 'static)| self.fault.since(begun).unwrap_or_else(|| cause(error));
         let answer = self.pool.request(request).await.map_err(|error| {
-            let why = cause(&error);
+            let why = why(&error);
             match error.is_connect() {
                 true => ClientError::Connect(why),
                 false => ClientError::Broken(why),
@@ -241,7 +246,7 @@ impl Client {
         let whole = Limited::new(body, most).collect().await.map_err(|error| {
             match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => ClientError::AnswerTooLarge(most),
-                None => ClientError::Broken(cause(error.as_ref())),
+                None => ClientError::Broken(why(error.as_ref())),
             }
         })?;
         Ok(Answer {

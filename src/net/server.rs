@@ -37,6 +37,9 @@ const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
+/// At most one line of handshakes that failed for a reason in so long a time.
+const HANDSHAKES_EVERY: Duration = Duration::from_secs(60);
+
 /// The address of the sender, as an extension of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
@@ -136,6 +139,7 @@ pub async fn serve(listener: Listener, router: Router, stop: Stop, settings: Ser
         http: http(&limits),
         stop: stop.clone(),
         crowd: Crowd::new(limits.max_connections, limits.max_connections_per_peer),
+        handshakes: SeldomEach::every(HANDSHAKES_EVERY),
         settings,
     });
     // dropped with its tasks if the caller gives up on the drain
@@ -178,6 +182,8 @@ struct Server {
     http: Builder<TokioExecutor>,
     stop: Stop,
     crowd: Arc<Crowd>,
+    /// What the log says of handshakes that failed, by reason.
+    handshakes: SeldomEach,
     settings: ServerSettings,
 }
 

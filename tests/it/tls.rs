@@ -163,6 +163,61 @@ service: {{pipelines: {{profiles: {{receivers: [pyroscope], exporters: [file]}}}
 }
 
 #[test]
+fn who_shows_no_certificate_is_told_so_and_the_server_says_who_it_was() {
+    let (port, metrics, certificates) = (free_port(), free_port(), tempfile::tempdir().unwrap());
+    let at = certificates.path();
+    for name in ["server", "client"] {
+        issue(at, name);
+    }
+    let (folder, path) = config(&format!(
+        "receivers:
+  pyroscope:
+    endpoint: \"localhost:{port}\"
+    tls: {{cert_file: {0}/server.pem, key_file: {0}/server.key, client_ca_file: {0}/client-ca.pem}}
+exporters: {{debug: {{}}}}
+service:
+  pipelines: {{profiles: {{receivers: [pyroscope], exporters: [debug]}}}}
+  telemetry: {{metrics: {{address: \"localhost:{metrics}\"}}}}
+",
+        at.display()
+    ));
+    let gate = Gate::start(folder.path(), &["run", "--config", &path]);
+    let url = format!("https://localhost:{port}");
+    let sent = flamegate()
+        .args(["send", "--exporter", "otlp_http", "--to", &url])
+        .arg(data("go123-heap.pb.gz"))
+        .env("SSL_CERT_FILE", at.join("server-ca.pem"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8(sent.stderr).unwrap();
+    assert!(
+        told.contains("the server asks for a client certificate; set `tls.cert_file` and `tls.key_file`"),
+        "{told}"
+    );
+    let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    for why in [
+        "no handshake: the client shows no certificate, and `client_ca_file` asks for one",
+        "no handshake: the client does not speak TLS",
+    ] {
+        let line = wait_for(why, || {
+            gate.err().lines().find(|line| line.contains(why)).map(str::to_owned)
+        });
+        assert!(
+            line.contains("WARN") && line.contains("server=\"pyroscope\" peer=127.0.0.1"),
+            "{line}"
+        );
+        // it tried more than once, and one line a minute is enough
+        assert_eq!(gate.err().matches(why).count(), 1);
+    }
+    let cut = http("GET", metrics, "/metrics", b"").1;
+    let line = cut
+        .lines()
+        .find(|line| line.contains("flamegate_connections_cut_total") && line.contains("handshake"));
+    assert!(line.is_some_and(|line| line.contains("server=\"pyroscope\"")), "{cut}");
+}
+
+#[test]
 fn validate_reads_the_files_and_names_the_line() {
     let folder = tempfile::tempdir().unwrap();
     issue(folder.path(), "server");

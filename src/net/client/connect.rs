@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use http::uri::Scheme;
@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceExt};
 
 use super::proxy::{Proxies, Proxy, ProxyError};
-use crate::net::tls::{ClientTls, TlsError};
+use crate::net::tls::{self, ClientTls, TlsError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -36,10 +36,11 @@ pub(super) struct Connector {
     tcp: HttpConnector,
     tls: ClientTls,
     proxies: Arc<Proxies>,
+    fault: LastFault,
 }
 
 impl Connector {
-    pub(super) fn new(tls: ClientTls, proxies: Arc<Proxies>) -> Self {
+    pub(super) fn new(tls: ClientTls, proxies: Arc<Proxies>, fault: LastFault) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -47,7 +48,12 @@ impl Connector {
         // a pooled connection whose other end is gone would else swallow requests for a quarter of an hour
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(SILENCE));
-        Self { tcp, tls, proxies }
+        Self {
+            tcp,
+            tls,
+            proxies,
+            fault,
+        }
     }
 
     async fn connect(self, to: Uri) -> Result<Stream, BoxError> {
@@ -63,7 +69,11 @@ impl Connector {
             true => self.secure(hop, &to).await?,
             false => MaybeHttpsStream::Http(hop),
         };
-        Ok(Stream { end, is_asked })
+        Ok(Stream {
+            end,
+            is_asked,
+            fault: self.fault,
+        })
     }
 
     /// What connects to proxies, over TLS where that is how they are spoken to.
@@ -110,6 +120,31 @@ pub(super) struct Stream {
     end: MaybeHttpsStream<Hop>,
     /// Whether it is a proxy that takes the requests.
     is_asked: bool,
+    fault: LastFault,
+}
+
+/// The last fault of TLS on any connection of a client. A server of TLS 1.3 refuses a client when the handshake is over for it,
+/// and HTTP may have learnt by then that the connection is gone, and no more.
+#[derive(Clone, Default)]
+pub(super) struct LastFault(Arc<Mutex<Option<(Instant, String)>>>);
+
+impl LastFault {
+    fn note(&self, error: &io::Error) {
+        if let Some(fault) = tls::fault(error) {
+            *self.last() = Some((Instant::now(), tls::explain(fault)));
+        }
+    }
+
+    /// What it was, if it came since then.
+    pub(super) fn since(&self, begun: Instant) -> Option<String> {
+        let last = self.last();
+        let (_, told) = last.as_ref().filter(|(when, _)| *when >= begun)?;
+        Some(told.clone())
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Connection for Stream {
@@ -121,7 +156,11 @@ impl Connection for Stream {
 
 impl Read for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.end).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.end).poll_read(cx, buffer);
+        if let Poll::Ready(Err(error)) = &read {
+            self.fault.note(error);
+        }
+        read
     }
 }
 

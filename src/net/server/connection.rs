@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its end.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
@@ -21,6 +22,8 @@ use super::crowd::Place;
 use super::unread::ReadOut;
 use super::watched::Watched;
 use super::{Peer, Server};
+use crate::net::tls;
+use crate::pipeline::units::io_reason;
 
 /// How long a stopping server waits for the request of a client that could not know: one that has just connected, or that
 /// keeps its connection. Else a reload would cost that request.
@@ -29,6 +32,11 @@ const LINGER: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The same where another one is waiting for its place.
 const QUICK_GOODBYE: Duration = Duration::from_millis(100);
+
+/// How long, and for how many bytes, a client whose handshake failed may go on sending.
+const UNREAD: Duration = Duration::from_secs(1);
+const UNREAD_BYTES: u64 = 64 << 10;
+const TOO_LATE: &str = "it took too long";
 
 /// A connection on which HTTP can begin.
 enum Greeted {
@@ -71,27 +79,53 @@ impl Server {
     }
 
     async fn greet(&self, stream: TcpStream, peer: SocketAddr) -> Option<Greeted> {
-        let why = match timeout(self.settings.limits.read_header_timeout, self.shake_hands(stream)).await {
-            Ok(Ok(greeted)) => return greeted,
-            // whoever knocks without the right certificate learns it from the alert
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it took too long".to_owned(),
+        let deadline = Instant::now() + self.settings.limits.read_header_timeout;
+        let refused = |why: &dyn Display| {
+            self.settings.metrics.cut("handshake");
+            tracing::debug!(%peer, "no handshake: {why}");
         };
-        self.settings.metrics.cut("handshake");
-        tracing::debug!(%peer, "no handshake: {why}");
+        // to be readable is not yet to hold a byte
+        match timeout_at(deadline, stream.peek(&mut [0])).await {
+            // who only looks whether there is somebody, as probes do
+            Ok(Ok(0)) => return None,
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                refused(&io_reason(&error));
+                return None;
+            }
+            Err(_) => {
+                refused(&TOO_LATE);
+                return None;
+            }
+        }
+        let Some(tls) = &self.settings.tls else {
+            return Some(Greeted::Plain(stream));
+        };
+        match timeout_at(deadline, tls.accept(stream)).await {
+            Ok(Ok(stream)) => return Some(Greeted::Tls(Box::new(stream))),
+            Ok(Err((error, stream))) => match tls::fault(&error) {
+                Some(fault) => {
+                    self.tell_refused(peer, tls::explain_client(fault));
+                    leave(stream).await;
+                }
+                None => refused(&io_reason(&error)),
+            },
+            Err(_) => self.tell_refused(peer, TOO_LATE),
+        }
         None
     }
 
-    /// None if the client only looked whether there is somebody, as probes do.
-    async fn shake_hands(&self, stream: TcpStream) -> std::io::Result<Option<Greeted>> {
-        // to be readable is not yet to hold a byte
-        if stream.peek(&mut [0]).await? == 0 {
-            return Ok(None);
+    /// Counts and tells a handshake that came to nothing. Who it was and why only the log knows: the client may have nobody who looks.
+    fn tell_refused(&self, peer: SocketAddr, why: &'static str) {
+        let metrics = &self.settings.metrics;
+        metrics.cut("handshake");
+        let peer = peer.ip().to_canonical();
+        match self.handshakes.happened(why, 1) {
+            Some(connections) => {
+                tracing::warn!(server = metrics.name(), %peer, connections, "no handshake: {why}");
+            }
+            None => tracing::debug!(server = metrics.name(), %peer, "no handshake: {why}"),
         }
-        Ok(Some(match &self.settings.tls {
-            None => Greeted::Plain(stream),
-            Some(tls) => Greeted::Tls(Box::new(tls.accept(stream).await?)),
-        }))
     }
 
     async fn converse<Io>(&self, io: Io, peer: SocketAddr, place: &Place)
@@ -163,6 +197,15 @@ impl Server {
             () = after(grace) => {}
         }
     }
+}
+
+/// Parts from a client that was told why. To close over bytes that it has sent since would be a reset, which may overtake the alert.
+async fn leave(mut stream: TcpStream) {
+    let read_out = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(UNREAD_BYTES), &mut tokio::io::sink()).await
+    };
+    let _ = timeout(UNREAD, read_out).await;
 }
 
 /// Waits so long; without a time for ever.

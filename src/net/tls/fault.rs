@@ -1,6 +1,44 @@
 //! What went wrong in a handshake, and what to do about it.
 
+use std::io;
+
 use rustls::{AlertDescription, CertificateError, Error};
+
+/// The fault of TLS that an error of a connection is.
+pub fn fault(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The sentence for a server's log; enumerated, so that each can be said seldom.
+pub fn explain_client(error: &Error) -> &'static str {
+    match error {
+        Error::NoCertificatesPresented => "the client shows no certificate, and `client_ca_file` asks for one",
+        Error::InvalidCertificate(why) => match why {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "the client's certificate comes from an authority that is not in `client_ca_file`"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the client's certificate has expired; renew it, or set this machine's clock"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the client's certificate is not valid yet; is this machine's clock right?"
+            }
+            _ => "the client's certificate is not one for clients",
+        },
+        Error::InvalidMessage(_) => "the client does not speak TLS; does it say http:// for https://?",
+        Error::PeerIncompatible(_) => "client and server have no version or cipher suite of TLS in common",
+        Error::NoApplicationProtocol => "the client speaks neither HTTP/2 nor HTTP/1.1",
+        Error::AlertReceived(alert) => match alert {
+            AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+                "the client does not accept this server's certificate; name its authority there, and connect by its name"
+            }
+            AlertDescription::CertificateExpired => "the client finds this server's certificate expired",
+            AlertDescription::ProtocolVersion => "the client speaks other versions of TLS; see `min_version`",
+            _ => "the client broke it off",
+        },
+        _ => "client and server do not agree",
+    }
+}
 
 /// The sentence for a client's log.
 pub fn explain(error: &Error) -> String {

@@ -93,13 +93,15 @@ impl ServerTlsConfig {
 }
 
 impl ServerTls {
-    /// Shakes hands with a client, with the newest certificate.
-    pub async fn accept<Io>(&self, io: Io) -> io::Result<TlsStream<Io>>
+    /// Shakes hands with a client, with the newest certificate. Where nothing comes of it, the client has been sent why, and the
+    /// connection comes back.
+    pub async fn accept<Io>(&self, io: Io) -> Result<TlsStream<Io>, (io::Error, Io)>
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
         let config = self.0.current().await;
-        TlsAcceptor::from(config.0.clone()).accept(io).await
+        let accepted = TlsAcceptor::from(config.0.clone()).accept(io);
+        accepted.into_fallible().await
     }
 }
 

@@ -120,6 +120,35 @@ async fn a_server_that_asks_for_a_certificate_gets_the_right_one_or_refuses() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_has_no_certificate_or_a_wrong_one_is_told_so_every_time() {
+    let (servers, clients, stranger) = (Authority::new(), Authority::new(), Authority::new());
+    let (issued, folder) = (servers.issue("localhost"), Folder::new());
+    let config = json!({
+        "cert_pem": issued.certificate, "key_pem": issued.key,
+        "client_ca_file": folder.write("clients.pem", clients.pem()),
+    });
+    let address = serve_with(config).await;
+    let unknown = stranger.issue("gate");
+    let without = json!({ "ca_pem": servers.pem() });
+    let wrong = json!({ "ca_pem": servers.pem(), "cert_pem": unknown.certificate, "key_pem": unknown.key });
+    let mut others = std::collections::BTreeMap::<String, usize>::new();
+    for (config, told) in [
+        (without, "set `tls.cert_file`"),
+        (wrong, "does not accept the client certificate"),
+    ] {
+        for protocol in [Protocol::Http, Protocol::Http2] {
+            for _ in 0..50 {
+                let error = said(ask_by(protocol, address, config.clone()).await);
+                if !error.contains(told) {
+                    *others.entry(format!("{protocol:?}: {error}")).or_default() += 1;
+                }
+            }
+        }
+    }
+    assert!(others.is_empty(), "{others:#?}");
+}
+
 #[tokio::test]
 async fn versions_are_agreed_on_or_refused() {
     let authority = Authority::new();

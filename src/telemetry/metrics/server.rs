@@ -22,6 +22,11 @@ impl ServerMetrics {
         Opened(self.open.clone())
     }
 
+    /// What it is called: as its receiver.
+    pub fn name(&self) -> &str {
+        &self.server
+    }
+
     /// Connections open.
     pub fn open(&self) -> u64 {
         self.open.get()
