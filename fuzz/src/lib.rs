@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flamegate::app::CATALOG;
 use flamegate::config::{self, Sources};
-use flamegate::formats::any::{decode_as, encode};
+use flamegate::formats::any::{decode_as, decode_file, encode};
 use flamegate::formats::compress::{ContentEncoding, Inflation};
-use flamegate::formats::{Decoded, Format, Limits, multipart as parts, sniff};
+use flamegate::formats::{Decoded, Format, Limits, jfr as recordings, multipart as parts, sniff};
 use flamegate::pipeline::spec::BuildContext;
 use flamegate::profile::Profiles;
 use flamegate::telemetry::Metrics;
@@ -28,13 +28,15 @@ pub fn pprof(bytes: &[u8]) {
     stays_the_same(Format::Pprof, bytes);
 }
 
-/// OTLP in protobuf.
+/// OTLP in protobuf, and files of many messages.
 pub fn otlp(bytes: &[u8]) {
+    let _ = decode_file(Format::Otlp, bytes, &recordings::Options::default(), &limits());
     stays_the_same(Format::Otlp, bytes);
 }
 
-/// OTLP in JSON.
+/// OTLP in JSON, and files of many lines.
 pub fn otlp_json(bytes: &[u8]) {
+    let _ = decode_file(Format::OtlpJson, bytes, &recordings::Options::default(), &limits());
     stays_the_same(Format::OtlpJson, bytes);
 }
 

@@ -8,10 +8,9 @@ use clap::ValueEnum;
 
 use super::Failure;
 use crate::config::io_reason;
-use crate::formats::any::{decode_as_asked, default_column, encode, encode_one};
+use crate::formats::any::{decode_file, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::quantity::counted;
-use crate::formats::room::Unlimited;
 use crate::formats::{Decoded, Format, Limits, jfr, sniff};
 use crate::profile::{Dictionary, Profile, Profiles};
 
@@ -158,7 +157,7 @@ fn of_bytes_with(stored: Bytes, from: Option<FormatName>, options: &jfr::Options
         Some(name) => name.format(),
         None => sniff(&plain).map_err(|error| error.to_string())?,
     };
-    let decoded = decode_as_asked(format, &plain, options, &LIMITS, &Unlimited);
+    let decoded = decode_file(format, &plain, options, &LIMITS);
     Ok(Input {
         format,
         bytes: plain.len(),

@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::compress::Inflation;
 use super::room::{Room, Unlimited};
+use super::sniff::is_framed;
 use super::{
     CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, flamegraph, jfr,
-    otlp, pprof, sniff, speedscope, v8,
+    otlp, pprof, records, sniff, speedscope, v8,
 };
 use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
 
@@ -50,8 +51,22 @@ pub struct Recognised {
 pub fn decode_any(bytes: Bytes, limits: &Limits) -> Result<Recognised, AnyError> {
     let plain = Inflation::new(limits).unwrap_layers(bytes)?;
     let format = sniff(&plain)?;
-    let decoded = decode_as(format, &plain, limits)?;
+    let decoded = decode_file(format, &plain, &jfr::Options::default(), limits)?;
     Ok(Recognised { format, plain, decoded })
+}
+
+/// Decodes what a file holds, without compression around it: as [`decode_as_asked`], and many messages of OTLP.
+pub fn decode_file(
+    format: Format,
+    plain: &[u8],
+    jfr: &jfr::Options<'_>,
+    limits: &Limits,
+) -> Result<Decoded, DecodeError> {
+    match format {
+        Format::Otlp | Format::OtlpJson if is_framed(plain) => records::decode_framed(plain, limits),
+        Format::OtlpJson => records::decode_lines(plain, limits),
+        _ => decode_as_asked(format, plain, jfr, limits, &Unlimited),
+    }
 }
 
 /// Decodes uncompressed bytes of a known format.

@@ -17,6 +17,7 @@ pub mod otlp;
 pub mod overflow;
 pub mod pprof;
 pub mod quantity;
+mod records;
 pub mod room;
 pub mod sniff;
 pub mod speedscope;

@@ -41,6 +41,14 @@ impl Overflows {
     }
 }
 
+impl std::ops::AddAssign for Overflows {
+    fn add_assign(&mut self, other: Self) {
+        self.lists += other.lists;
+        self.keys += other.keys;
+        self.values += other.values;
+    }
+}
+
 /// Bounds the labels of what was decoded. Decoders keep one label more than a list may have and no further ones, so that it is seen here.
 pub(super) fn bound(mut decoded: Decoded, limits: &Limits) -> Decoded {
     if !is_within(decoded.profiles.dictionary(), limits) {

@@ -9,7 +9,7 @@ mod protobuf;
 mod tests;
 
 use super::collapsed::split_count;
-use super::{Fault, Format};
+use super::{Fault, Format, records};
 
 /// Bytes of no format that is read here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,12 +74,21 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, UnknownFormat> {
     if let Some(format) = protobuf::sniff(bytes) {
         return Ok(format);
     }
+    if is_framed(bytes) {
+        return Ok(Format::Otlp);
+    }
     Err(match text.first() {
         Some(b'{' | b'[') => NO_PROFILE,
         _ if first.starts_with(b"goroutine ") && first.ends_with(b"]:") => GOROUTINE_DUMP,
         _ if first_is_text && is_perf_script(first, second) => PERF_SCRIPT,
         _ => ANYTHING,
     })
+}
+
+/// Whether these are OTLP messages behind their lengths. What a compressed one holds is seen when it is decoded.
+pub(super) fn is_framed(bytes: &[u8]) -> bool {
+    let first = records::first_framed(bytes);
+    first.is_some_and(|message| records::is_compressed(message) || protobuf::sniff(message) == Some(Format::Otlp))
 }
 
 const NO_PROFILE: UnknownFormat = unsupported(

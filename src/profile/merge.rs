@@ -13,15 +13,33 @@ impl Profiles {
     ///
     /// Takes time in proportion to the size of the parts, however many they are.
     pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
-        let mut interner = Interner::new();
-        let mut resources = Resources::default();
+        let mut merger = Merger::default();
         for part in parts {
-            let mut transfer = Transfer::new(part.dictionary(), &mut interner);
-            for resource in part.resources().iter().filter_map(|r| transfer.resource(r)) {
-                resources.add(resource);
-            }
+            merger.add(part);
         }
-        Self::new_compact(interner.finish(), resources.list)
+        merger.finish()
+    }
+}
+
+/// The same for parts that come one by one, and need not all be held.
+#[derive(Default)]
+pub struct Merger {
+    interner: Interner,
+    resources: Resources,
+}
+
+impl Merger {
+    /// One more part.
+    pub fn add(&mut self, part: &Profiles) {
+        let mut transfer = Transfer::new(part.dictionary(), &mut self.interner);
+        for resource in part.resources().iter().filter_map(|r| transfer.resource(r)) {
+            self.resources.add(resource);
+        }
+    }
+
+    /// All of them.
+    pub fn finish(self) -> Profiles {
+        Profiles::new_compact(self.interner.finish(), self.resources.list)
     }
 }
 

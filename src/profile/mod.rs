@@ -28,6 +28,7 @@ pub use dictionary::{
 };
 pub use ids::Id;
 pub use intern::Interner;
+pub use merge::Merger;
 pub use profiles::{
     KeyValue, OriginalPayload, Profile, ProfileId, ProfileRef, Profiles, ResourceProfiles, ScopeProfiles, ValueType,
 };
