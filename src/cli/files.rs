@@ -54,6 +54,12 @@ pub enum FormatName {
     Html,
     /// JDK Flight Recorder; read only
     Jfr,
+    /// what perf script prints; only read
+    #[value(name = "perf_script", alias = "perf")]
+    PerfScript,
+    /// the texts and machine words that pprof was before; only read
+    #[value(name = "pprof_legacy", alias = "pprof-legacy")]
+    PprofLegacy,
 }
 
 impl FormatName {
@@ -71,6 +77,8 @@ impl FormatName {
             Self::Svg => Format::Svg,
             Self::Html => Format::Html,
             Self::Jfr => Format::Jfr,
+            Self::PerfScript => Format::PerfScript,
+            Self::PprofLegacy => Format::PprofLegacy,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::room::{Room, Unlimited};
 use super::sniff::is_framed;
 use super::{
     CompressError, DecodeError, Decoded, EncodeError, Fault, Format, Limits, UnknownFormat, collapsed, flamegraph, jfr,
-    otlp, pprof, records, sniff, speedscope, v8,
+    legacy, otlp, perf, pprof, records, sniff, speedscope, v8,
 };
 use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
 
@@ -107,6 +107,8 @@ pub fn decode_as_asked(
             "give the profile that it was made of",
         )),
         Format::Jfr => jfr::decode_within(plain, jfr, limits, room),
+        Format::PerfScript => perf::decode_within(plain, limits, room),
+        Format::PprofLegacy => legacy::decode_within(plain, limits, room),
     }
 }
 
@@ -152,7 +154,9 @@ pub fn encode_one(
         Format::Svg => flamegraph::svg(dictionary, at.profile, column, most),
         Format::CpuProfile => v8::encode(dictionary, at.profile, column, most),
         Format::Otlp | Format::OtlpJson | Format::Html => Err(EncodeError::new(format, "holds whole batches")),
-        Format::Jfr | Format::HeapProfile | Format::ChromeTrace => Err(EncodeError::new(format, READ_ONLY)),
+        Format::Jfr | Format::HeapProfile | Format::ChromeTrace | Format::PerfScript | Format::PprofLegacy => {
+            Err(EncodeError::new(format, READ_ONLY))
+        }
     }
 }
 
@@ -204,6 +208,8 @@ mod tests {
             "jdk17-deep.jfr.gz",
             "node20-cpu.cpuprofile",
             "node20-heap.heapprofile",
+            "planted-linux.perf.txt.gz",
+            "go123-heap-debug1.txt.gz",
         ] {
             let plain = Inflation::new(&Limits::default())
                 .unwrap_layers(testing::data(name).into())
@@ -288,7 +294,7 @@ mod tests {
     fn real_recordings_stay_below_every_limit() {
         let Some(corpus) = testing::corpus() else { return };
         let mut read = 0;
-        for folder in ["pprof", "otlp", "other", "jfr"] {
+        for folder in ["pprof", "otlp", "other", "jfr", "legacy-pprof", "planted"] {
             for entry in std::fs::read_dir(corpus.join(folder)).expect("a folder").flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 // a folder in the folder is none

@@ -44,7 +44,7 @@ pub(super) fn split_count(line: &[u8]) -> Result<(&[u8], i64), &'static str> {
 struct Decoder<'a> {
     limits: &'a Limits,
     interner: Interner,
-    column: build::Column,
+    rows: build::Rows,
     repairs: u64,
     tab: Tab<'a>,
 }
@@ -61,15 +61,15 @@ impl<'a> Decoder<'a> {
             kind: interner.string("samples"),
             unit: interner.string("count"),
         };
-        let column = build::Column {
-            sample_type,
+        let rows = build::Rows {
+            sample_types: vec![sample_type],
             ..Default::default()
         };
         Self {
             limits,
             tab: Tab::new(room),
             interner,
-            column,
+            rows,
             repairs: 0,
         }
     }
@@ -95,11 +95,11 @@ impl<'a> Decoder<'a> {
             }
             offset += whole.len() + 1;
         }
-        if self.column.stacks.is_empty() {
+        if self.rows.stacks.is_empty() {
             return Err(DecodeError::malformed(Format::Collapsed, 0, "no stack in it"));
         }
         Ok(Decoded {
-            profiles: build::profiles(self.interner, vec![self.column]),
+            profiles: build::profiles(self.interner, vec![self.rows]),
             repairs: self.repairs,
             ..Decoded::default()
         })
@@ -118,9 +118,9 @@ impl<'a> Decoder<'a> {
         }
         frames.reverse();
         let stack = self.interner.stack(frames);
-        self.column.push(stack, Id::UNSET, count);
+        self.rows.push(stack, Id::UNSET, &[count]);
         let rows = self
-            .column
+            .rows
             .stacks
             .len()
             .max(self.interner.dictionary().stacks.items().len());
@@ -133,7 +133,7 @@ impl<'a> Decoder<'a> {
     /// Asks for the memory that the tables have grown to, and what they may grow by next.
     fn ask(&mut self, more: usize) -> Result<(), DecodeError> {
         let tables = self.interner.dictionary().heap_bytes() * WITH_MAPS;
-        let held = tables + self.column.stacks.len() * ROW_BYTES + more;
+        let held = tables + self.rows.stacks.len() * ROW_BYTES + more;
         let given = self.tab.hold(held);
         given.map_err(|why| DecodeError::no_room(Format::Collapsed, why))
     }
@@ -172,7 +172,7 @@ fn source_at_end(frame: &str) -> Option<(&str, &str, i64)> {
 }
 
 /// Where the parenthesis opens that the last byte of the frame closes: files may have parentheses in their names.
-fn matching_parenthesis(frame: &str) -> Option<usize> {
+pub(super) fn matching_parenthesis(frame: &str) -> Option<usize> {
     if !frame.ends_with(')') {
         return None;
     }
@@ -378,9 +378,12 @@ mod tests {
     fn names_cannot_break_the_lines() {
         let mut interner = Interner::new();
         let odd = build::location(&mut interner, "a;b\nc", "", 0, 0);
-        let mut column = build::Column::default();
-        column.push(interner.stack(&[odd]), Id::UNSET, 1);
-        let profiles = build::profiles(interner, vec![column]);
+        let mut rows = build::Rows {
+            sample_types: vec![ValueType::default()],
+            ..Default::default()
+        };
+        rows.push(interner.stack(&[odd]), Id::UNSET, &[1]);
+        let profiles = build::profiles(interner, vec![rows]);
         let profile = profiles.iter().next().expect("a profile").profile;
         assert_eq!(
             encode(profiles.dictionary(), profile, 0, 1 << 10).as_deref(),

@@ -59,27 +59,28 @@ pub(super) mod build {
         interner.location(Location::default(), &[line])
     }
 
-    /// Samples of one type, and the type.
+    /// Samples, and the types of their values.
     #[derive(Default)]
-    pub struct Column {
-        pub sample_type: ValueType,
+    pub struct Rows {
+        pub sample_types: Vec<ValueType>,
         pub stacks: Vec<StackId>,
         pub attributes: Vec<AttributeSetId>,
         pub values: Vec<i64>,
     }
 
-    impl Column {
-        pub fn push(&mut self, stack: StackId, attributes: AttributeSetId, value: i64) {
+    impl Rows {
+        /// Adds a sample: as many values as there are types.
+        pub fn push(&mut self, stack: StackId, attributes: AttributeSetId, values: &[i64]) {
             self.stacks.push(stack);
             self.attributes.push(attributes);
-            self.values.push(value);
+            self.values.extend_from_slice(values);
         }
 
-        /// A profile of the one type.
+        /// A profile of them.
         pub fn profile(self) -> Profile {
             let links: Vec<LinkId> = vec![Id::UNSET; self.stacks.len()];
             Profile {
-                sample_types: vec![self.sample_type],
+                sample_types: self.sample_types,
                 samples: Arc::new(Samples {
                     stacks: self.stacks,
                     attributes: self.attributes,
@@ -91,8 +92,8 @@ pub(super) mod build {
         }
     }
 
-    /// One profile for each column, all of one resource.
-    pub fn profiles(interner: Interner, columns: Vec<Column>) -> Profiles {
-        Profiles::of(interner.finish(), columns.into_iter().map(Column::profile).collect())
+    /// One profile for each of the lists, all of one resource.
+    pub fn profiles(interner: Interner, lists: Vec<Rows>) -> Profiles {
+        Profiles::of(interner.finish(), lists.into_iter().map(Rows::profile).collect())
     }
 }

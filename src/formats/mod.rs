@@ -3,18 +3,22 @@
 pub mod any;
 pub mod base64;
 mod bounded;
+mod building;
 pub mod collapsed;
 pub mod compress;
 mod error;
 pub mod flamegraph;
 mod frames;
 pub mod jfr;
+pub mod legacy;
 pub mod limits;
+mod lines;
 pub mod markup;
 pub mod multipart;
 mod open;
 pub mod otlp;
 pub mod overflow;
+pub mod perf;
 pub mod pprof;
 pub mod quantity;
 mod records;
@@ -62,6 +66,10 @@ pub enum Format {
     Html,
     /// Recordings of JDK Flight Recorder; read only.
     Jfr,
+    /// What `perf script` prints; read only.
+    PerfScript,
+    /// The texts and machine words that pprof was before; read only.
+    PprofLegacy,
 }
 
 impl Format {
@@ -79,6 +87,8 @@ impl Format {
             Self::Svg => "svg",
             Self::Html => "html",
             Self::Jfr => "jfr",
+            Self::PerfScript => "perf_script",
+            Self::PprofLegacy => "pprof_legacy",
         }
     }
 

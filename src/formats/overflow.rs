@@ -230,11 +230,11 @@ mod tests {
     /// A profile with one sample of value 1 for each list of labels.
     fn decoded(samples: &[Labels]) -> Decoded {
         let mut interner = Interner::new();
-        let mut column = build::Column {
-            sample_type: ValueType {
+        let mut rows = build::Rows {
+            sample_types: vec![ValueType {
                 kind: interner.string("cpu"),
                 unit: interner.string("count"),
-            },
+            }],
             ..Default::default()
         };
         let location = build::location(&mut interner, "main", "", 0, 0);
@@ -245,10 +245,10 @@ mod tests {
                 .map(|(key, value)| interner.text_attribute(key, value))
                 .collect();
             let set = interner.attribute_set(&ids);
-            column.push(stack, set, 1);
+            rows.push(stack, set, &[1]);
         }
         Decoded {
-            profiles: build::profiles(interner, vec![column]),
+            profiles: build::profiles(interner, vec![rows]),
             exact: true,
             ..Decoded::default()
         }

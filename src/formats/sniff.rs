@@ -9,7 +9,7 @@ mod protobuf;
 mod tests;
 
 use super::collapsed::split_count;
-use super::{Fault, Format, records};
+use super::{Fault, Format, jfr, legacy, perf, records};
 
 /// Bytes of no format that is read here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ const NOTHING: UnknownFormat = UnknownFormat {
 };
 const ANYTHING: UnknownFormat = unsupported(
     "no format of profiles that is read here",
-    "send pprof, OTLP, JFR, collapsed stacks, speedscope or what V8 writes",
+    "send pprof, OTLP, JFR, collapsed stacks, speedscope, or what V8 and perf script write",
 );
 
 /// Tells the format of bytes that no layer of compression is around any more.
@@ -52,8 +52,11 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, UnknownFormat> {
     if bytes.is_empty() {
         return Err(NOTHING);
     }
-    if super::jfr::is_recording(bytes) {
+    if jfr::is_recording(bytes) {
         return Ok(Format::Jfr);
+    }
+    if legacy::is_legacy(bytes) {
+        return Ok(Format::PprofLegacy);
     }
     if let Some(unknown) = by_magic(bytes) {
         return Err(unknown);
@@ -66,8 +69,15 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, UnknownFormat> {
     if let Some(format) = from_json {
         return Ok(format);
     }
-    let (first, second) = first_two_lines(text);
+    let first = text
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii_end();
     let first_is_text = !first.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
+    if first_is_text && perf::is_script(text) {
+        return Ok(Format::PerfScript);
+    }
     if first_is_text && split_count(first).is_ok_and(|(stack, _)| !stack.is_empty()) {
         return Ok(Format::Collapsed);
     }
@@ -80,7 +90,6 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, UnknownFormat> {
     Err(match text.first() {
         Some(b'{' | b'[') => NO_PROFILE,
         _ if first.starts_with(b"goroutine ") && first.ends_with(b"]:") => GOROUTINE_DUMP,
-        _ if first_is_text && is_perf_script(first, second) => PERF_SCRIPT,
         _ => ANYTHING,
     })
 }
@@ -99,26 +108,16 @@ const GOROUTINE_DUMP: UnknownFormat = unsupported(
     "a dump of goroutines",
     "drop debug=2 from the address: without it, Go answers pprof",
 );
-const PERF_SCRIPT: UnknownFormat = unsupported(
-    "the output of perf script",
-    "fold it with stackcollapse-perf.pl or inferno-collapse-perf",
-);
-
-/// A sample is a line that ends in its event and a colon, with the frames indented below.
-fn is_perf_script(first: &[u8], second: &[u8]) -> bool {
-    let is_sample = first.ends_with(b":") && second.starts_with(b"\t");
-    is_sample || memchr::memmem::find(first, b": PERF_RECORD_").is_some()
-}
-
 /// Formats that begin with a word of their own.
-const MAGIC: [(&[u8], UnknownFormat); 16] = [
-    (
-        b"PERFILE2",
-        unsupported("the file of perf record", "convert it with perf_to_profile"),
-    ),
+const MAGIC: [(&[u8], UnknownFormat); 6] = [
+    (b"PERFILE2", PERF_DATA),
+    (b"2ELIFREP", PERF_DATA),
     (
         b"Nettrace",
-        unsupported("a .NET trace", "run dotnet-trace convert --format speedscope"),
+        unsupported(
+            "a .NET trace",
+            "run dotnet-trace convert --format Speedscope FILE and send what it writes",
+        ),
     ),
     (
         b"JAVA PROFILE 1.0",
@@ -132,24 +131,12 @@ const MAGIC: [(&[u8], UnknownFormat); 16] = [
         b"PK\x03\x04",
         unsupported("a zip archive", "send the profiles in it one by one"),
     ),
-    (b"heap profile:", LEGACY_TEXT),
-    (b"goroutine profile:", LEGACY_TEXT),
-    (b"threadcreate profile:", LEGACY_TEXT),
-    (b"--- mutex:", LEGACY_TEXT),
-    (b"--- contention:", LEGACY_TEXT),
-    (b"--- contentionz", GPERFTOOLS),
-    (b"--- heapz", GPERFTOOLS),
-    (b"--- threadz", GPERFTOOLS),
-    (b"--- growthz", GPERFTOOLS),
-    // cpu profiles of gperftools are machine words: 0, 3, 0, period
-    (b"\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", GPERFTOOLS),
-    (b"\0\0\0\0\x03\0\0\0", GPERFTOOLS),
 ];
-const LEGACY_TEXT: UnknownFormat = unsupported(
-    "pprof's old text form",
-    "drop debug=1 from the address: without it, Go answers pprof; other files convert with pprof -proto",
+
+const PERF_DATA: UnknownFormat = unsupported(
+    "the file of perf record, whose symbols are on the machine where it was made",
+    "run perf script -i FILE there and send what it prints",
 );
-const GPERFTOOLS: UnknownFormat = unsupported("pprof's old form of gperftools", "convert it with pprof -proto");
 
 fn by_magic(bytes: &[u8]) -> Option<UnknownFormat> {
     let text = bytes.trim_ascii_start();
@@ -167,10 +154,4 @@ fn by_magic(bytes: &[u8]) -> Option<UnknownFormat> {
         "an HTML or XML page",
         "check the address: this is not what a profiler answers",
     ))
-}
-
-fn first_two_lines(text: &[u8]) -> (&[u8], &[u8]) {
-    let mut lines = text.split(|byte| *byte == b'\n');
-    let mut next = || lines.next().unwrap_or_default();
-    (next().trim_ascii_end(), next())
 }

@@ -274,6 +274,30 @@ fn what_is_not_read_is_refused_without_a_word_of_it() {
     assert!(refused > 3, "{refused}");
 }
 
+/// Texts of pprof's old forms with a secret or a person in every place that has a text.
+const OLD: &[&str] = &[
+    "goroutine profile: total 1\n1 @ 0x11 0x21\n# labels: {\"user\":\"alice.planted@example.com\", \"token\":\"ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0\"}\n\
+     #\t0x10\tghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0+0x1\t/home/alice.planted/main.go:3\n",
+    "heap profile: 1: 16 [1: 16] @ heapprofile\n1: 16 [1: 16] @ 0x1011\n\nMAPPED_LIBRARIES:\n1000-2000 r-xp 0 00:00 1 /home/alice.planted/bin/ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0\n",
+    "--- threadz 1 ---\n--- Thread 1 (name: ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0/7) stack: ---\n 0x10: alice.planted@example.com\n",
+    "--- heapz 1 ---\nformat = java\n resolution = bytes\n 16 1 @ 0x3\n\n 0x3 ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0 (/home/alice.planted/A.java:3)\n",
+    "ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0 profile: total 1\n1 @ 0x11\n",
+];
+
+#[test]
+fn what_old_texts_say_is_redacted() {
+    let default = policy(json!({}));
+    for (number, text) in OLD.iter().enumerate() {
+        let read = any::decode_any(text.as_bytes().into(), &Limits::default());
+        let read = read.unwrap_or_else(|error| panic!("{number}: {error}"));
+        assert_eq!(read.format, Format::PprofLegacy, "{number}");
+        let before = any::encode(Format::Otlp, &read.decoded.profiles, usize::MAX).unwrap();
+        assert!(holds(&before, "EXAMPLE") || holds(&before, "alice"), "{number}");
+        let after = leaving(read.decoded.profiles, &default);
+        assert!(!holds(&after, "ghp_EXAMPLE") && !holds(&after, "alice"), "{number}");
+    }
+}
+
 /// Texts of the table that the default policy leaves: each is planted, and each is left in one recording at least; and none that
 /// the table does not name.
 #[test]

@@ -312,7 +312,7 @@ async fn through_a_gate(redaction: &Value, all: &[Planted], gone: &[&Needle]) ->
 
 /// Where the command writes a recording: formats that are only read, or hold one sample type, become another.
 fn redacted(name: &str) -> String {
-    let holds_less = [".jfr", ".heapprofile", ".cpuprofile"]
+    let holds_less = [".jfr", ".heapprofile", ".cpuprofile", ".perf.txt"]
         .iter()
         .any(|ending| name.contains(ending));
     format!("redacted/{name}{}", if holds_less { ".otlp" } else { "" })

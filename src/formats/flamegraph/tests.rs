@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::*;
 use crate::formats::any::{decode_any, default_column};
 use crate::formats::{EncodeError, Limits, frames};
-use crate::profile::{Id, Interner, Profiles};
+use crate::profile::{Id, Interner, Profiles, ValueType};
 use crate::testing;
 
 fn read(name: &str) -> Profiles {
@@ -171,9 +171,12 @@ fn what_cannot_be_drawn_is_said() {
 fn a_profile_without_samples_is_an_empty_graph() {
     let mut interner = Interner::new();
     let at = frames::build::location(&mut interner, "idle", "", 0, 0);
-    let mut column = frames::build::Column::default();
-    column.push(interner.stack(&[at]), Id::UNSET, 0);
-    let profiles = frames::build::profiles(interner, vec![column]);
+    let mut rows = frames::build::Rows {
+        sample_types: vec![ValueType::default()],
+        ..Default::default()
+    };
+    rows.push(interner.stack(&[at]), Id::UNSET, &[0]);
+    let profiles = frames::build::profiles(interner, vec![rows]);
     assert_eq!(picture(&profiles).matches("<rect").count(), 1);
     assert_eq!(sums_of_page(&data_of(&page(&profiles)), 0, 0), HashMap::new());
 }

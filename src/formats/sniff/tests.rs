@@ -33,6 +33,9 @@ fn own_recordings_are_known() {
         ("node20-cpu.cpuprofile", Format::CpuProfile),
         ("node20-heap.heapprofile", Format::HeapProfile),
         ("py-spy-threads.collapsed", Format::Collapsed),
+        ("planted-linux.perf.txt.gz", Format::PerfScript),
+        ("go123-heap-debug1.txt.gz", Format::PprofLegacy),
+        ("go123-goroutine-debug1.txt", Format::PprofLegacy),
     ];
     for (name, format) in files {
         assert_eq!(sniff(&unwrapped(testing::data(name))), Ok(format), "{name}");
@@ -81,15 +84,11 @@ fn expected(folder: &str, name: &str) -> Result<Format, &'static str> {
         _ if holds(".cpuprofile") => Ok(Format::CpuProfile),
         _ if holds(".heapprofile") => Ok(Format::HeapProfile),
         _ if holds(".chrometrace") => Ok(Format::ChromeTrace),
-        _ if holds(".perf.txt") => Err("the output of perf script"),
+        _ if holds(".perf.txt") => Ok(Format::PerfScript),
         "jfr" if !holds(".pb.gz") && !holds(".labels.gz") => Ok(Format::Jfr),
         "planted" if holds(".jfr") && !holds("jfrconv") => Ok(Format::Jfr),
         "legacy-pprof" if holds("large.cpu") => Ok(Format::Pprof),
-        "legacy-pprof" if holds("gobench.heap") || holds("cppbench.heap") || holds("growth") || holds("debug1") => {
-            Err(LEGACY_TEXT.what)
-        }
-        "legacy-pprof" if holds("godoc.thread") => Err(LEGACY_TEXT.what),
-        "legacy-pprof" => Err(GPERFTOOLS.what),
+        "legacy-pprof" => Ok(Format::PprofLegacy),
         _ => Ok(Format::Pprof),
     }
 }
@@ -112,7 +111,25 @@ fn what_is_no_profile_is_named_with_a_remedy() {
     assert_eq!(sniff(b""), Err(NOTHING));
     assert_eq!(what(b"<!DOCTYPE html><html>"), "an HTML or XML page");
     assert_eq!(what(b"\x7fELF\x02\x01"), "an ELF program");
-    assert_eq!(what(b"PERFILE2abc"), "the file of perf record");
+    assert!(what(b"PERFILE2abc").starts_with("the file of perf record"));
+    assert!(
+        sniff(b"PERFILE2abc")
+            .unwrap_err()
+            .to_string()
+            .contains("perf script -i")
+    );
+    assert!(
+        sniff(b"2ELIFREPabc")
+            .unwrap_err()
+            .to_string()
+            .contains("perf script -i")
+    );
+    assert!(
+        sniff(b"Nettrace\x14")
+            .unwrap_err()
+            .to_string()
+            .contains("dotnet-trace convert")
+    );
     assert_eq!(what(b"Nettrace\x14"), "a .NET trace");
     assert_eq!(what(b"{\"error\":\"not found\"}"), "JSON, but no profile");
     assert_eq!(what(b"{\"resourceSpans\":[]}"), "OTLP of another signal");
@@ -120,8 +137,6 @@ fn what_is_no_profile_is_named_with_a_remedy() {
     assert_eq!(what(b"goroutine 1 [running]:\nmain.main()\n"), "a dump of goroutines");
     assert_eq!(what(b"404 page not found"), ANYTHING.what);
     assert_eq!(what(b"\xff\xfe\xfd"), ANYTHING.what);
-    let hint = sniff(b"heap profile: 1: 2 [3: 4] @ heap/524288\n").expect_err("old text");
-    assert!(hint.to_string().contains("debug=1"), "{hint}");
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 
 use super::schema::{Amount, EventKind, File, Frame, Profile};
 use super::{PROFILE_NAME, unit_in};
-use crate::formats::frames::build::{self, Column};
+use crate::formats::frames::build::{self, Rows};
 use crate::formats::open::OpenFrames;
 use crate::formats::room::{Room, Unlimited};
 use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
@@ -54,7 +54,8 @@ fn memory(json: &[u8]) -> usize {
 }
 
 /// What a type takes: its column, in a list that doubles, and the profile that it becomes.
-const COLUMN_BYTES: usize = 2 * size_of::<Column>() + size_of::<model::Profile>() + size_of::<model::Samples>();
+const COLUMN_BYTES: usize =
+    2 * size_of::<Rows>() + size_of::<ValueType>() + size_of::<model::Profile>() + size_of::<model::Samples>();
 
 struct Decoder<'a> {
     limits: &'a Limits,
@@ -62,7 +63,7 @@ struct Decoder<'a> {
     interner: Interner,
     /// The location of each frame of the file.
     frames: Vec<LocationId>,
-    columns: Vec<Column>,
+    columns: Vec<Rows>,
     /// The column of each type.
     known: HashMap<ValueType, usize, foldhash::fast::RandomState>,
     rows: usize,
@@ -146,9 +147,9 @@ impl<'a> Decoder<'a> {
         }
         let given = self.room.take(COLUMN_BYTES);
         given.map_err(|why| DecodeError::no_room(Format::Speedscope, why))?;
-        self.columns.push(Column {
-            sample_type,
-            ..Column::default()
+        self.columns.push(Rows {
+            sample_types: vec![sample_type],
+            ..Rows::default()
         });
         self.known.insert(sample_type, self.columns.len() - 1);
         Ok(self.columns.len() - 1)
@@ -232,7 +233,7 @@ impl<'a> Decoder<'a> {
             return Err(too_large(Limit::Elements));
         }
         if let Some(column) = self.columns.get_mut(target.column) {
-            column.push(stack, target.attributes, value);
+            column.push(stack, target.attributes, &[value]);
         }
         Ok(())
     }

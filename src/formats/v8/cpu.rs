@@ -3,13 +3,14 @@
 use super::OURS;
 use super::frames::{CallFrame, Frame};
 use super::json::Json;
-use super::recording::{Building, Nodes, Position, Recording};
-use crate::formats::room::{Room, Tab};
+use super::recording::{Nodes, Position, Recording};
+use crate::formats::building::Building;
+use crate::formats::room::Room;
 use crate::formats::{DecodeError, Decoded, Format, Limit, Limits};
 
 /// Reads a `.cpuprofile`, with memory from `room`.
 pub fn decode_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
-    let mut building = Building::new(Format::CpuProfile, limits, Tab::new(room));
+    let mut building = Building::new(Format::CpuProfile, limits, room);
     let mut json = Json::new(Format::CpuProfile, text);
     let recording = read(&mut json, &mut building)?;
     json.end()?;

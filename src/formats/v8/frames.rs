@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::json::Json;
-use super::recording::Building;
 use crate::formats::DecodeError;
+use crate::formats::building::Building;
 use crate::profile::{Function, Id, Line, Location, LocationId};
 
 /// What V8 calls a function without a name, for people.

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::cpu::tree;
 use super::json::Json;
-use super::recording::{Building, Nodes, samples};
-use crate::formats::room::{Room, Tab};
+use super::recording::{Nodes, samples};
+use crate::formats::building::Building;
+use crate::formats::room::Room;
 use crate::formats::{DecodeError, Decoded, Format, Limits};
 use crate::profile::Profile;
 
 /// Reads a `.heapprofile`, with memory from `room`.
 pub fn decode_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
-    let mut building = Building::new(Format::HeapProfile, limits, Tab::new(room));
+    let mut building = Building::new(Format::HeapProfile, limits, room);
     let mut json = Json::new(Format::HeapProfile, text);
     let mut nodes = Nodes::default();
     json.open_object()?;

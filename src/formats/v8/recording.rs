@@ -6,93 +6,9 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::frames::Frame;
-use crate::formats::room::Tab;
-use crate::formats::{DecodeError, Format, Limit, Limits};
-use crate::profile::{
-    AttributeSetId, Id, Interner, LocationId, Observations, Profile, Profiles, Samples, StackId, ValueType,
-};
-
-/// What is put together of a file: the tables, bounded, and what they may hold.
-pub(super) struct Building<'a> {
-    pub format: Format,
-    pub limits: &'a Limits,
-    pub interner: Interner,
-    tab: Tab<'a>,
-    /// Nodes, numbers, samples and events so far, and what they take beside the tables.
-    elements: usize,
-    bytes: usize,
-}
-
-/// What a node takes, in a list, a column that doubles and a map.
-const NODE_BYTES: usize = 160;
-/// What a number of a list takes, and the sample that it becomes.
-const NUMBER_BYTES: usize = 48;
-
-impl<'a> Building<'a> {
-    pub fn new(format: Format, limits: &'a Limits, tab: Tab<'a>) -> Self {
-        Self {
-            format,
-            limits,
-            interner: Interner::new(),
-            tab,
-            elements: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Counts one node, row or event more.
-    pub fn node(&mut self) -> Result<(), DecodeError> {
-        self.element(NODE_BYTES)
-    }
-
-    /// Counts one number more.
-    pub fn number(&mut self) -> Result<(), DecodeError> {
-        self.element(NUMBER_BYTES)
-    }
-
-    fn element(&mut self, bytes: usize) -> Result<(), DecodeError> {
-        self.elements += 1;
-        self.bytes += bytes;
-        let rows = self.elements.max(self.interner.dictionary().stacks.items().len());
-        if rows > self.limits.elements {
-            return Err(self.too_large(Limit::Elements, "too many nodes, samples or frames"));
-        }
-        let tables = 2 * self.interner.dictionary().heap_bytes();
-        let held = self.tab.hold(tables + self.bytes);
-        held.map_err(|why| DecodeError::no_room(self.format, why))
-    }
-
-    /// The same text, if it is not too long.
-    pub fn text<'t>(&self, text: &'t str) -> Result<&'t str, DecodeError> {
-        match text.len() > self.limits.string_bytes {
-            true => Err(self.too_large(Limit::String, "a name or an address too long")),
-            false => Ok(text),
-        }
-    }
-
-    pub fn too_large(&self, limit: Limit, problem: &'static str) -> DecodeError {
-        DecodeError::too_large(self.format, limit, problem, "record for a shorter time")
-    }
-
-    pub fn malformed(&self, problem: &'static str) -> DecodeError {
-        DecodeError {
-            offset: None,
-            ..DecodeError::malformed(self.format, 0, problem)
-        }
-    }
-
-    pub fn value_type(&mut self, kind: &str, unit: &str) -> ValueType {
-        ValueType {
-            kind: self.interner.string(kind),
-            unit: self.interner.string(unit),
-        }
-    }
-
-    /// All profiles, of one resource.
-    pub fn finish(self, profiles: Vec<Profile>) -> Profiles {
-        Profiles::of(self.interner.finish(), profiles)
-    }
-}
+use crate::formats::building::Building;
+use crate::formats::{DecodeError, Limit};
+use crate::profile::{AttributeSetId, Id, Interner, LocationId, Observations, Profile, Samples, StackId, ValueType};
 
 /// A position in [`Nodes`].
 pub(super) type Position = usize;

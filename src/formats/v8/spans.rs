@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::recording::Building;
-use crate::formats::frames::build::{self, Column};
+use crate::formats::building::Building;
+use crate::formats::frames::build::{self, Rows};
 use crate::formats::open::OpenFrames;
 use crate::formats::{DecodeError, Limit};
 use crate::profile::{AttributeSetId, Profile};
@@ -12,7 +12,7 @@ use crate::profile::{AttributeSetId, Profile};
 #[derive(Default)]
 pub(super) struct Spans {
     threads: BTreeMap<(String, String), Thread>,
-    column: Column,
+    rows: Rows,
 }
 
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Spans {
         if passed > 0
             && let Some(stack) = thread.open.stack(&mut building.interner)
         {
-            self.column.push(stack, thread.label, passed);
+            self.rows.push(stack, thread.label, &[passed]);
         }
         thread.reached = now;
         match begins {
@@ -66,13 +66,13 @@ impl Spans {
             return None;
         }
         let wall = building.value_type("wall", "nanoseconds");
-        let column = Column {
-            sample_type: wall,
-            ..self.column
+        let rows = Rows {
+            sample_types: vec![wall],
+            ..self.rows
         };
         Some(Profile {
             default_sample_type: wall.kind,
-            ..column.profile()
+            ..rows.profile()
         })
     }
 }

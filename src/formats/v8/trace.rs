@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 
 use super::cpu::{NodeList, numbers};
 use super::json::Json;
-use super::recording::{Building, Recording};
+use super::recording::Recording;
 use super::spans::Spans;
-use crate::formats::room::{Room, Tab};
+use crate::formats::building::Building;
+use crate::formats::room::Room;
 use crate::formats::{DecodeError, Decoded, Format, Limits};
 use crate::profile::Profile;
 
 /// Reads the profiles of a Chrome trace, with memory from `room`.
 pub fn decode_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
-    let mut building = Building::new(Format::ChromeTrace, limits, Tab::new(room));
+    let mut building = Building::new(Format::ChromeTrace, limits, room);
     let mut json = Json::new(Format::ChromeTrace, text);
     let mut trace = Trace::default();
     if json.is_object()? {
