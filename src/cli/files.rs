@@ -60,6 +60,10 @@ pub enum FormatName {
     /// the texts and machine words that pprof was before; only read
     #[value(name = "pprof_legacy", alias = "pprof-legacy")]
     PprofLegacy,
+    /// stacks packed by Pyroscope's agents of old; only read, and only when named
+    Trie,
+    /// the same as frames
+    Tree,
 }
 
 impl FormatName {
@@ -79,6 +83,8 @@ impl FormatName {
             Self::Jfr => Format::Jfr,
             Self::PerfScript => Format::PerfScript,
             Self::PprofLegacy => Format::PprofLegacy,
+            Self::Trie => Format::Trie,
+            Self::Tree => Format::Tree,
         }
     }
 }

@@ -109,6 +109,8 @@ pub fn decode_as_asked(
         Format::Jfr => jfr::decode_within(plain, jfr, limits, room),
         Format::PerfScript => perf::decode_within(plain, limits, room),
         Format::PprofLegacy => legacy::decode_within(plain, limits, room),
+        Format::Trie => collapsed::decode_trie(plain, limits, room),
+        Format::Tree => collapsed::decode_tree(plain, limits, room),
     }
 }
 
@@ -154,9 +156,13 @@ pub fn encode_one(
         Format::Svg => flamegraph::svg(dictionary, at.profile, column, most),
         Format::CpuProfile => v8::encode(dictionary, at.profile, column, most),
         Format::Otlp | Format::OtlpJson | Format::Html => Err(EncodeError::new(format, "holds whole batches")),
-        Format::Jfr | Format::HeapProfile | Format::ChromeTrace | Format::PerfScript | Format::PprofLegacy => {
-            Err(EncodeError::new(format, READ_ONLY))
-        }
+        Format::Jfr
+        | Format::HeapProfile
+        | Format::ChromeTrace
+        | Format::PerfScript
+        | Format::PprofLegacy
+        | Format::Trie
+        | Format::Tree => Err(EncodeError::new(format, READ_ONLY)),
     }
 }
 

@@ -4,6 +4,10 @@
 //! function, file and line. Writing, only names go out: a `;` in a name becomes `:`, a line break a blank, and samples whose
 //! names are equal become one line.
 
+mod packed;
+
+pub use packed::{decode_tree, decode_trie};
+
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -19,12 +23,12 @@ pub fn decode(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
 
 /// The same, with memory from `room`.
 pub fn decode_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
-    Decoder::new(limits, room).decode(text, split_count)
+    Decoder::new(Format::Collapsed, limits, room).decode(text, split_count)
 }
 
 /// Reads lines that are one stack each and count 1: what Pyroscope calls `lines`.
 pub fn decode_lines(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
-    Decoder::new(limits, room).decode(text, |line| Ok((line, 1)))
+    Decoder::new(Format::Collapsed, limits, room).decode(text, |line| Ok((line, 1)))
 }
 
 /// Splits at the last blank, because frames may hold blanks.
@@ -42,6 +46,7 @@ pub(super) fn split_count(line: &[u8]) -> Result<(&[u8], i64), &'static str> {
 }
 
 struct Decoder<'a> {
+    format: Format,
     limits: &'a Limits,
     interner: Interner,
     rows: build::Rows,
@@ -55,7 +60,7 @@ const WITH_MAPS: usize = 2;
 const ROW_BYTES: usize = 2 * (3 * size_of::<u32>() + size_of::<i64>());
 
 impl<'a> Decoder<'a> {
-    fn new(limits: &'a Limits, room: &'a dyn Room) -> Self {
+    fn new(format: Format, limits: &'a Limits, room: &'a dyn Room) -> Self {
         let mut interner = Interner::new();
         let sample_type = ValueType {
             kind: interner.string("samples"),
@@ -66,6 +71,7 @@ impl<'a> Decoder<'a> {
             ..Default::default()
         };
         Self {
+            format,
             limits,
             tab: Tab::new(room),
             interner,
@@ -86,7 +92,7 @@ impl<'a> Decoder<'a> {
             if !line.is_empty() {
                 let at = |problem| {
                     let problem = format!("line {}: {problem}", index + 1);
-                    DecodeError::malformed(Format::Collapsed, offset, problem)
+                    DecodeError::malformed(self.format, offset, problem)
                         .with_remedy("write each line as frame;frame;frame count")
                 };
                 let (stack, count) = split(line).map_err(at)?;
@@ -95,8 +101,12 @@ impl<'a> Decoder<'a> {
             }
             offset += whole.len() + 1;
         }
+        self.finish()
+    }
+
+    fn finish(self) -> Result<Decoded, DecodeError> {
         if self.rows.stacks.is_empty() {
-            return Err(DecodeError::malformed(Format::Collapsed, 0, "no stack in it"));
+            return Err(DecodeError::malformed(self.format, 0, "no stack in it"));
         }
         Ok(Decoded {
             profiles: build::profiles(self.interner, vec![self.rows]),
@@ -109,10 +119,10 @@ impl<'a> Decoder<'a> {
         frames.clear();
         for frame in stack.split(|byte| *byte == b';') {
             if frames.len() == self.limits.stack_depth {
-                return Err(too_large(Limit::StackDepth, "a stack too deep"));
+                return Err(self.too_large(Limit::StackDepth, "a stack too deep"));
             }
             if frame.len() > self.limits.string_bytes {
-                return Err(too_large(Limit::String, "a frame too long"));
+                return Err(self.too_large(Limit::String, "a frame too long"));
             }
             frames.push(self.frame(frame));
         }
@@ -125,7 +135,7 @@ impl<'a> Decoder<'a> {
             .len()
             .max(self.interner.dictionary().stacks.items().len());
         if rows > self.limits.elements {
-            return Err(too_large(Limit::Elements, "too many stacks or frames"));
+            return Err(self.too_large(Limit::Elements, "too many stacks or frames"));
         }
         self.ask(0)
     }
@@ -135,7 +145,7 @@ impl<'a> Decoder<'a> {
         let tables = self.interner.dictionary().heap_bytes() * WITH_MAPS;
         let held = tables + self.rows.stacks.len() * ROW_BYTES + more;
         let given = self.tab.hold(held);
-        given.map_err(|why| DecodeError::no_room(Format::Collapsed, why))
+        given.map_err(|why| DecodeError::no_room(self.format, why))
     }
 
     fn frame(&mut self, frame: &[u8]) -> LocationId {
@@ -147,10 +157,10 @@ impl<'a> Decoder<'a> {
         let name = if name.is_empty() { UNKNOWN } else { name };
         build::location(&mut self.interner, name, file, line, 0)
     }
-}
 
-fn too_large(limit: Limit, problem: &'static str) -> DecodeError {
-    DecodeError::too_large(Format::Collapsed, limit, problem, "send less in one request")
+    fn too_large(&self, limit: Limit, problem: &'static str) -> DecodeError {
+        DecodeError::too_large(self.format, limit, problem, "send less in one request")
+    }
 }
 
 /// Takes ` (file:line)` off the end of a frame, if that is what stands there.

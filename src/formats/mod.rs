@@ -70,6 +70,10 @@ pub enum Format {
     PerfScript,
     /// The texts and machine words that pprof was before; read only.
     PprofLegacy,
+    /// Stacks as Pyroscope's agents packed them, as texts that begin alike; read only, and only where it is announced.
+    Trie,
+    /// The same as frames.
+    Tree,
 }
 
 impl Format {
@@ -89,6 +93,8 @@ impl Format {
             Self::Jfr => "jfr",
             Self::PerfScript => "perf_script",
             Self::PprofLegacy => "pprof_legacy",
+            Self::Trie => "trie",
+            Self::Tree => "tree",
         }
     }
 

@@ -48,6 +48,13 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    /// The next bytes, if there are so many.
+    pub fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(bytes)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
     /// Where the next byte lies in the whole request.
     #[inline]
     pub fn offset(&self) -> usize {

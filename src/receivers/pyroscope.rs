@@ -22,7 +22,7 @@ Stands where a Pyroscope server stood: point an SDK's server address at it.
 
 | route | takes |
 |---|---|
-| `/ingest`, `/pyroscope/ingest` | one profile: pprof, multipart pprof, text (`groups`, `folded`, `collapsed`, `lines`), speedscope; JFR, bare or as the part `jfr` with its labels in the part `labels` |
+| `/ingest`, `/pyroscope/ingest` | one profile: pprof, multipart pprof, text (`groups`, `folded`, `collapsed`, `lines`), `trie`, `tree`, speedscope; `perf script`, pprof's old forms; JFR, bare or as the part `jfr` with its labels in the part `labels` |
 | `/push.v1.PusherService/Push` | series of pprof: Connect (protobuf, JSON) and gRPC |
 | `/v1development/profiles`, OTLP's gRPC method | OTLP, as the receiver `otlp` takes it |
 

@@ -38,6 +38,9 @@ enum Shape {
     /// One stack a line.
     Lines,
     Speedscope,
+    /// Packed stacks of agents of old.
+    Trie,
+    Tree,
 }
 
 impl Ingest {
@@ -54,7 +57,7 @@ impl Ingest {
         Ok(Self {
             series,
             window: Window::parse(find("from").as_deref(), find("until").as_deref(), now),
-            shape: Shape::parse(find("format").as_deref().unwrap_or_default(), media_type)?,
+            shape: Shape::parse(find("format").as_deref().unwrap_or_default(), media_type),
             sample_rate: rate
                 .filter(|rate| (1..=1_000_000_000).contains(rate))
                 .unwrap_or(SAMPLE_RATE),
@@ -90,9 +93,15 @@ impl Ingest {
         }
         let plain = inflation.unwrap_sibling(profile)?;
         let format = match self.shape {
-            Shape::Pprof => Format::Pprof,
+            // what Go answers to `debug=1` is sent as pprof too
+            Shape::Pprof => match sniff(&plain) {
+                Ok(Format::PprofLegacy) => Format::PprofLegacy,
+                _ => Format::Pprof,
+            },
             Shape::Lines => Format::Collapsed,
             Shape::Speedscope => Format::Speedscope,
+            Shape::Trie => Format::Trie,
+            Shape::Tree => Format::Tree,
             Shape::Groups => match looks_like(&plain, Format::Collapsed)? {
                 Format::Collapsed => Format::Collapsed,
                 other => {
@@ -126,7 +135,8 @@ impl Ingest {
 
     /// What the lines of a text count; the name loses what says so.
     fn counted(&mut self, format: Format) -> Result<Option<Counted>, Refusal> {
-        if !matches!(format, Format::Collapsed | Format::Speedscope) {
+        let formats = [Format::Collapsed, Format::Trie, Format::Tree, Format::Speedscope];
+        if !formats.contains(&format) {
             return Ok(None);
         }
         let app = self.series.app().to_owned();
@@ -151,22 +161,18 @@ impl Ingest {
 }
 
 impl Shape {
-    fn parse(format: &str, media_type: &str) -> Result<Self, Refusal> {
-        let not_read = |what| {
-            let why = format!("format: {what} is not read here; send pprof, or text with format=folded");
-            Err(Refusal::Unsupported(why))
-        };
+    fn parse(format: &str, media_type: &str) -> Self {
         match format {
-            "pprof" => Ok(Self::Pprof),
-            "lines" => Ok(Self::Lines),
-            "speedscope" => Ok(Self::Speedscope),
-            "groups" | "folded" | "collapsed" => Ok(Self::Groups),
-            "trie" => not_read("trie"),
-            "tree" => not_read("tree"),
-            "" if media_type.ends_with("+trie") => not_read("trie"),
-            "" if media_type.ends_with("+tree") => not_read("tree"),
+            "pprof" => Self::Pprof,
+            "lines" => Self::Lines,
+            "speedscope" => Self::Speedscope,
+            "groups" | "folded" | "collapsed" => Self::Groups,
+            "trie" => Self::Trie,
+            "tree" => Self::Tree,
+            "" if media_type.ends_with("+trie") => Self::Trie,
+            "" if media_type.ends_with("+tree") => Self::Tree,
             // to Pyroscope any other word means text, and `jfr` is plain from the bytes
-            _ => Ok(Self::Unsaid),
+            _ => Self::Unsaid,
         }
     }
 }
@@ -229,6 +235,37 @@ mod tests {
     }
 
     #[test]
+    fn packed_stacks_count_as_text_does() {
+        // a root, and below it `main;` with the two ends `a` and `b`
+        let trie = b"\0\0\x01\x05main;\0\x02\x01a\x02\0\x01b\x03\0";
+        let tree = b"\0\0\x01\x04main\0\x02\x01a\x02\0\x01b\x03\0";
+        for (format, body) in [("trie", &trie[..]), ("tree", tree)] {
+            let decoded = ingest(&format!("name=my.app.cpu&sampleRate=1000&format={format}"), body).unwrap();
+            let profile = decoded.profiles.iter().next().unwrap().profile;
+            assert_eq!(profile.samples.sum(0, 1), 5_000_000, "{format}");
+            assert_eq!(resource(&decoded.profiles)["service.name"], "my.app", "{format}");
+            let why = ingest(&format!("name=a.cpu&format={format}"), b"main 1\n").unwrap_err();
+            assert!(
+                matches!(&why, Refusal::Invalid(why) if why.starts_with(format)),
+                "{why}"
+            );
+        }
+        let by_type = Ingest::parse("name=a", "binary/octet-stream+trie", SystemTime::now()).unwrap();
+        assert_eq!(by_type.shape, Shape::Trie);
+    }
+
+    #[test]
+    fn old_forms_of_pprof_are_read_where_pprof_is_announced() {
+        let text = b"goroutine profile: total 3\n3 @ 0x11 0x21\n";
+        for query in ["name=a&format=pprof", "name=a"] {
+            let decoded = ingest(query, text).unwrap();
+            let profile = decoded.profiles.iter().next().unwrap().profile;
+            assert_eq!(profile.samples.sum(0, 1), 3, "{query}");
+            assert_eq!(resource(&decoded.profiles)["service.name"], "a", "{query}");
+        }
+    }
+
+    #[test]
     fn the_query_becomes_labels_and_time() {
         let query =
             "name=a.b.cpu%7Bk8s.pod.name%3Dp-1%2C__session_id__%3D7%7D&spyName=rbspy&from=1700000000&until=1700000010";
@@ -249,15 +286,6 @@ mod tests {
 
     #[test]
     fn what_is_not_read_is_said() {
-        for format in ["trie", "tree"] {
-            let error = ingest(&format!("name=a&format={format}"), b"x").unwrap_err();
-            assert!(
-                matches!(&error, Refusal::Unsupported(why) if why.contains(format)),
-                "{error}"
-            );
-        }
-        let trie = Ingest::parse("name=a", "binary/octet-stream+trie", SystemTime::now());
-        assert!(matches!(trie, Err(Refusal::Unsupported(_))));
         for (query, body) in [
             ("format=folded", &b"a 1\n"[..]),
             ("name=my.awesome.app", b"a 1\n"),
