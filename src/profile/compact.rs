@@ -13,6 +13,7 @@ use hashbrown::hash_table::Entry;
 use super::dictionary::{Attribute, AttributeSet, Dictionary, Function, Link, Location, Mapping, Stack};
 use super::ids::Id;
 use super::join::join_equal;
+use super::mappings::list_of;
 use super::profiles::{Profile, Profiles, ResourceProfiles};
 use super::roles;
 use super::strings::Text;
@@ -59,7 +60,7 @@ impl Profiles {
     }
 }
 
-fn profiles_mut(resources: &mut [ResourceProfiles]) -> impl Iterator<Item = &mut Profile> {
+pub(super) fn profiles_mut(resources: &mut [ResourceProfiles]) -> impl Iterator<Item = &mut Profile> {
     let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
     scopes.flat_map(|scope| &mut scope.profiles)
 }
@@ -97,6 +98,7 @@ impl Used {
             used.attribute_sets.mark_all(&profile.samples.attributes);
             used.stacks.mark_all(&profile.samples.stacks);
             used.links.mark_all(&profile.samples.links);
+            used.mappings.mark_all(&profile.mappings);
         }
         used.places(d);
         used.words(d);
@@ -139,7 +141,7 @@ impl Used {
 }
 
 /// Marks of the rows of one table.
-struct Marks<Row> {
+pub(super) struct Marks<Row> {
     marks: Vec<bool>,
     /// All rows below this one are marked: most writers number rows in the order of their first use, so most marks are there already.
     first_open: Id<Row>,
@@ -147,7 +149,7 @@ struct Marks<Row> {
 
 impl<Row> Marks<Row> {
     /// Row 0 is always in use.
-    fn new(rows: usize) -> Self {
+    pub(super) fn new(rows: usize) -> Self {
         let mut marks = Self {
             marks: vec![false; rows],
             first_open: Id::UNSET,
@@ -157,13 +159,13 @@ impl<Row> Marks<Row> {
     }
 
     #[inline]
-    fn mark(&mut self, row: Id<Row>) {
+    pub(super) fn mark(&mut self, row: Id<Row>) {
         if let Some(mark) = self.marks.get_mut(row.index()) {
             *mark = true;
         }
     }
 
-    fn mark_all(&mut self, rows: &[Id<Row>]) {
+    pub(super) fn mark_all(&mut self, rows: &[Id<Row>]) {
         for run in rows.chunks(64) {
             // no early end, so that many are compared at once
             let any_open = run.iter().fold(false, |any, row| any | (*row >= self.first_open));
@@ -176,7 +178,7 @@ impl<Row> Marks<Row> {
         }
     }
 
-    fn has(&self, row: Id<Row>) -> bool {
+    pub(super) fn has(&self, row: Id<Row>) -> bool {
         self.marks.get(row.index()).copied().unwrap_or_default()
     }
 
@@ -190,7 +192,7 @@ impl<Row> Marks<Row> {
     }
 
     /// Those that are marked.
-    fn rows(&self) -> impl Iterator<Item = Id<Row>> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = Id<Row>> {
         self.ids().filter(|id| self.has(*id))
     }
 
@@ -285,7 +287,7 @@ impl<Row> Moves<Row> {
 fn sweep(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
     words(d, resources, used);
     let sets = sets(d, used);
-    let stacks = places(d, used, &sets);
+    let stacks = places(d, resources, used, &sets);
     let links = Moves::of(&used.links, |id| d.links[id]);
     d.links.retain(links.stays());
     let stay = stacks.are_none && sets.are_none && links.are_none;
@@ -343,8 +345,13 @@ fn sets(d: &mut Dictionary, used: &Used) -> Moves<AttributeSet> {
     sets
 }
 
-/// Functions, mappings, locations with their lines, and stacks.
-fn places(d: &mut Dictionary, used: &Used, sets: &Moves<AttributeSet>) -> Moves<Stack> {
+/// Functions, mappings with the lists of them, locations with their lines, and stacks.
+fn places(
+    d: &mut Dictionary,
+    resources: &mut [ResourceProfiles],
+    used: &Used,
+    sets: &Moves<AttributeSet>,
+) -> Moves<Stack> {
     let functions = Moves::of(&used.functions, |id| d.functions[id]);
     d.functions.retain(functions.stays());
     d.mappings
@@ -353,6 +360,9 @@ fn places(d: &mut Dictionary, used: &Used, sets: &Moves<AttributeSet>) -> Moves<
         .for_each(|row| sets.follow(&mut row.attributes));
     let mappings = Moves::of(&used.mappings, |id| d.mappings[id]);
     d.mappings.retain(mappings.stays());
+    for profile in profiles_mut(resources) {
+        profile.mappings = list_of(profile.mappings.iter().map(|id| mappings.new_id(*id)));
+    }
     for row in d.locations.rows_mut() {
         mappings.follow(&mut row.mapping);
         sets.follow(&mut row.attributes);

@@ -9,6 +9,7 @@ mod dictionary;
 mod ids;
 mod intern;
 mod join;
+mod mappings;
 mod merge;
 mod profiles;
 #[cfg(test)]

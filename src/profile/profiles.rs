@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::dictionary::{AttributeSetId, Dictionary, Value};
+use super::dictionary::{AttributeSetId, Dictionary, MappingId, Value};
 use super::samples::Samples;
 use super::strings::StringId;
 
@@ -128,7 +128,7 @@ impl Profiles {
         self.dictionary.heap_bytes()
             + self
                 .iter()
-                .map(|p| size_of::<Profile>() + p.profile.samples.heap_bytes())
+                .map(|p| size_of::<Profile>() + size_of_val(&*p.profile.mappings) + p.profile.samples.heap_bytes())
                 .sum::<usize>()
     }
 }
@@ -236,6 +236,9 @@ pub struct Profile {
     pub period: i64,
     /// OTLP profile ids, one for each sample type, or none at all.
     pub ids: Vec<ProfileId>,
+    /// The mappings of the process in their order, the main binary first, whether or not a frame lies in them (pprof). Empty for
+    /// formats that have no such list.
+    pub mappings: Arc<[MappingId]>,
     /// Attributes of the profile.
     pub attributes: AttributeSetId,
     /// Attributes that a sender had to leave out.

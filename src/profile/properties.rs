@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::testing::{Told, any_profiles, tell};
+use super::testing::{Told, any_profiles, tell, tell_mappings};
 use super::*;
 
 /// Every row but the zero value is referred to, and no row stands twice.
@@ -26,7 +26,25 @@ fn assert_compact(profiles: &Profiles) {
     );
     let locations: HashSet<LocationId> = d.stacks.items().iter().copied().filter(|id| id.is_set()).collect();
     assert_eq!(locations.len() + 1, d.locations.len(), "a location is an orphan");
+    let listed = profiles.iter().flat_map(|p| p.profile.mappings.to_vec());
+    let mappings: HashSet<MappingId> = d.locations.rows().iter().map(|row| row.mapping).chain(listed).collect();
+    let in_table = d.mappings.ids().filter(|id| id.is_set()).count();
+    assert_eq!(
+        mappings.iter().filter(|id| id.is_set()).count(),
+        in_table,
+        "a mapping is an orphan"
+    );
     for p in profiles.iter() {
+        let list = &p.profile.mappings;
+        assert!(
+            list.iter().skip(1).all(|id| id.is_set()),
+            "a mapping that says nothing is listed"
+        );
+        assert_eq!(
+            list.iter().collect::<HashSet<_>>().len(),
+            list.len(),
+            "a mapping is listed twice"
+        );
         let s = &p.profile.samples;
         if let Observations::Totals(values) = &s.observations {
             assert_eq!(values.len(), s.len() * p.profile.sample_types.len());
@@ -57,9 +75,11 @@ proptest! {
         compacted.compact();
         assert_compact(&compacted);
         prop_assert_eq!(&tell(&compacted), &before);
+        prop_assert_eq!(tell_mappings(&compacted), tell_mappings(&profiles));
         let mut again = Profiles::new(compacted.dictionary().clone(), compacted.resources().to_vec());
         again.compact();
         prop_assert_eq!(tell(&again), before);
+        prop_assert_eq!(tell_mappings(&again), tell_mappings(&profiles));
         prop_assert_eq!(again.dictionary().strings.text_bytes(), compacted.dictionary().strings.text_bytes());
         prop_assert_eq!(again.dictionary().attribute_sets.len(), compacted.dictionary().attribute_sets.len());
         prop_assert_eq!(again.sample_count(), compacted.sample_count());
@@ -108,6 +128,9 @@ proptest! {
         prop_assert_eq!(tell(&merged), sum);
         let count: usize = parts.iter().map(Profiles::profile_count).sum();
         prop_assert_eq!(merged.profile_count(), count);
+        let mut lists: Vec<_> = parts.iter().flat_map(tell_mappings).collect();
+        lists.sort();
+        prop_assert_eq!(tell_mappings(&merged), lists);
     }
 
     #[test]
@@ -151,6 +174,48 @@ proptest! {
             let sum = parts.iter().map(tell).fold(Told::new(), add);
             prop_assert_eq!(sum, tell(&profiles));
             prop_assert_eq!(parts.iter().map(Profiles::profile_count).sum::<usize>(), profiles.profile_count());
+            let mut lists: Vec<_> = parts.iter().flat_map(tell_mappings).collect();
+            lists.sort();
+            prop_assert_eq!(lists, tell_mappings(&profiles));
+        }
+    }
+
+    #[test]
+    fn prop_parts_of_a_profile_share_its_mappings(profiles in any_profiles(), step in 1usize..5) {
+        for whole in profiles.by_profile() {
+            let (splitter, mut scratch) = (Splitter::new(whole.clone()), Scratch::default());
+            let starts = (0..splitter.steps()).step_by(step);
+            let parts = starts.map(|start| start..(start + step).min(splitter.steps()));
+            let parts: Vec<Profiles> = parts.filter_map(|part| splitter.part(part, &mut scratch)).collect();
+            let mut all: Vec<String> = Vec::new();
+            for list in parts.iter().flat_map(tell_mappings) {
+                let mut list = list.into_iter();
+                let main = list.next();
+                match all.first() {
+                    None => all.extend(main),
+                    first => prop_assert_eq!(first, main.as_ref(), "the main binary is first"),
+                }
+                all.extend(list);
+            }
+            prop_assert_eq!(vec![all], tell_mappings(&whole), "each of the others is in one part");
+        }
+    }
+
+    #[test]
+    fn prop_mappings_without_frames_can_go_from_the_lists(profiles in any_profiles()) {
+        let mut unlisted = profiles.clone();
+        let (d, resources) = unlisted.edit();
+        let count = d.unlist_unused_mappings(resources);
+        prop_assert_eq!(count > 0, profiles.lists_unused_mappings());
+        prop_assert!(!unlisted.lists_unused_mappings());
+        unlisted.compact();
+        assert_compact(&unlisted);
+        prop_assert_eq!(tell(&unlisted), tell(&profiles));
+        let d = unlisted.dictionary();
+        let shown: HashSet<MappingId> = d.locations.rows().iter().map(|row| row.mapping).collect();
+        prop_assert_eq!(shown.len(), d.mappings.len(), "a mapping without frames is left");
+        for (before, after) in profiles.iter().zip(unlisted.iter()) {
+            prop_assert_eq!(before.profile.mappings.is_empty(), after.profile.mappings.is_empty());
         }
     }
 

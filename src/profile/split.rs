@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::intern::Interner;
+use super::mappings::share;
 use super::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles};
 use super::strings::StringId;
 use super::transfer::{Transfer, Went};
@@ -126,7 +127,7 @@ impl Splitter {
     }
 
     /// A part over a dictionary that holds only what it refers to. Profiles stay whole but for the first and the last, which
-    /// keep their time, period and attributes.
+    /// keep their time, period and attributes, and share their list of mappings.
     pub fn part(&self, part: Range<usize>, scratch: &mut Scratch) -> Option<Profiles> {
         let first = self.at(part.start);
         let mut start = self.place_before(first).map_or(0, |place| place.end);
@@ -199,12 +200,15 @@ impl Taken {
 
 /// Some samples of a profile, or the profile.
 fn some(profile: &Profile, rows: Range<usize>) -> Profile {
-    let rows = rows.start..rows.end.min(profile.samples.len());
-    if rows.len() == profile.samples.len() {
+    let all = profile.samples.len();
+    let rows = rows.start..rows.end.min(all);
+    if rows.len() == all {
         return profile.clone();
     }
+    let mappings = share(&profile.mappings, &rows, all);
     let rows: Vec<usize> = rows.collect();
     Profile {
+        mappings,
         samples: Arc::new(profile.samples.pick(profile.sample_types.len(), &rows)),
         ..profile.clone()
     }

@@ -36,7 +36,13 @@ pub fn any_profiles() -> impl Strategy<Value = Profiles> {
             values,
             timestamps,
         });
-    let profile = (1usize..4, any::<bool>(), proptest::collection::vec(sample, 0..12));
+    let samples = proptest::collection::vec(sample, 0..12);
+    let profile = (
+        1usize..4,
+        any::<bool>(),
+        samples,
+        proptest::collection::vec(0u8..5, 0..6),
+    );
     let resource = (0u8..3, proptest::collection::vec(profile, 0..3));
     proptest::collection::vec(resource, 0..4).prop_map(|resources| {
         let mut dictionary = Dictionary::default();
@@ -87,7 +93,7 @@ fn draft_orphans(d: &mut Dictionary) {
     });
 }
 
-fn draft_resource(d: &mut Dictionary, name: u8, profiles: Vec<(usize, bool, Vec<Draft>)>) -> ResourceProfiles {
+fn draft_resource(d: &mut Dictionary, name: u8, profiles: Vec<(usize, bool, Vec<Draft>, Vec<u8>)>) -> ResourceProfiles {
     let key = d.strings.push("service.name");
     let value = Value::String(d.strings.push(&format!("service-{name}")));
     d.strings.push("an orphan");
@@ -97,7 +103,10 @@ fn draft_resource(d: &mut Dictionary, name: u8, profiles: Vec<(usize, bool, Vec<
             name: d.strings.push("scope"),
             profiles: profiles
                 .into_iter()
-                .map(|(types, series, samples)| draft_profile(d, types, series, samples))
+                .map(|(types, series, samples, mappings)| Profile {
+                    mappings: mappings.into_iter().map(|n| draft_mapping(d, n)).collect(),
+                    ..draft_profile(d, types, series, samples)
+                })
                 .collect(),
             ..ScopeProfiles::default()
         }],
@@ -158,12 +167,7 @@ fn draft_stack(d: &mut Dictionary, frames: &[u8]) -> StackId {
                 filename,
                 ..Function::default()
             });
-            let filename = d.strings.push("binary");
-            let mapping = d.mappings.push(Mapping {
-                memory_start: 4096,
-                filename,
-                ..Mapping::default()
-            });
+            let mapping = draft_mapping(d, 1);
             let line = Line {
                 function,
                 line: i64::from(*n) + 1,
@@ -178,6 +182,22 @@ fn draft_stack(d: &mut Dictionary, frames: &[u8]) -> StackId {
         })
         .collect();
     d.stacks.push(&frames)
+}
+
+/// The one that says nothing, that of all frames, or one in which no frame lies.
+fn draft_mapping(d: &mut Dictionary, n: u8) -> MappingId {
+    let (filename, attributes) = match n {
+        0 => return MappingId::UNSET,
+        1 => ("binary".to_owned(), AttributeSetId::UNSET),
+        n => (format!("library-{n}"), draft_labels(d, &[(n, 0), (7, n)])),
+    };
+    let filename = d.strings.push(&filename);
+    d.mappings.push(Mapping {
+        memory_start: 4096 * u64::from(n),
+        filename,
+        attributes,
+        ..Mapping::default()
+    })
 }
 
 fn draft_labels(d: &mut Dictionary, labels: &[(u8, u8)]) -> AttributeSetId {
@@ -234,6 +254,33 @@ pub fn tell(profiles: &Profiles) -> Told {
             }
         }
     }
+    told
+}
+
+/// The lists of mappings of all profiles, in any order, with what repeats and what says nothing left out as compacting does.
+pub fn tell_mappings(profiles: &Profiles) -> Vec<Vec<String>> {
+    let d = profiles.dictionary();
+    let tell = |id: &MappingId| {
+        let row = d.mappings[*id];
+        let mut attributes: Vec<_> = d
+            .attributes_of(row.attributes)
+            .map(|a| tell_value(d, a.key, &a.value))
+            .collect();
+        attributes.sort();
+        format!("{:x} {} {attributes:?}", row.memory_start, d.str(row.filename))
+    };
+    let nothing = tell(&MappingId::UNSET);
+    let mut told: Vec<Vec<String>> = Vec::new();
+    for p in profiles.iter() {
+        let mut list = Vec::new();
+        for (place, mapping) in p.profile.mappings.iter().map(tell).enumerate() {
+            if !list.contains(&mapping) && (place == 0 || mapping != nothing) {
+                list.push(mapping);
+            }
+        }
+        told.push(list);
+    }
+    told.sort();
     told
 }
 

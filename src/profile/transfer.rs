@@ -11,6 +11,7 @@ use super::dictionary::{
 use super::ids::Id;
 use super::intern::Interner;
 use super::join::join_equal;
+use super::mappings::list_of;
 use super::profiles::{KeyValue, OriginalPayload, Profile, ResourceProfiles, ScopeProfiles, ValueType};
 use super::samples::Samples;
 use super::strings::{StringId, Text};
@@ -160,6 +161,8 @@ impl<'a> Transfer<'a> {
         Profile {
             sample_types: old.sample_types.iter().map(|t| self.value_type(*t)).collect(),
             default_sample_type: self.string(old.default_sample_type),
+            // before the samples, so that the table has them in this order
+            mappings: list_of(old.mappings.iter().map(|mapping| self.mapping(*mapping))),
             samples: self.samples(&old.samples, old.sample_types.len()),
             period_type: self.value_type(old.period_type),
             ids: old.ids.clone(),

@@ -5,15 +5,15 @@ use super::lower::lower;
 use crate::formats::wire::{ShortVarint, Writer};
 use crate::formats::{EncodeError, Format};
 use crate::profile::{
-    Dictionary, KeyValue, Observations, Profile, Profiles, ResourceProfiles, Samples, ScopeProfiles, StringId, Value,
-    ValueType,
+    Attribute, AttributeSetId, Dictionary, Id, KeyValue, Mapping, Observations, Profile, Profiles, ResourceProfiles,
+    Samples, ScopeProfiles, StringId, Text, Value, ValueType,
 };
 
 /// Writes an `ExportProfilesServiceRequest`, which is also a `ProfilesData`.
 ///
-/// Entry 0 of every table is its zero value, nothing stands twice and nothing is unused. Texts of attributes stand where they
-/// are used, because not every reader looks them up. A profile of several types becomes as many profiles, the one to show first
-/// in front, and its scope says what the order was.
+/// Entry 0 of every table is its zero value, nothing stands twice and nothing is unused: OTLP has no list of mappings, so those in
+/// which no location lies are left out. Texts of attributes stand where they are used, because not every reader looks them up. A
+/// profile of several types becomes as many profiles, the one to show first in front, and its scope says what the order was.
 pub fn encode(profiles: &Profiles) -> Vec<u8> {
     write(profiles, usize::MAX).finish()
 }
@@ -33,7 +33,8 @@ fn write(profiles: &Profiles, most: usize) -> Writer {
     let mut out = Writer::within(most, expected_bytes(&lowered));
     let mut encoder = Encoder {
         dictionary,
-        strings: StringNumbers::new(dictionary),
+        strings: Numbers::new(dictionary.strings.len()),
+        attributes: Numbers::new(dictionary.attributes.len()),
     };
     for resource in lowered.resources() {
         out.message(1, |out| encoder.resource(out, resource));
@@ -55,26 +56,28 @@ fn expected_bytes(profiles: &Profiles) -> usize {
 
 struct Encoder<'a> {
     dictionary: &'a Dictionary,
-    strings: StringNumbers,
+    /// Those that stand where they are used are not among them.
+    strings: Numbers<Text>,
+    attributes: Numbers<Attribute>,
 }
 
-/// The string table to be: strings in the order of their first use. Those that stand where they are used are not in it.
-struct StringNumbers {
+/// A table to be: rows in the order of their first use.
+struct Numbers<Row> {
     /// By id; 0 if not in the table.
     numbers: Vec<u32>,
-    used: Vec<StringId>,
+    used: Vec<Id<Row>>,
 }
 
-impl StringNumbers {
-    fn new(dictionary: &Dictionary) -> Self {
+impl<Row> Numbers<Row> {
+    fn new(rows: usize) -> Self {
         Self {
-            numbers: vec![0; dictionary.strings.len()],
+            numbers: vec![0; rows],
             used: Vec::new(),
         }
     }
 
     #[inline]
-    fn number(&mut self, id: StringId) -> u64 {
+    fn number(&mut self, id: Id<Row>) -> u64 {
         let Some(number) = self.numbers.get_mut(id.index()).filter(|_| id.is_set()) else {
             return 0;
         };
@@ -184,7 +187,7 @@ impl Encoder<'_> {
     }
 
     #[inline]
-    fn sample(&self, out: &mut Writer, samples: &Samples, row: usize, column: usize, types: usize) {
+    fn sample(&mut self, out: &mut Writer, samples: &Samples, row: usize, column: usize, types: usize) {
         if let (Some(stack), Some(attributes), Some(link)) = (
             samples.stacks.get(row),
             samples.attributes.get(row),
@@ -209,11 +212,9 @@ impl Encoder<'_> {
         }
     }
 
-    fn attribute_indices(&self, set: crate::profile::AttributeSetId) -> impl Iterator<Item = u64> {
-        self.dictionary.attribute_sets[set]
-            .iter()
-            .filter(|id| id.is_set())
-            .map(|id| u64::from(id.raw()))
+    fn attribute_indices(&mut self, set: AttributeSetId) -> impl Iterator<Item = u64> {
+        let attributes = self.dictionary.attribute_sets[set].iter().filter(|id| id.is_set());
+        attributes.map(|id| self.attributes.number(*id))
     }
 
     fn value_type(&mut self, out: &mut Writer, value_type: ValueType) {
@@ -259,10 +260,13 @@ impl Encoder<'_> {
     /// The dictionary. The string table comes last, when it is known which strings it needs.
     fn tables(&mut self, out: &mut Writer) {
         let d = self.dictionary;
-        for row in d.mappings.rows() {
+        let mut mappings = self.mappings();
+        out.message(1, |_| {});
+        for id in &mappings.used {
             if out.is_full() {
                 break;
             }
+            let row = d.mappings[*id];
             out.message(1, |out| {
                 out.uint(1, row.memory_start);
                 out.uint(2, row.memory_limit);
@@ -276,7 +280,7 @@ impl Encoder<'_> {
                 break;
             }
             out.message(2, |out| {
-                out.uint(1, u64::from(row.mapping.raw()));
+                out.uint(1, mappings.number(row.mapping));
                 out.uint(2, row.address);
                 for line in &d.lines[id] {
                     out.message(3, |out| {
@@ -309,10 +313,27 @@ impl Encoder<'_> {
         }
     }
 
+    /// Those in which a location lies. They keep their order, in which a pprof has the main binary first.
+    fn mappings(&self) -> Numbers<Mapping> {
+        let d = self.dictionary;
+        let mut is_used = vec![false; d.mappings.len()];
+        for location in d.locations.rows() {
+            if let Some(is_used) = is_used.get_mut(location.mapping.index()) {
+                *is_used = true;
+            }
+        }
+        let mut mappings = Numbers::new(d.mappings.len());
+        for (id, _) in d.mappings.ids().zip(is_used).filter(|(_, is_used)| *is_used) {
+            mappings.number(id);
+        }
+        mappings
+    }
+
     fn attribute_and_stack_tables(&mut self, out: &mut Writer) {
         let d = self.dictionary;
         out.message(6, |_| {});
-        for row in d.attributes.rows().iter().skip(1) {
+        for id in std::mem::take(&mut self.attributes.used) {
+            let row = &d.attributes[id];
             out.message(6, |out| {
                 out.uint(1, self.strings.number(row.key));
                 out.message(2, |out| self.value(out, &row.value));

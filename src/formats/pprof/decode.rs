@@ -58,7 +58,6 @@ pub(super) struct Decoder<'l> {
     pub(super) locations: Identities<Location>,
     used_strings: Used,
     used_functions: Used,
-    used_mappings: Used,
     pub(super) used_locations: Used,
     folded: AttributeSetId,
     flags: [AttributeId; MAPPING_FLAGS.len()],
@@ -94,7 +93,6 @@ impl<'l> Decoder<'l> {
             locations: Identities::Counted,
             used_strings: Used::new(outline.strings.rows()),
             used_functions: Used::new(outline.functions.rows() + 1),
-            used_mappings: Used::new(outline.mappings.rows() + 1),
             used_locations: Used::new(outline.locations.rows() + 1),
             folded: Id::UNSET,
             flags: [Id::UNSET; MAPPING_FLAGS.len()],
@@ -342,14 +340,12 @@ impl<'l> Decoder<'l> {
         Ok(row)
     }
 
-    fn mapping(&mut self, id: u64, at: usize) -> Result<MappingId, DecodeError> {
+    fn mapping(&self, id: u64, at: usize) -> Result<MappingId, DecodeError> {
         if id == 0 {
             return Ok(Id::UNSET);
         }
         let row = self.mappings.find(id, &self.dictionary.mappings);
-        let row = row.ok_or_else(|| dangling(at, "location.mapping_id", id))?;
-        self.used_mappings.mark(row.index());
-        Ok(row)
+        row.ok_or_else(|| dangling(at, "location.mapping_id", id))
     }
 
     /// The next field of a message that has numbers only, from 1 to `last`; skips what is unknown.
@@ -413,6 +409,7 @@ impl<'l> Decoder<'l> {
             time_unix_nano: self.not_negative(outline.time_nanos),
             duration_nano: self.not_negative(outline.duration_nanos),
             period: outline.period,
+            mappings: self.dictionary.mappings.ids().skip(1).collect(),
             ..Profile::default()
         };
         for message in outline.sample_types.messages() {
@@ -458,10 +455,7 @@ impl<'l> Decoder<'l> {
     }
 
     fn finish(self, profile: Profile) -> Decoded {
-        let no_orphans = self.used_strings.all()
-            && self.used_functions.all()
-            && self.used_mappings.all()
-            && self.used_locations.all();
+        let no_orphans = self.used_strings.all() && self.used_functions.all() && self.used_locations.all();
         Decoded {
             profiles: Profiles::of(self.dictionary, vec![profile]),
             exact: self.exact && no_orphans && self.repairs == 0,

@@ -11,8 +11,8 @@ use super::identity::Used;
 use super::labels::{Labels, plain_text};
 use super::{BUILD_ID_GNU, BUILD_ID_GO, BUILD_ID_HTLHASH, IS_FOLDED, MAPPING_FLAGS};
 use crate::profile::{
-    AttributeSetId, Dictionary, Function, Id, Location, LocationId, Mapping, Observations, Profile, ResourceProfiles,
-    StringId, Table, Value, ValueType,
+    AttributeSetId, Dictionary, Function, Id, Location, LocationId, Mapping, MappingId, Observations, Profile,
+    ResourceProfiles, StringId, Table, Value, ValueType,
 };
 
 /// Where the attributes of the resource go, as pprof has no place for them.
@@ -48,9 +48,10 @@ impl Default for EncodeOptions {
 /// Writes one profile.
 ///
 /// Ids count from 1 in the order of the tables, strings are numbered by first use, and only what a sample refers to is
-/// written. Attributes of samples become labels, as [`Labels`] tells; a link becomes the labels `trace_id` and `span_id`.
-/// A series of values becomes its sum, timestamps alone their count. What has no place is left out: the scope, attributes
-/// of the profile, profile ids, attributes of mappings and locations other than those the decoder makes, and timestamps.
+/// written; but all mappings that the profile lists are, in that order and in front of the others. Attributes of samples become
+/// labels, as [`Labels`] tells; a link becomes the labels `trace_id` and `span_id`. A series of values becomes its sum,
+/// timestamps alone their count. What has no place is left out: the scope, attributes of the profile, profile ids, attributes of
+/// mappings and locations other than those the decoder makes, and timestamps.
 pub fn encode(
     dictionary: &Dictionary,
     resource: &ResourceProfiles,
@@ -110,7 +111,7 @@ pub(super) struct Referenced {
     /// Those of the locations as they are written.
     frames: Vec<ShortVarint>,
     functions: Ids,
-    mappings: Ids,
+    mappings: Mappings,
 }
 
 /// Ids counted from 1 over the rows in use; 0 for the others.
@@ -133,6 +134,34 @@ impl Ids {
     #[inline]
     fn of<Row>(&self, row: Id<Row>) -> u64 {
         u64::from(self.ids.get(row.index()).copied().unwrap_or_default())
+    }
+}
+
+/// The mappings in the order in which they are written.
+struct Mappings {
+    order: Vec<MappingId>,
+    ids: Ids,
+}
+
+impl Mappings {
+    fn new(dictionary: &Dictionary, listed: &[MappingId], used: &Used) -> Self {
+        let mut order = Vec::with_capacity(listed.len());
+        let mut ids = vec![0; dictionary.mappings.len()];
+        // where nothing is said of the main binary no other takes its place
+        if listed.first() == Some(&Id::UNSET) {
+            order.push(Id::UNSET);
+        }
+        let used = dictionary.mappings.ids().filter(|row| used.has(row.index()));
+        for row in listed.iter().copied().chain(used).filter(|row| row.is_set()) {
+            if let Some(id @ 0) = ids.get_mut(row.index()) {
+                order.push(row);
+                *id = order.len() as u32;
+            }
+        }
+        Self {
+            order,
+            ids: Ids { ids },
+        }
     }
 }
 
@@ -172,7 +201,7 @@ impl Referenced {
             functions: Ids::new(&dictionary.functions, |row| {
                 functions.has(row.index()) && (row.is_set() || has_nameless)
             }),
-            mappings: Ids::new(&dictionary.mappings, |row| row.is_set() && mappings.has(row.index())),
+            mappings: Mappings::new(dictionary, &profile.mappings, &mappings),
         }
     }
 }
@@ -229,11 +258,8 @@ impl<'a> Encoder<'a> {
 
     fn mappings(&mut self, referenced: &Referenced) {
         let dictionary = self.dictionary;
-        for row in dictionary.mappings.ids() {
-            let id = referenced.mappings.of(row);
-            if id > 0 {
-                self.mapping(id, &dictionary.mappings[row]);
-            }
+        for (row, id) in referenced.mappings.order.iter().zip(1..) {
+            self.mapping(id, &dictionary.mappings[*row]);
         }
     }
 
@@ -276,7 +302,7 @@ impl<'a> Encoder<'a> {
         let folded = is_true(self.dictionary, location.attributes, IS_FOLDED);
         self.writer.message(4, |w| {
             w.uint(1, id);
-            w.uint(2, referenced.mappings.of(location.mapping));
+            w.uint(2, referenced.mappings.ids.of(location.mapping));
             w.uint(3, location.address);
             for line in &self.dictionary.lines[row] {
                 w.message(4, |w| {

@@ -2,7 +2,7 @@
 //!
 //! [`decode`] walks the bytes several times, one table after the other, because the tables may come in any order and the
 //! string table often comes last. [`encode`] writes the normal form: ids from 1 in order, strings numbered by first use,
-//! nothing that no sample refers to.
+//! nothing that no sample refers to but the mappings, which are listed as they were.
 //!
 //! What pprof says and the model has no field for travels as attributes: `pprof.location.is_folded` on locations,
 //! `pprof.mapping.has_functions`, `.has_filenames`, `.has_line_numbers`, `.has_inline_frames` and

@@ -4,7 +4,9 @@ use super::super::room::{Allowance, Room};
 use super::super::wire::{Field, Reader};
 use super::super::{DecodeError, Limits};
 use super::{excess, malformed, not_protobuf, wrong_type};
-use crate::profile::{AttributeSetId, Function, Line, LinkId, Location, Mapping, StackId, StringId, ValueType};
+use crate::profile::{
+    AttributeSetId, Function, Line, LinkId, Location, Mapping, MappingId, StackId, StringId, ValueType,
+};
 
 /// A table: the messages of one field number.
 #[derive(Debug)]
@@ -185,7 +187,7 @@ impl<'a> Outline<'a> {
             (self.functions.rows(), size_of::<Function>() + ID_BYTES),
             (
                 self.mappings.rows(),
-                size_of::<Mapping>() + ID_BYTES + MAPPING_EXTRA_BYTES,
+                size_of::<Mapping>() + size_of::<MappingId>() + ID_BYTES + MAPPING_EXTRA_BYTES,
             ),
             (
                 self.locations.rows(),

@@ -1,5 +1,6 @@
 //! Tests against a reader made by prost, which knows nothing of ours.
 
+mod fields;
 mod hostile;
 mod oracle;
 mod round_trip;

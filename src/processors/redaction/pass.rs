@@ -50,7 +50,7 @@ impl<'m> Pass<'m> {
     /// Whether the policy would change anything; changes nothing.
     pub fn would_change(&mut self, profiles: &Profiles) -> bool {
         let d = profiles.dictionary();
-        self.frames = Plan::new(&self.measures.frames, &self.measures.pseudonyms, d);
+        self.frames = Plan::new(&self.measures.frames, &self.measures.pseudonyms, profiles);
         // all of them are looked at, so that the next batch knows them
         let texts = self.texts.look(profiles);
         let links = self.measures.links == LinkAction::Remove && d.links.len() > 1;
@@ -99,7 +99,7 @@ impl<'m> Pass<'m> {
     pub fn apply(mut self, profiles: &mut Profiles) -> Report {
         self.report = Report::default();
         let (d, resources) = profiles.edit();
-        self.frames(d);
+        self.frames(d, resources);
         self.summaries = Summaries::new(self.measures.summary, d);
         self.attributes(d);
         for resource in resources.iter_mut() {
@@ -126,7 +126,7 @@ impl<'m> Pass<'m> {
         self.report
     }
 
-    fn frames(&mut self, d: &mut Dictionary) {
+    fn frames(&mut self, d: &mut Dictionary, resources: &mut [ResourceProfiles]) {
         let Some(plan) = self.frames.take() else {
             return;
         };
@@ -142,7 +142,7 @@ impl<'m> Pass<'m> {
             hit: &mut |rule| report.add(rule, "frame"),
             made: &mut |kind, pseudonym, name| keep(keeper, kind, pseudonym, name),
         };
-        plan.apply(d, names);
+        plan.apply(d, resources, names);
     }
 
     fn payloads(&mut self, resources: &mut [ResourceProfiles]) {

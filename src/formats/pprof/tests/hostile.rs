@@ -249,12 +249,6 @@ fn bytes_outside_the_model_are_not_exact() {
         changed(|p| p.function.push(function(2, 1))),
         changed(|p| p.location.push(location(2, 1))),
         changed(|p| {
-            p.mapping.push(RawMapping {
-                id: 2,
-                ..Default::default()
-            })
-        }),
-        changed(|p| {
             p.sample[0].label = vec![super::oracle::RawLabel {
                 key: 1,
                 text: 1,

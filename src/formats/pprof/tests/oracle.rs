@@ -6,7 +6,7 @@ use std::rc::Rc;
 use prost::Message;
 
 use crate::formats::Decoded;
-use crate::profile::{AttributeSetId, Dictionary, LocationId, Profile, Value};
+use crate::profile::{AttributeSetId, Dictionary, LocationId, MappingId, Profile, Value};
 
 #[derive(Clone, PartialEq, Message)]
 pub struct RawProfile {
@@ -135,7 +135,7 @@ pub struct RawFunction {
 }
 
 /// Start, limit, offset, file, build id, the four flags.
-type MappingMeaning = (u64, u64, u64, String, String, [bool; 4]);
+pub type MappingMeaning = (u64, u64, u64, String, String, [bool; 4]);
 /// Name, system name, file, start line; then line and column.
 type LineMeaning = (String, String, String, i64, i64, i64);
 
@@ -160,6 +160,7 @@ pub struct SampleMeaning {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meaning {
     pub types: Vec<(String, String)>,
+    pub mappings: Vec<MappingMeaning>,
     pub samples: Vec<SampleMeaning>,
     pub period_type: (String, String),
     pub period: i64,
@@ -207,6 +208,7 @@ impl RawProfile {
         };
         Meaning {
             types: self.sample_type.iter().map(|t| self.pair(*t)).collect(),
+            mappings: self.mapping.iter().map(|m| self.mapping_meaning(m)).collect(),
             samples: self.sample.iter().map(sample).collect(),
             period_type: self.pair(self.period_type.unwrap_or_default()),
             period: self.period,
@@ -269,6 +271,11 @@ pub fn of_model(decoded: &Decoded) -> Meaning {
     let rows = 0..profile.samples.len();
     Meaning {
         types: profile.sample_types.iter().map(|t| pair(*t)).collect(),
+        mappings: profile
+            .mappings
+            .iter()
+            .map(|id| mapping_of_model(dictionary, *id))
+            .collect(),
         samples: rows
             .map(|row| sample_of_model(dictionary, &locations, profile, row))
             .collect(),
@@ -318,8 +325,23 @@ fn labels_of_model(dictionary: &Dictionary, set: AttributeSetId) -> Vec<LabelMea
 
 fn location_of_model(dictionary: &Dictionary, id: LocationId) -> LocationMeaning {
     let location = dictionary.locations[id];
-    let mapping = dictionary.mappings[location.mapping];
-    let flag = |set, key: &str| dictionary.attribute(set, key) == Some(&Value::Bool(true));
+    LocationMeaning {
+        mapping: mapping_of_model(dictionary, location.mapping),
+        address: location.address,
+        folded: is_true(dictionary, location.attributes, "pprof.location.is_folded"),
+        lines: dictionary.lines[id]
+            .iter()
+            .map(|l| line_of_model(dictionary, l))
+            .collect(),
+    }
+}
+
+fn is_true(dictionary: &Dictionary, set: AttributeSetId, key: &str) -> bool {
+    dictionary.attribute(set, key) == Some(&Value::Bool(true))
+}
+
+fn mapping_of_model(dictionary: &Dictionary, id: MappingId) -> MappingMeaning {
+    let mapping = dictionary.mappings[id];
     let build_id = ["gnu", "go"].into_iter().find_map(|kind| {
         let key = format!("process.executable.build_id.{kind}");
         match dictionary.attribute(mapping.attributes, &key)? {
@@ -328,22 +350,14 @@ fn location_of_model(dictionary: &Dictionary, id: LocationId) -> LocationMeaning
         }
     });
     let flags = ["functions", "filenames", "line_numbers", "inline_frames"];
-    LocationMeaning {
-        mapping: (
-            mapping.memory_start,
-            mapping.memory_limit,
-            mapping.file_offset,
-            dictionary.str(mapping.filename).to_owned(),
-            build_id.unwrap_or_default(),
-            flags.map(|name| flag(mapping.attributes, &format!("pprof.mapping.has_{name}"))),
-        ),
-        address: location.address,
-        folded: flag(location.attributes, "pprof.location.is_folded"),
-        lines: dictionary.lines[id]
-            .iter()
-            .map(|l| line_of_model(dictionary, l))
-            .collect(),
-    }
+    (
+        mapping.memory_start,
+        mapping.memory_limit,
+        mapping.file_offset,
+        dictionary.str(mapping.filename).to_owned(),
+        build_id.unwrap_or_default(),
+        flags.map(|name| is_true(dictionary, mapping.attributes, &format!("pprof.mapping.has_{name}"))),
+    )
 }
 
 fn line_of_model(dictionary: &Dictionary, line: &crate::profile::Line) -> LineMeaning {

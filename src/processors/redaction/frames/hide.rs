@@ -10,7 +10,8 @@ use crate::processors::redaction::config::NameAction;
 use crate::processors::redaction::detectors::is_masked;
 use crate::processors::redaction::pseudonym::{Kind, Pseudonyms};
 use crate::profile::{
-    Dictionary, Function, FunctionId, Id, Line, Lists, Location, LocationId, MappingId, StringId, Value,
+    Dictionary, Function, FunctionId, Id, Line, Lists, Location, LocationId, MappingId, Profiles, ResourceProfiles,
+    StringId, Value,
 };
 
 /// The mask of a frame.
@@ -48,11 +49,12 @@ pub struct Names<'a> {
 }
 
 impl Plan {
-    /// Looks at every frame; none if all of them stay as they are.
-    pub fn new(frames: &Frames, pseudonyms: &Pseudonyms, d: &Dictionary) -> Option<Self> {
+    /// Looks at every frame; none if all of them stay as they are, and so do the lists of mappings.
+    pub fn new(frames: &Frames, pseudonyms: &Pseudonyms, profiles: &Profiles) -> Option<Self> {
         if frames.keeps_all() {
             return None;
         }
+        let d = profiles.dictionary();
         let mut judge = Judge {
             frames,
             pseudonyms,
@@ -99,6 +101,7 @@ impl Plan {
             .map(|row| frames.keeps_binary(d.str(row.filename)));
         plan.public = public.collect();
         changes |= d.locations.ids().any(|id| plan.exposes(d.locations[id]));
+        changes |= frames.may_hide() && profiles.lists_unused_mappings();
         changes.then_some(plan)
     }
 
@@ -130,7 +133,7 @@ impl Plan {
     }
 
     /// Changes the tables. What is hidden stays behind in rows that nothing refers to, until the batch is made compact.
-    pub fn apply(self, d: &mut Dictionary, names: Names<'_>) {
+    pub fn apply(self, d: &mut Dictionary, resources: &mut [ResourceProfiles], names: Names<'_>) {
         let mut hider = Hider {
             functions: HashMap::default(),
             runs: HashMap::new(),
@@ -171,6 +174,12 @@ impl Plan {
             stacks.close();
         }
         d.stacks = stacks;
+        // where names are hidden, a list tells of no binary but those of frames that are shown
+        if hider.names.frames.may_hide() {
+            for _ in 0..d.unlist_unused_mappings(resources) {
+                (hider.names.hit)("frame_mapping");
+            }
+        }
     }
 }
 

@@ -175,6 +175,11 @@ impl Frames {
         self.rules.is_empty() && self.default == Fate::Keep && self.threads == NameAction::Keep
     }
 
+    /// Whether some frame may be hidden.
+    pub fn may_hide(&self) -> bool {
+        self.default.hides() || self.rules.iter().any(|rule| rule.fate.hides())
+    }
+
     /// What becomes of the frame: the first rule that matches, then what is allowed, then the default.
     pub fn fate(&self, frame: Frame<'_>) -> Fate {
         if let Some(rule) = self.rules.iter().find(|rule| rule.matches(frame)) {

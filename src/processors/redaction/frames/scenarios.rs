@@ -1,6 +1,6 @@
 //! Whole profiles whose frames are hidden.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -9,8 +9,8 @@ use crate::pipeline::spec::parse;
 use crate::processors::redaction::Policy;
 use crate::profile::testing::any_profiles;
 use crate::profile::{
-    Attribute, Dictionary, Function, Interner, Line, Location, LocationId, Mapping, Observations, Profile, Profiles,
-    ResourceProfiles, Samples, ScopeProfiles, StackId, Value,
+    Attribute, Dictionary, Function, Interner, Line, Location, LocationId, Mapping, MappingId, Observations, Profile,
+    Profiles, ResourceProfiles, Samples, ScopeProfiles, StackId, Value,
 };
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -110,6 +110,11 @@ proptest! {
         let hides = d.functions.rows().iter().any(|row| row.name.is_set() && !d.str(row.name).starts_with("function-"));
         if hides {
             prop_assert!(d.locations.rows().iter().all(|row| row.address == 0 && !row.mapping.is_set()));
+        }
+        // what no frame lies in goes with the names that a rule hides
+        if actions.iter().any(|action| ACTIONS[*action] != "keep") {
+            let used: BTreeSet<MappingId> = d.locations.rows().iter().map(|row| row.mapping).collect();
+            prop_assert!(d.mappings.ids().skip(1).all(|id| used.contains(&id)));
         }
         let once = told(&profiles, |stack| stack);
         policy.redact(&mut profiles);
@@ -233,6 +238,54 @@ fn what_a_backend_could_look_up_again_goes_with_the_names() {
             (0, "", lines(&["std::r  9"])),
         ]
     );
+}
+
+/// The same, listing all its mappings and one in which no frame lies.
+fn native_with_list() -> Profiles {
+    let mut profiles = native();
+    let (d, resources) = profiles.edit();
+    let filename = d.strings.push("/home/alice/plugin.so");
+    d.mappings.push(Mapping {
+        filename,
+        ..Mapping::default()
+    });
+    resources[0].scopes[0].profiles[0].mappings = d.mappings.ids().skip(1).collect();
+    profiles.compact();
+    profiles
+}
+
+fn listed(profiles: &Profiles) -> Vec<&str> {
+    let d = profiles.dictionary();
+    let list = profiles.iter().flat_map(|at| at.profile.mappings.iter());
+    list.map(|id| d.str(d.mappings[*id].filename)).collect()
+}
+
+#[test]
+fn a_list_of_mappings_tells_of_no_binary_without_shown_frames() {
+    let frames = json!({"default": "hash", "allow": ["public"]});
+    // nothing is hidden by the second, but it might be
+    let nobody = json!({"rules": [{"function": "nobody", "action": "mask"}]});
+    let shop = "/opt/acme/bin/shop";
+    for (frames, left) in [
+        (frames, vec!["", "/lib/libc.so.6"]),
+        (nobody, vec![shop, shop, "/lib/libc.so.6"]),
+    ] {
+        let mut profiles = native_with_list();
+        let report = policy(&frames).redact(&mut profiles);
+        profiles.compact();
+        assert_eq!(listed(&profiles), left);
+        assert!(report.hits.contains_key(&("frame_mapping", "frame")));
+        assert!(policy(&frames).redact(&mut profiles).is_empty());
+    }
+}
+
+#[test]
+fn a_list_of_mappings_is_redacted_as_other_mappings_are() {
+    let mut profiles = native_with_list();
+    Policy::new(parse(json!({})).unwrap()).unwrap().redact(&mut profiles);
+    profiles.compact();
+    let shop = "/opt/acme/bin/shop";
+    assert_eq!(listed(&profiles), [shop, shop, "/lib/libc.so.6", "/home/_/plugin.so"]);
 }
 
 #[test]
