@@ -1,4 +1,5 @@
-//! `/debug/...`: what runs, with counts. Configured names and numbers only: nothing of a profile, nothing of a tenant.
+//! `/debug/...`: what runs, with counts. Configured names, addresses of targets and numbers only: nothing of a profile, nothing of a
+//! tenant.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -59,12 +60,13 @@ pub fn zpages(watched: Watched) -> Router {
         .route("/debug/servicez", get(service))
         .route("/debug/pipelinez", get(pipelines))
         .route("/debug/extensionz", get(extensions))
+        .route("/debug/targetz", get(targets))
         .route("/debug/loglevel", get(level).put(set_level))
         .with_state(watched)
         .fallback(async || (StatusCode::NOT_FOUND, PAGES))
 }
 
-const PAGES: &str = "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/loglevel\n";
+const PAGES: &str = "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/targetz /debug/loglevel\n";
 /// Longest name of a level, with room for a line end.
 const LEVEL_BYTES: usize = 16;
 /// How long it may take to arrive.
@@ -112,6 +114,27 @@ async fn pipelines(State(watched): State<Watched>) -> String {
 async fn extensions(State(watched): State<Watched>) -> String {
     let mut text = watched.overview.load().extensions.join("\n");
     text.push('\n');
+    text
+}
+
+async fn targets(State(watched): State<Watched>) -> String {
+    let mut text = String::new();
+    for (receiver, targets) in watched.metrics.all_targets() {
+        let _ = writeln!(text, "{receiver}");
+        for (address, visited) in targets.all() {
+            let ago = visited.at.and_then(|at| at.elapsed().ok()).map(|ago| ago.as_secs());
+            let when = ago.map_or_else(String::new, |ago| {
+                format!(", {ago}s ago in {:.1}s", visited.took.as_secs_f64())
+            });
+            let why = if visited.why.is_empty() { "" } else { ": " };
+            let _ = writeln!(
+                text,
+                "  {:5} {address}{when}{why}{}",
+                visited.health.label(),
+                visited.why
+            );
+        }
+    }
     text
 }
 

@@ -101,6 +101,33 @@ static RULES: &[Rule] = &[
         "credentials are taken from headers alone, because addresses end in logs",
     ),
     rule(
+        "receivers.pprof.remote.compression",
+        "",
+        Ignored,
+        "what is fetched has no body to compress",
+    ),
+    rule("receivers.pprof.remote.max_idle_conns", "", Ignored, POOL),
+    rule("receivers.pprof.remote.max_idle_conns_per_host", "", Ignored, POOL),
+    rule(
+        "receivers.pprof.remote.max_conns_per_host",
+        "",
+        Ignored,
+        "one profile is fetched at a time",
+    ),
+    rule("receivers.pprof.remote.disable_keep_alives", "false", Ignored, POOL),
+    rule(
+        "receivers.pprof.remote.force_attempt_http2",
+        "true",
+        Ignored,
+        "over TLS the server chooses",
+    ),
+    rule(
+        "receivers.pprof.remote.cookies",
+        "{\"enabled\":false}",
+        Ignored,
+        "cookies are not kept",
+    ),
+    rule(
         "receivers.otlp.protocols.http.traces_url_path",
         "",
         Ignored,

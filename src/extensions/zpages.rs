@@ -21,6 +21,7 @@ pub const SPEC: ExtensionSpec = ExtensionSpec {
 | GET `/debug/servicez` | version, uptime, readiness, memory |
 | GET `/debug/pipelinez` | the pipelines with their components, and the queue of every exporter |
 | GET `/debug/extensionz` | the extensions that run |
+| GET `/debug/targetz` | the targets of `scrape` and `pprof`'s `remote`, how they fare, and why the last scrape failed |
 | GET `/debug/loglevel` | the level of the logs |
 | PUT `/debug/loglevel` | sets it until the next reload: `curl -X PUT -d debug http://localhost:55679/debug/loglevel` |
 

@@ -1,4 +1,4 @@
-//! The one HTTP client that all exporters send with: pooled, bounded, HTTP/1.1 and HTTP/2, plaintext and TLS.
+//! The one HTTP client that exporters send and scrapes ask with: pooled, bounded, HTTP/1.1 and HTTP/2, plaintext and TLS.
 //!
 //! Nothing here waits without end by design of its callers: the sink puts its timeout around every request. An error says
 //! what kind of thing went wrong and never quotes a header, a token, a URL or the text of a server.
@@ -7,6 +7,7 @@ mod connect;
 mod grpc;
 mod headers;
 mod proxy;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -16,16 +17,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 pub use grpc::{Code, GrpcAnswer, grpc_body};
 pub use headers::Headers;
+pub use reach::Reach;
 
 use self::connect::{Connector, LastFault};
 use self::proxy::{Proxies, ProxyError};
+use self::reach::OutOfReach;
 use super::auth::Credentials;
 use super::tls::{self, ClientTlsConfig};
 use crate::pipeline::sink::LONGEST_HINT;
@@ -129,6 +133,9 @@ pub enum ClientError {
     /// No connection: refused, unreachable, no such name, a certificate that is not trusted.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// The address, or every address of the name, is out of the client's [`Reach`].
+    #[error("the address may not be connected to")]
+    OutOfReach,
     /// The connection broke before the answer was complete.
     #[error("the connection broke before the answer was complete: {0}")]
     Broken(String),
@@ -159,12 +166,29 @@ impl ClientConfigError {
 impl Client {
     /// Checks the settings. Connects to nothing yet.
     pub fn new(protocol: Protocol, settings: &ClientSettings) -> Result<Self, ClientConfigError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let proxies = Proxies::new(settings.proxy_url.as_ref(), protocol, variable)?;
+        Self::through(proxies, protocol, settings, None)
+    }
+
+    /// The same, but it connects only within `reach`. The proxies of the environment, which would resolve names for it, are passed
+    /// by; behind a configured one only addresses are judged, not names.
+    pub fn within(reach: Reach, protocol: Protocol, settings: &ClientSettings) -> Result<Self, ClientConfigError> {
+        let proxies = Proxies::new(settings.proxy_url.as_ref(), protocol, |_| None)?;
+        Self::through(proxies, protocol, settings, Some(reach))
+    }
+
+    fn through(
+        proxies: Proxies,
+        protocol: Protocol,
+        settings: &ClientSettings,
+        reach: Option<Reach>,
+    ) -> Result<Self, ClientConfigError> {
+        let proxies = Arc::new(proxies);
         let tls = settings
             .tls
             .check(protocol.names())
             .map_err(|error| ClientConfigError::at(error.path("tls"), error.message))?;
-        let variable = |name: &str| std::env::var(name).ok();
-        let proxies = Arc::new(Proxies::new(settings.proxy_url.as_ref(), protocol, variable)?);
         let mut headers = settings.headers.resolve()?;
         if let Some(name) = settings.credentials.as_ref().map(Credentials::name)
             && headers.contains_key(name)
@@ -190,7 +214,7 @@ impl Client {
                 .http2_keep_alive_while_idle(pings.while_idle);
         }
         let fault = LastFault::default();
-        let pool = pool.build(Connector::new(tls, proxies.clone(), fault.clone()));
+        let pool = pool.build(Connector::new(tls, proxies.clone(), reach, fault.clone()));
         Ok(Self {
             pool,
             headers,
@@ -212,13 +236,19 @@ impl Client {
         self.exchange(uri, headers, Request::new(Full::default()), most).await
     }
 
-    async fn exchange(
+    /// The same, but the body is still to be read. Redirects are not followed, here and everywhere.
+    pub async fn open(&self, uri: &Uri, headers: HeaderMap) -> Result<Response<Incoming>, ClientError> {
+        let (_, answer) = self.send(uri, headers, Request::new(Full::default())).await?;
+        Ok(answer)
+    }
+
+    /// The answer, and when it was asked for.
+    async fn send(
         &self,
         uri: &Uri,
         headers: HeaderMap,
         mut request: Request<Full<Bytes>>,
-        most: usize,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<(Instant, Response<Incoming>), ClientError> {
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
         for (name, value) in &self.headers {
@@ -234,19 +264,38 @@ impl Client {
             request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
         }
         let begun = Instant::now();
-        let why = |error: &(dyn Error + 'static)| self.fault.since(begun).unwrap_or_else(|| cause(error));
-        let answer = self.pool.request(request).await.map_err(|error| {
-            let why = why(&error);
+        let answer = self.pool.request(request).await;
+        let answer = answer.map_err(|error| {
+            if is_out_of_reach(&error) {
+                return ClientError::OutOfReach;
+            }
+            let why = self.why(uri, begun, &error);
             match error.is_connect() {
                 true => ClientError::Connect(why),
                 false => ClientError::Broken(why),
             }
         })?;
+        Ok((begun, answer))
+    }
+
+    /// Why a request that was begun then came to nothing.
+    fn why(&self, uri: &Uri, begun: Instant, error: &(dyn Error + 'static)) -> String {
+        self.fault.since(begun, uri).unwrap_or_else(|| cause(error))
+    }
+
+    async fn exchange(
+        &self,
+        uri: &Uri,
+        headers: HeaderMap,
+        request: Request<Full<Bytes>>,
+        most: usize,
+    ) -> Result<Answer, ClientError> {
+        let (begun, answer) = self.send(uri, headers, request).await?;
         let (parts, body) = answer.into_parts();
         let whole = Limited::new(body, most).collect().await.map_err(|error| {
             match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => ClientError::AnswerTooLarge(most),
-                None => ClientError::Broken(why(error.as_ref())),
+                None => ClientError::Broken(self.why(uri, begun, error.as_ref())),
             }
         })?;
         Ok(Answer {
@@ -256,6 +305,19 @@ impl Client {
             body: whole.to_bytes(),
         })
     }
+}
+
+/// The error that caused this one. An [`io::Error`](std::io::Error) shows what it wraps as itself: its source is that of the
+/// wrapped one.
+fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+fn is_out_of_reach(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| cause_of(*error)).any(|error| error.is::<OutOfReach>())
 }
 
 /// The innermost reason that is known to quote nothing: an I/O kind or a TLS fault.
@@ -277,11 +339,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
         } else if let Some(io) = io {
             innermost = Some(io_reason(io));
         }
-        // an io::Error shows what it wraps as itself: its source is that of the wrapped one
-        next = match io.and_then(std::io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
+        next = cause_of(error);
     }
     match innermost {
         Some(why) if by_proxy => format!("the proxy: {why}"),

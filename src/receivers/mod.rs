@@ -8,14 +8,17 @@ mod listen;
 mod otlp;
 mod otlp_routes;
 mod pprof;
+mod pull;
 mod pyroscope;
+mod scrape;
 mod series;
 mod settings;
 #[cfg(test)]
 mod testing;
+mod unnamed;
 mod window;
 
 use crate::pipeline::spec::ReceiverSpec;
 
 /// Every receiver, sorted by name.
-pub static ALL: &[ReceiverSpec] = &[otlp::SPEC, pprof::SPEC, pyroscope::SPEC];
+pub static ALL: &[ReceiverSpec] = &[otlp::SPEC, pprof::SPEC, pyroscope::SPEC, scrape::SPEC];

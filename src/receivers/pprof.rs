@@ -1,6 +1,7 @@
-//! `pprof`: pprof profiles by HTTP POST, and of Flamegate itself.
+//! `pprof`: pprof profiles by HTTP POST, from one address, and of Flamegate itself.
 
 mod itself;
+mod remote;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::itself::{SelfConfig, SelfProfiler};
+use self::remote::{Remote, RemoteConfig};
 use super::listen;
 use super::settings::{HttpServerConfig, Server, present};
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
@@ -29,14 +31,18 @@ its table of stacks holds 70 MiB from then on, and finding the names of function
 information of the binary. A signal interrupts the process `frequency` times in a second of CPU. Receivers take
 turns at it, one profile each. Where the process cannot be sampled the log says so, and the rest goes on.
 
-`remote` and `file` come with a later version: until then a profiler, or `curl` from a timer, pushes to `server`.
+`remote` fetches one profile from one address (`endpoint`, with its query) every `collection_interval`, in any format that is read. It is
+passed on as it is: Go's heap, mutex and block profiles count from the start of the process on. The receiver `scrape` makes
+differences of them, knows many targets, and gives them labels.
+
+`file` comes with a later version: until then a profiler, or `curl` from a timer, pushes to `server`.
 ";
 
 pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
     about: About {
         name: "pprof",
         aliases: &[],
-        summary: "takes pprof by POST, and of Flamegate itself",
+        summary: "takes pprof by POST, from one address, and of Flamegate itself",
         docs: DOCS,
         stability: Stability::Beta,
         signals: &["profiles"],
@@ -55,9 +61,9 @@ struct Config {
     /// Profiles Flamegate itself, on if the key is present.
     #[serde(rename = "self", deserialize_with = "present")]
     itself: Option<SelfConfig>,
-    #[schemars(skip)]
-    #[serde(skip_serializing, deserialize_with = "present")]
-    remote: Option<serde_json::Value>,
+    /// Fetches one profile from one address, on if the key is present.
+    #[serde(deserialize_with = "present")]
+    remote: Option<RemoteConfig>,
     #[schemars(skip)]
     #[serde(skip_serializing, deserialize_with = "present")]
     file: Option<serde_json::Value>,
@@ -66,18 +72,20 @@ struct Config {
 struct Pprof {
     server: Option<Server>,
     itself: Option<SelfProfiler>,
+    remote: Option<Remote>,
 }
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
     let config: Config = parse(raw)?;
-    for (key, value) in [("remote", &config.remote), ("file", &config.file)] {
-        if value.is_some() {
-            let message = "comes with a later version; until then push to `server` by POST /v1/pprof";
-            return Err(BuildError::at(key, message));
-        }
+    if config.file.is_some() {
+        let message = "comes with a later version; until then push to `server` by POST /v1/pprof";
+        return Err(BuildError::at("file", message));
     }
-    if config.server.is_none() && config.itself.is_none() {
-        return Err(BuildError::at("", "nothing is on; write `server:`, `self:` or both"));
+    if config.server.is_none() && config.itself.is_none() && config.remote.is_none() {
+        return Err(BuildError::at(
+            "",
+            "nothing is on; write `server:`, `remote:` or `self:`",
+        ));
     }
     Ok(Box::new(Pprof {
         server: config
@@ -85,13 +93,14 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildEr
             .map(|server| server.check("server", "localhost:8080", cx))
             .transpose()?,
         itself: config.itself.map(SelfProfiler::new).transpose()?,
+        remote: config.remote.map(|remote| remote.check(cx)).transpose()?,
     }))
 }
 
 #[async_trait]
 impl Receiver for Pprof {
     async fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), ReceiverError> {
-        let Self { server, itself } = *self;
+        let Self { server, itself, remote } = *self;
         let services = server
             .map(|server| server.service(&out, routes::router))
             .into_iter()
@@ -103,7 +112,13 @@ impl Receiver for Pprof {
             }
             Ok(())
         };
-        tokio::try_join!(served, itself)?;
+        let remote = async {
+            if let Some(remote) = remote {
+                remote.run(&out, &stop).await;
+            }
+            Ok(())
+        };
+        tokio::try_join!(served, itself, remote)?;
         Ok(())
     }
 }

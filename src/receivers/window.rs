@@ -17,11 +17,22 @@ pub(super) struct Window {
 impl Window {
     /// Reads both; what is missing or no time at all means now, as it does to Pyroscope.
     pub(super) fn parse(from: Option<&str>, until: Option<&str>, now: SystemTime) -> Self {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let now = Self::between(now, None).from;
         Self {
             from: from.and_then(|text| instant(text, now)).unwrap_or(now),
             until: until.and_then(|text| instant(text, now)),
+        }
+    }
+
+    /// What was measured between two moments, or at one.
+    pub(super) fn between(from: SystemTime, until: Option<SystemTime>) -> Self {
+        let nanos = |time: SystemTime| {
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        };
+        Self {
+            from: nanos(from),
+            until: until.map(nanos),
         }
     }
 

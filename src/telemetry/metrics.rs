@@ -5,11 +5,12 @@
 
 mod exporter;
 mod number;
+mod scrape;
 mod server;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,8 +19,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::component::Component;
+use super::targets::Targets;
 pub use exporter::ExporterMetrics;
 pub use number::Number;
+pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
 
 type One = [(&'static str, Arc<str>); 1];
@@ -74,11 +77,17 @@ pub struct Metrics {
     memory_limit: Number,
     connections: Family<One, Number>,
     connections_cut: Family<Two, Counter>,
+    scrapes: Family<Two, Counter>,
+    scrape_targets: Family<Two, Number>,
+    scrape_deltas: Family<Two, Counter>,
+    scrape_counters: Family<One, Number>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
     /// Labels of `dropped`, which cannot be listed otherwise.
     drops: Mutex<BTreeSet<(Component, &'static str)>>,
     /// Labels of the exporters' metrics.
     exporters: Mutex<BTreeSet<Arc<str>>>,
+    /// The targets of receivers that run.
+    targets: Mutex<Vec<(Arc<str>, Weak<Targets>)>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -188,9 +197,20 @@ impl Default for Metrics {
             memory_limit: r.named("flamegate_memory_limit_bytes", "Memory that batches may hold"),
             connections: r.named("flamegate_connections", "Connections open"),
             connections_cut: r.named("flamegate_connections_cut", "Connections that a limit ended, by reason"),
+            scrapes: r.named("flamegate_scrapes", "Profiles that were to be fetched, by result"),
+            scrape_targets: r.named("flamegate_scrape_targets", "Targets by how they fare"),
+            scrape_deltas: r.named(
+                "flamegate_scrape_deltas",
+                "Profiles of counters compared with the one before, by result",
+            ),
+            scrape_counters: r.named(
+                "flamegate_scrape_counters_bytes",
+                "Memory in which counters are kept for the next comparison",
+            ),
             reloads: r.named("flamegate_config_reloads", "Reloads of the configuration, by result"),
             drops: Mutex::default(),
             exporters: Mutex::default(),
+            targets: Mutex::default(),
             registry: names.0,
         }
     }
@@ -349,6 +369,40 @@ impl Metrics {
             server: server.clone(),
             cut: self.connections_cut.clone(),
         }
+    }
+
+    /// The metrics of one receiver that fetches profiles, looked up once.
+    pub fn scrape(&self, receiver: &Arc<str>) -> ScrapeMetrics {
+        ScrapeMetrics {
+            receiver: receiver.clone(),
+            scrapes: self.scrapes.clone(),
+            deltas: self.scrape_deltas.clone(),
+            counters: self
+                .scrape_counters
+                .get_or_create(&[("receiver", receiver.clone())])
+                .clone(),
+        }
+    }
+
+    /// A list for the targets of one receiver; it is shown until it is dropped.
+    pub fn targets(&self, receiver: &Arc<str>) -> Arc<Targets> {
+        let count = |health: &'static str| {
+            let key = [("receiver", receiver.clone()), ("health", health.into())];
+            self.scrape_targets.get_or_create(&key).clone()
+        };
+        let targets = Targets::counting(["new", "up", "down", "left_out"].map(count));
+        let targets = Arc::new(targets);
+        let mut known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, targets)| targets.strong_count() > 0);
+        known.push((receiver.clone(), Arc::downgrade(&targets)));
+        targets
+    }
+
+    /// The lists of all receivers that have one.
+    pub fn all_targets(&self) -> Vec<(Arc<str>, Arc<Targets>)> {
+        let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = |(receiver, targets): &(Arc<str>, Weak<Targets>)| Some((receiver.clone(), targets.upgrade()?));
+        known.iter().filter_map(alive).collect()
     }
 
     /// The metrics of one exporter, looked up once.

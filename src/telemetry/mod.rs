@@ -5,8 +5,10 @@ mod component;
 pub mod logs;
 mod metrics;
 mod seldom;
+mod targets;
 
 pub use audit::Audit;
 pub use component::{Component, Kind};
-pub use metrics::{Amount, ExporterMetrics, Metrics, Number, Opened, ServerMetrics};
+pub use metrics::{Amount, ExporterMetrics, Metrics, Number, Opened, ScrapeMetrics, ServerMetrics};
 pub use seldom::{Seldom, SeldomEach};
+pub use targets::{Health, Targets, Visited};

@@ -201,6 +201,7 @@ fn pages(ports: &Ports) -> Bytes {
                 "/debug/servicez",
                 "/debug/pipelinez",
                 "/debug/extensionz",
+                "/debug/targetz",
                 "/debug/loglevel",
                 "/",
             ][..],

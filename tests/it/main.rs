@@ -33,6 +33,7 @@ mod reload;
 mod routing;
 mod scan;
 mod schema;
+mod scrape;
 mod secrets;
 mod support;
 mod tls;

@@ -49,6 +49,16 @@ impl Network {
         Some(Self { address, bits })
     }
 
+    /// What they begin with.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How much of it.
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
     /// Whether an address is one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

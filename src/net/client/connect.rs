@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Uri;
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceExt};
 
 use super::proxy::{Proxies, Proxy, ProxyError};
+use super::reach::{OutOfReach, Reach, Resolver};
 use crate::net::tls::{self, ClientTls, TlsError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -33,30 +34,48 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// Makes connections.
 #[derive(Clone)]
 pub(super) struct Connector {
-    tcp: HttpConnector,
+    tcp: Tcp,
+    /// The same for proxies, which may stand anywhere.
+    tcp_to_proxy: Tcp,
     tls: ClientTls,
     proxies: Arc<Proxies>,
+    reach: Option<Arc<Reach>>,
     fault: LastFault,
 }
 
+type Tcp = HttpConnector<Resolver>;
+
+fn tcp(reach: Option<Arc<Reach>>) -> Tcp {
+    let mut tcp = HttpConnector::new_with_resolver(Resolver::new(reach));
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(SILENCE));
+    // a pooled connection whose other end is gone would else swallow requests for a quarter of an hour
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(SILENCE));
+    tcp
+}
+
 impl Connector {
-    pub(super) fn new(tls: ClientTls, proxies: Arc<Proxies>, fault: LastFault) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(SILENCE));
-        // a pooled connection whose other end is gone would else swallow requests for a quarter of an hour
-        #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(SILENCE));
+    pub(super) fn new(tls: ClientTls, proxies: Arc<Proxies>, reach: Option<Reach>, fault: LastFault) -> Self {
+        let reach = reach.map(Arc::new);
         Self {
-            tcp,
+            tcp: tcp(reach.clone()),
+            tcp_to_proxy: tcp(None),
             tls,
             proxies,
+            reach,
             fault,
         }
     }
 
     async fn connect(self, to: Uri) -> Result<Stream, BoxError> {
+        // an address in the place of a name is not resolved
+        if let (Some(reach), Some(host)) = (&self.reach, to.host())
+            && !reach.holds_host(host)
+        {
+            return Err(OutOfReach.into());
+        }
         let (hop, is_asked) = match self.proxies.on_the_way(&to) {
             None => (Hop::Http(self.tcp.clone().oneshot(to.clone()).await?), false),
             Some(proxy) if proxy.tunnels => (self.tunnel(&proxy, &to).await?, false),
@@ -72,15 +91,16 @@ impl Connector {
         Ok(Stream {
             end,
             is_asked,
+            to: to.into_parts().authority,
             fault: self.fault,
         })
     }
 
     /// What connects to proxies, over TLS where that is how they are spoken to.
-    async fn to_proxy(&self) -> Result<HttpsConnector<HttpConnector>, TlsError> {
+    async fn to_proxy(&self) -> Result<HttpsConnector<Tcp>, TlsError> {
         let mut config = ClientConfig::clone(&*self.tls.current().await?);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(HttpsConnector::from((self.tcp.clone(), config)))
+        Ok(HttpsConnector::from((self.tcp_to_proxy.clone(), config)))
     }
 
     async fn tunnel(&self, proxy: &Proxy, to: &Uri) -> Result<Hop, BoxError> {
@@ -120,29 +140,43 @@ pub(super) struct Stream {
     end: MaybeHttpsStream<Hop>,
     /// Whether it is a proxy that takes the requests.
     is_asked: bool,
+    /// Whom it leads to.
+    to: Option<Authority>,
     fault: LastFault,
 }
 
 /// The last fault of TLS on any connection of a client. A server of TLS 1.3 refuses a client when the handshake is over for it,
 /// and HTTP may have learnt by then that the connection is gone, and no more.
 #[derive(Clone, Default)]
-pub(super) struct LastFault(Arc<Mutex<Option<(Instant, String)>>>);
+pub(super) struct LastFault(Arc<Mutex<Option<Fault>>>);
+
+struct Fault {
+    at: Instant,
+    with: Option<Authority>,
+    why: String,
+}
 
 impl LastFault {
-    fn note(&self, error: &io::Error) {
+    fn note(&self, with: Option<&Authority>, error: &io::Error) {
         if let Some(fault) = tls::fault(error) {
-            *self.last() = Some((Instant::now(), tls::explain(fault)));
+            *self.last() = Some(Fault {
+                at: Instant::now(),
+                with: with.cloned(),
+                why: tls::explain(fault),
+            });
         }
     }
 
-    /// What it was, if it came since then.
-    pub(super) fn since(&self, begun: Instant) -> Option<String> {
+    /// What it was, if it came since then and with whom `uri` leads to.
+    pub(super) fn since(&self, begun: Instant, uri: &Uri) -> Option<String> {
         let last = self.last();
-        let (_, told) = last.as_ref().filter(|(when, _)| *when >= begun)?;
-        Some(told.clone())
+        let fault = last
+            .as_ref()
+            .filter(|fault| fault.at >= begun && fault.with.as_ref() == uri.authority())?;
+        Some(fault.why.clone())
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+    fn last(&self) -> MutexGuard<'_, Option<Fault>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,7 +192,7 @@ impl Read for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.end).poll_read(cx, buffer);
         if let Poll::Ready(Err(error)) = &read {
-            self.fault.note(error);
+            self.fault.note(self.to.as_ref(), error);
         }
         read
     }

@@ -37,6 +37,19 @@ impl Headers {
         self.0.keys().any(|known| known.eq_ignore_ascii_case(name))
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These, and `others`, which win over those of the same name.
+    pub fn with(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        all.0.retain(|name, _| !others.contains(name));
+        all.0.extend(others.0.clone());
+        all
+    }
+
     /// The headers as they are sent.
     pub(super) fn resolve(&self) -> Result<HeaderMap, ClientConfigError> {
         let mut headers = HeaderMap::new();

@@ -10,15 +10,14 @@ use axum::routing::post;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::formats::any::decode_as_asked;
-use crate::formats::compress::Inflation;
-use crate::formats::{Decoded, Format, sniff};
+use crate::formats::Decoded;
 use crate::net::body::Whole;
 use crate::net::reply;
 use crate::pipeline::outlet::Arrival;
-use crate::pipeline::{Receipt, Received, Refusal};
+use crate::pipeline::{Receipt, Refusal};
 use crate::receivers::door::{Door, encodings};
 use crate::receivers::series::Series;
+use crate::receivers::unnamed::{self, Reading};
 use crate::receivers::window::Window;
 
 const PATH: &str = "/v1/pprof";
@@ -50,23 +49,16 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
     let query = parts.uri.query().unwrap_or_default();
     let said = door.checked(Said::parse(query, origin.arrived))?;
     let Whole { bytes: sent, permit } = door.read(&parts.headers, body, 0).await?;
-    let (limits, jfr) = (door.limits(), door.jfr());
+    let reading = Reading {
+        limits: door.limits(),
+        jfr: door.jfr(),
+    };
     let decode = move |sent| {
-        let mut inflation = Inflation::within(&limits, &permit);
-        let body = inflation.inflate_all(&encodings, sent)?;
-        let bytes = inflation.unwrap_layers(body)?;
-        permit.set(bytes.len())?;
-        let format = match sniff(&bytes) {
-            Ok(format) => format,
-            Err(unknown) if unknown.is_named() => return Err(unknown.into()),
-            // whose decoder says what is wrong with it
-            Err(_) => Format::Pprof,
-        };
-        let mut decoded = decode_as_asked(format, &bytes, &jfr.options(&[]), &limits, &permit)?;
+        let (mut decoded, received) = unnamed::decode(sent, &encodings, &reading, &permit)?;
         said.write_to(&mut decoded);
         Ok(vec![Arrival {
             decoded,
-            received: Received { format, bytes },
+            received,
             origin,
             permit,
         }])

@@ -10,9 +10,29 @@ use crate::receivers::testing::{Engine, context, gunzip, post, resource, sample_
 fn blocks_are_on_when_their_keys_are_present() {
     assert!(build(json!({ "server": null }), &context()).is_ok());
     assert!(build(json!({ "self": null }), &context()).is_ok());
+    assert!(
+        build(
+            json!({ "remote": { "endpoint": "http://localhost:6060/debug/pprof/heap" } }),
+            &context()
+        )
+        .is_ok()
+    );
     for (config, path) in [
         (json!({}), ""),
-        (json!({ "remote": {} }), "remote"),
+        (json!({ "remote": null }), "remote.endpoint"),
+        (json!({ "remote": { "endpoint": "localhost:6060" } }), "remote.endpoint"),
+        (
+            json!({ "remote": { "endpoint": "http://169.254.169.254/latest" } }),
+            "remote.endpoint",
+        ),
+        (
+            json!({ "remote": { "endpoint": "http://h", "collection_interval": 0 } }),
+            "remote.collection_interval",
+        ),
+        (
+            json!({ "remote": { "endpoint": "http://h", "headers": { "a b": "" } } }),
+            "remote.headers.a b",
+        ),
         (json!({ "file": null }), "file"),
         (json!({ "server": { "endpoint": "x" } }), "server.endpoint"),
         (
