@@ -214,6 +214,8 @@ impl<'a> Draft<'a> {
         let stacks = std::mem::take(&mut self.stacks);
         let mappings = std::mem::take(&mut self.mappings);
         let mappings = mappings.settle(&stacks.addresses).intern(&mut self.building)?;
+        // nothing else has made rows of that table
+        self.profile.mappings = self.building.interner.dictionary().mappings.ids().skip(1).collect();
         let mut locations: Map<u64, LocationId> = Map::default();
         let mut rows = Rows {
             sample_types: std::mem::take(&mut self.profile.sample_types),

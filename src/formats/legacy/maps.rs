@@ -40,7 +40,7 @@ pub(super) struct Known {
 }
 
 /// What a range takes as it is read and as it is kept.
-const RANGE_BYTES: usize = 3 * size_of::<Range>() + size_of::<Mapping>();
+const RANGE_BYTES: usize = 3 * size_of::<Range>() + size_of::<Mapping>() + size_of::<MappingId>();
 /// More variables than a text has.
 const MOST_VARIABLES: usize = 64;
 

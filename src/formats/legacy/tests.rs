@@ -245,6 +245,22 @@ fn threads_share_stacks_and_keep_their_names() {
 }
 
 #[test]
+fn binaries_without_frames_stay_and_the_main_binary_is_first() {
+    let profiles = read(
+        b"heap profile: 1: 8 [1: 8] @ heapprofile\n1: 8 [1: 8] @ 0x3010\n\nMAPPED_LIBRARIES:\n\
+        00001000-00002000 r-xp 00000000 00:00 0 [vdso]\n\
+        00002000-00003000 r-xp 00000000 00:00 0 /srv/shop\n\
+        00003000-00004000 r-xp 00000000 00:00 0 /lib/libc.so.6\n",
+    );
+    let dictionary = profiles.dictionary();
+    let list = profile(&profiles).mappings.iter();
+    let files: Vec<&str> = list
+        .map(|id| dictionary.str(dictionary.mappings[*id].filename))
+        .collect();
+    assert_eq!(files, ["/srv/shop", "[vdso]", "/lib/libc.so.6"]);
+}
+
+#[test]
 fn waits_become_nanoseconds_of_all_waits() {
     let text = b"--- mutex:\ncycles/second=2000000000\nsampling period=5\n\
         4000 2 @ 0x11 0x21\n#\t0x10\tsync.Unlock+0x1\t/go/sync.go:3\n#\t0x20\tmain.main+0x2\t/srv/main.go:9\n";
