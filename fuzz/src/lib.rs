@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flamegate::app::CATALOG;
 use flamegate::config::{self, Sources};
-use flamegate::formats::any::{decode_as, decode_file, encode};
+use flamegate::formats::any::{decode_as, decode_file, encode, encode_one};
 use flamegate::formats::compress::{ContentEncoding, Inflation};
-use flamegate::formats::{Decoded, Format, Limits, jfr as recordings, multipart as parts, sniff};
+use flamegate::formats::room::Unlimited;
+use flamegate::formats::{Decoded, Format, Limits, collapsed, jfr as recordings, multipart as parts, sniff};
 use flamegate::pipeline::spec::BuildContext;
 use flamegate::profile::Profiles;
 use flamegate::telemetry::Metrics;
@@ -40,32 +41,57 @@ pub fn otlp_json(bytes: &[u8]) {
     stays_the_same(Format::OtlpJson, bytes);
 }
 
-/// collapsed stacks, speedscope, and whatever the bytes look like.
-pub fn text(bytes: &[u8]) {
-    for format in [Format::Collapsed, Format::Speedscope] {
-        let _ = decode_as(format, bytes, &limits());
-    }
+/// Whatever the bytes look like.
+pub fn sniffed(bytes: &[u8]) {
     if let Ok(format) = sniff(bytes) {
         let _ = decode_as(format, bytes, &limits());
     }
 }
 
-/// Recordings of JDK Flight Recorder: compacting what is read changes no total.
+/// Collapsed stacks, and the same packed.
+pub fn collapsed(bytes: &[u8]) {
+    survives(Format::Collapsed, bytes);
+    let _ = collapsed::decode_lines(bytes, &limits(), &Unlimited);
+    for format in [Format::Trie, Format::Tree] {
+        keeps_totals(format, bytes);
+    }
+}
+
+/// speedscope's JSON.
+pub fn speedscope(bytes: &[u8]) {
+    survives(Format::Speedscope, bytes);
+}
+
+/// What `perf script` prints.
+pub fn perf(bytes: &[u8]) {
+    keeps_totals(Format::PerfScript, bytes);
+}
+
+/// What pprof was before it was a protobuf.
+pub fn legacy(bytes: &[u8]) {
+    keeps_totals(Format::PprofLegacy, bytes);
+}
+
+/// Recordings of JDK Flight Recorder.
 pub fn jfr(bytes: &[u8]) {
-    let Ok(decoded) = decode_as(Format::Jfr, bytes, &limits()) else {
-        return;
-    };
-    let mut profiles = decoded.profiles;
-    let before = totals(&profiles);
-    profiles.compact();
-    assert_eq!(totals(&profiles), before, "compacting changes no total");
+    keeps_totals(Format::Jfr, bytes);
 }
 
 /// What V8 writes.
 pub fn v8(bytes: &[u8]) {
-    for format in [Format::CpuProfile, Format::HeapProfile, Format::ChromeTrace] {
+    for format in [
+        Format::CpuProfile,
+        Format::HeapProfile,
+        Format::ChromeTrace,
+        Format::V8Prof,
+    ] {
         let _ = decode_as(format, bytes, &limits());
     }
+}
+
+/// V8's log of `--prof`, by itself: it takes long to find.
+pub fn v8_prof(bytes: &[u8]) {
+    keeps_totals(Format::V8Prof, bytes);
 }
 
 /// Multipart bodies: every part lies inside of the body.
@@ -129,6 +155,41 @@ pub fn configuration(bytes: &[u8]) {
     };
     let _ = loaded.resolve(&CATALOG, &context);
     let _ = config::to_yaml(&loaded.redacted(&CATALOG));
+}
+
+/// Compacting what is read changes no total.
+fn keeps_totals(format: Format, bytes: &[u8]) -> Option<Profiles> {
+    let mut profiles = decode_as(format, bytes, &limits()).ok()?.profiles;
+    let before = totals(&profiles);
+    profiles.compact();
+    assert_eq!(totals(&profiles), before, "compacting changes no total");
+    Some(profiles)
+}
+
+/// What is read can be written in the same format, and adds up to the same when it is read again, one profile at a time. Not
+/// negative values, which some cannot be drawn, and not numbers near the ends of 64 bits.
+fn survives(format: Format, bytes: &[u8]) {
+    let Some(profiles) = keeps_totals(format, bytes) else {
+        return;
+    };
+    let dictionary = profiles.dictionary();
+    for at in profiles.iter() {
+        let samples = &at.profile.samples;
+        let mut values = (0..samples.len()).map(|row| samples.total(row, 0, 1));
+        if !values.all(|value| (0..1 << 40).contains(&value)) || samples.sum(0, 1) == 0 {
+            continue;
+        }
+        let written = match encode_one(format, dictionary, at, 0, usize::MAX) {
+            Ok(written) => written,
+            Err(error) => panic!("what was read cannot be written: {error}"),
+        };
+        let again = match decode_as(format, &written, &Limits::default()) {
+            Ok(again) => again.profiles,
+            Err(error) => panic!("what was written cannot be read: {error}"),
+        };
+        let sums: i128 = again.iter().map(|at| at.profile.samples.sum(0, 1)).sum();
+        assert_eq!(sums, samples.sum(0, 1), "the way out and in changes no total");
+    }
 }
 
 fn stays_the_same(format: Format, bytes: &[u8]) {

@@ -48,6 +48,9 @@ pub enum FormatName {
     /// a Chrome trace with profiles in it; only read
     #[value(name = "chrome_trace", alias = "chrome-trace")]
     ChromeTrace,
+    /// the log of V8's --prof, preprocessed; only read
+    #[value(name = "v8_prof", alias = "v8-prof")]
+    V8Prof,
     /// a flame graph as a picture of one sample type; only written
     Svg,
     /// a flame graph as a page to search and zoom; only written
@@ -78,6 +81,7 @@ impl FormatName {
             Self::Cpuprofile => Format::CpuProfile,
             Self::Heapprofile => Format::HeapProfile,
             Self::ChromeTrace => Format::ChromeTrace,
+            Self::V8Prof => Format::V8Prof,
             Self::Svg => Format::Svg,
             Self::Html => Format::Html,
             Self::Jfr => Format::Jfr,

@@ -101,6 +101,7 @@ pub fn decode_as_asked(
         Format::CpuProfile => v8::decode_cpu(plain, limits, room),
         Format::HeapProfile => v8::decode_heap(plain, limits, room),
         Format::ChromeTrace => v8::decode_trace(plain, limits, room),
+        Format::V8Prof => v8::decode_ticks(plain, limits, room),
         Format::Svg | Format::Html => Err(DecodeError::unsupported(
             format,
             "a flame graph is only written",
@@ -159,6 +160,7 @@ pub fn encode_one(
         Format::Jfr
         | Format::HeapProfile
         | Format::ChromeTrace
+        | Format::V8Prof
         | Format::PerfScript
         | Format::PprofLegacy
         | Format::Trie
@@ -178,7 +180,12 @@ pub fn default_column(dictionary: &Dictionary, profile: &Profile) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::formats::frames;
     use crate::formats::room::tests::Counted;
     use crate::formats::{Compression, compress::compress};
     use crate::testing;
@@ -214,6 +221,7 @@ mod tests {
             "jdk17-deep.jfr.gz",
             "node20-cpu.cpuprofile",
             "node20-heap.heapprofile",
+            "node20.v8prof.json.gz",
             "planted-linux.perf.txt.gz",
             "go123-heap-debug1.txt.gz",
         ] {
@@ -293,6 +301,43 @@ mod tests {
         for format in [Format::Otlp, Format::OtlpJson, Format::Pprof] {
             let error = encode(format, &profiles, 1 << 20).expect_err("too large");
             assert!(error.is_too_large, "{format}: {error}");
+        }
+    }
+
+    /// The sums by stack of one sample type of the only profile, root first.
+    fn sums(profiles: &Profiles, column: usize) -> BTreeMap<String, i64> {
+        let (dictionary, profile) = (
+            profiles.dictionary(),
+            profiles.iter().next().expect("a profile").profile,
+        );
+        let mut sums = BTreeMap::new();
+        for (row, stack) in profile.samples.stacks.iter().enumerate() {
+            let names = frames::root_first(dictionary, *stack).map(|(at, line)| frames::name(dictionary, at, line));
+            let path = names.collect::<Vec<_>>().join(";");
+            *sums.entry(path).or_default() += profile.samples.total(row, column, profile.sample_types.len());
+        }
+        sums.retain(|_, sum| *sum != 0);
+        sums
+    }
+
+    proptest! {
+        #[test]
+        fn prop_out_and_in_keeps_stacks_and_totals(
+            stacks in proptest::collection::vec(("[a-d]{1,2}(;[a-d]{1,2}){0,5}", 1i64..1 << 40), 1..30),
+            unit in prop::sample::select(vec!["count", "bytes", "nanoseconds"]),
+        ) {
+            let text: String = stacks.iter().map(|(stack, value)| format!("{stack} {value}\n")).collect();
+            let mut profiles = decode_as(Format::Collapsed, text.as_bytes(), &Limits::default()).expect("stacks").profiles;
+            let (dictionary, resources) = profiles.edit();
+            let of = &mut resources[0].scopes[0].profiles[0].sample_types[0];
+            (of.kind, of.unit) = (dictionary.strings.push("things"), dictionary.strings.push(unit));
+            let expected = sums(&profiles, 0);
+            for format in [Format::Collapsed, Format::Speedscope, Format::CpuProfile, Format::Pprof, Format::Otlp] {
+                let written = encode(format, &profiles, 64 << 20).expect("a profile");
+                let read = decode_any(written.into(), &Limits::default()).expect("a profile");
+                prop_assert_eq!(read.format, format);
+                prop_assert_eq!(sums(&read.decoded.profiles, 0), expected.clone(), "{}", format);
+            }
         }
     }
 

@@ -60,6 +60,8 @@ pub enum Format {
     HeapProfile,
     /// A Chrome trace with profiles of V8 or py-spy in it.
     ChromeTrace,
+    /// The log of V8's `--prof`, as `node --prof-process --preprocess` writes it; read only.
+    V8Prof,
     /// A flame graph as one picture. Only written.
     Svg,
     /// An interactive flame graph as one page. Only written.
@@ -88,6 +90,7 @@ impl Format {
             Self::CpuProfile => "cpuprofile",
             Self::HeapProfile => "heapprofile",
             Self::ChromeTrace => "chrome_trace",
+            Self::V8Prof => "v8_prof",
             Self::Svg => "svg",
             Self::Html => "html",
             Self::Jfr => "jfr",

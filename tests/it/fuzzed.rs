@@ -15,13 +15,18 @@ use crate::support::data;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 9] = [
+const TARGETS: [(&str, Body); 14] = [
     ("pprof", bodies::pprof),
     ("otlp", bodies::otlp),
     ("otlp_json", bodies::otlp_json),
-    ("text", bodies::text),
+    ("sniffed", bodies::sniffed),
+    ("collapsed", bodies::collapsed),
+    ("speedscope", bodies::speedscope),
+    ("perf", bodies::perf),
+    ("legacy", bodies::legacy),
     ("jfr", bodies::jfr),
     ("v8", bodies::v8),
+    ("v8_prof", bodies::v8_prof),
     ("multipart", bodies::multipart),
     ("compress", bodies::compress),
     ("configuration", bodies::configuration),
@@ -134,8 +139,20 @@ fn prop_damaged_json_is_answered() {
 
 #[test]
 fn prop_damaged_text_is_answered() {
-    let names = ["py-spy-threads.collapsed", "py-spy-native.speedscope.json"];
-    damage_all(bodies::text, &names.map(plain));
+    damage_all(bodies::collapsed, &[plain("py-spy-threads.collapsed")]);
+    damage_all(bodies::speedscope, &[plain("py-spy-native.speedscope.json")]);
+    damage_all(bodies::perf, &[plain("planted-linux.perf.txt.gz")]);
+    damage_all(bodies::legacy, &[plain("go123-goroutine-debug1.txt")]);
+}
+
+#[test]
+fn prop_damaged_files_of_any_kind_are_answered() {
+    let names = [
+        "planted-everywhere.pb",
+        "planted-linux.perf.txt.gz",
+        "go123-goroutine-debug1.txt",
+    ];
+    damage_all(bodies::sniffed, &names.map(plain));
 }
 
 #[test]
@@ -149,6 +166,7 @@ fn prop_damaged_v8_is_answered() {
         bodies::v8,
         &["node20-cpu.cpuprofile", "node20-heap.heapprofile"].map(plain),
     );
+    damage_all(bodies::v8_prof, &[plain("node20.v8prof.json.gz")]);
 }
 
 #[test]

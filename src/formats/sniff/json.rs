@@ -66,6 +66,8 @@ fn by_key(key: &str, text: &[u8]) -> Option<Verdict> {
         "nodes" | "timeDeltas" => Ok(Format::CpuProfile),
         "head" if holds_sizes(text) => Ok(Format::HeapProfile),
         "head" => Ok(Format::CpuProfile),
+        // `code` before it would tell as little as any answer of a server
+        "ticks" => Ok(Format::V8Prof),
         "traceEvents" => Ok(Format::ChromeTrace),
         "snapshot" => Err(HEAP_SNAPSHOT),
         "flamebearer" => Err(unsupported("Pyroscope's render answer", "ask for pprof instead")),

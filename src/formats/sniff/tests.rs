@@ -32,6 +32,7 @@ fn own_recordings_are_known() {
         ("py-spy-native.speedscope.json", Format::Speedscope),
         ("node20-cpu.cpuprofile", Format::CpuProfile),
         ("node20-heap.heapprofile", Format::HeapProfile),
+        ("node20.v8prof.json.gz", Format::V8Prof),
         ("py-spy-threads.collapsed", Format::Collapsed),
         ("planted-linux.perf.txt.gz", Format::PerfScript),
         ("go123-heap-debug1.txt.gz", Format::PprofLegacy),
@@ -132,6 +133,7 @@ fn what_is_no_profile_is_named_with_a_remedy() {
     );
     assert_eq!(what(b"Nettrace\x14"), "a .NET trace");
     assert_eq!(what(b"{\"error\":\"not found\"}"), "JSON, but no profile");
+    assert_eq!(what(b"{\"code\":400,\"message\":\"bad\"}"), "JSON, but no profile");
     assert_eq!(what(b"{\"resourceSpans\":[]}"), "OTLP of another signal");
     assert_eq!(what(b"[1, 2]"), "JSON, but no profile");
     assert_eq!(what(b"goroutine 1 [running]:\nmain.main()\n"), "a dump of goroutines");

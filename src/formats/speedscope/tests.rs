@@ -227,6 +227,71 @@ fn what_is_written_reads_the_same() {
     );
 }
 
+/// What the published schema and speedscope itself ask of a file of sampled profiles.
+fn assert_valid(name: &str, file: &serde_json::Value) {
+    let is_number = |value: &serde_json::Value| value.is_number();
+    assert_eq!(file["$schema"], SCHEMA, "{name}");
+    assert!(file["name"].is_string() && file["exporter"].is_string(), "{name}");
+    let frames = file["shared"]["frames"].as_array().expect(name);
+    for frame in frames {
+        assert!(frame["name"].is_string(), "{name}");
+        let object = frame.as_object().expect(name);
+        assert!(object.get("file").is_none_or(serde_json::Value::is_string), "{name}");
+        let places = ["line", "col"].map(|key| object.get(key));
+        assert!(places.into_iter().flatten().all(is_number), "{name}");
+    }
+    let profiles = file["profiles"].as_array().expect(name);
+    let shown = file["activeProfileIndex"].as_u64().expect(name);
+    assert!((shown as usize) < profiles.len(), "{name}");
+    const UNITS: [&str; 6] = [
+        "none",
+        "nanoseconds",
+        "microseconds",
+        "milliseconds",
+        "seconds",
+        "bytes",
+    ];
+    for profile in profiles {
+        assert_eq!(profile["type"], "sampled", "{name}");
+        assert!(profile["name"].is_string(), "{name}");
+        assert!(UNITS.contains(&profile["unit"].as_str().expect(name)), "{name}");
+        assert!(
+            is_number(&profile["startValue"]) && is_number(&profile["endValue"]),
+            "{name}"
+        );
+        let (samples, weights) = (profile["samples"].as_array(), profile["weights"].as_array());
+        let (samples, weights) = (samples.expect(name), weights.expect(name));
+        assert_eq!(samples.len(), weights.len(), "{name}");
+        let known = |frame: &serde_json::Value| frame.as_u64().is_some_and(|frame| (frame as usize) < frames.len());
+        let is_stack = |stack: &serde_json::Value| stack.as_array().is_some_and(|stack| stack.iter().all(known));
+        assert!(samples.iter().all(is_stack), "{name}");
+        let weights = weights.iter().map(|weight| weight.as_u64().expect(name));
+        assert_eq!(Some(weights.sum::<u64>()), profile["endValue"].as_u64(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_written_follows_the_published_schema() {
+    for name in [
+        "py-spy-native.speedscope.json",
+        "py-spy-threads.collapsed",
+        "go123-heap.pb.gz",
+        "rust-cpu.pb.gz",
+        "rust-jemalloc-heap.pb.gz",
+        "node20-cpu.cpuprofile",
+        "ap-wall.jfr.gz",
+        "planted-linux.perf.txt.gz",
+        "go123-goroutine-debug1.txt",
+    ] {
+        let read = crate::formats::any::decode_any(testing::data(name).into(), &Limits::default()).expect(name);
+        let profiles = read.decoded.profiles;
+        for at in profiles.iter() {
+            let json = encode(profiles.dictionary(), at.profile, usize::MAX).expect(name);
+            assert_valid(name, &serde_json::from_slice(&json).expect(name));
+        }
+    }
+}
+
 #[test]
 fn negative_values_are_not_written() {
     let mut decoded = read(file(r#"{"type":"sampled","unit":"bytes","samples":[[0]],"weights":[-1]}"#).as_bytes());

@@ -8,7 +8,7 @@ use crate::formats::building::Building;
 use crate::profile::{Function, Id, Line, Location, LocationId};
 
 /// What V8 calls a function without a name, for people.
-const ANONYMOUS: &str = "(anonymous)";
+pub(super) const ANONYMOUS: &str = "(anonymous)";
 
 /// A frame as V8 writes it; lines and columns from 0, -1 where there are none.
 pub(super) struct CallFrame<'a> {
@@ -109,7 +109,7 @@ impl<'a> CallFrame<'a> {
 }
 
 /// `file:///srv/app.js` as `/srv/app.js`; any other address stays.
-fn path(url: &str) -> &str {
+pub(super) fn path(url: &str) -> &str {
     url.strip_prefix("file://")
         .filter(|path| path.starts_with('/'))
         .unwrap_or(url)

@@ -229,7 +229,7 @@ impl Recording {
 const TOO_LONG: &str = "a time beyond 64 bits";
 
 /// Of microseconds; none if it is too much for a number of 64 bits.
-fn nanoseconds(microseconds: f64) -> Option<i64> {
+pub(super) fn nanoseconds(microseconds: f64) -> Option<i64> {
     let exact = (microseconds * 1e3).round();
     (exact.abs() < i64::MAX as f64).then_some(exact as i64)
 }

@@ -254,6 +254,76 @@ fn real_recordings_keep_their_sums() {
     assert!(sums(&read.decoded.profiles, "wall").values().sum::<i64>() > 1_000_000_000);
 }
 
+/// Ticks of code, which V8's own tool writes with much beside them.
+fn ticks() -> Json {
+    json!({
+        "code": [
+            {"name": "/usr/lib/libc.so.6", "type": "SHARED_LIB"},
+            {"name": "uv_run", "type": "CPP"},
+            {"name": "work file:///srv/app.js:3:13", "type": "JS", "kind": "Unopt", "func": 0, "source": {"script": 0}},
+            {"name": "ArrayMap", "type": "CODE", "kind": "Builtin"},
+            {"name": "work file:///srv/app.js:3:13", "type": "JS", "kind": "Opt", "func": 0},
+        ],
+        "functions": [{"name": "work file:///srv/app.js:3:13", "codes": [2, 4]}],
+        "ticks": [
+            {"tm": 1000, "vm": 0, "s": [3, 17, 2, 5, 1, 9]},
+            {"tm": 2000, "vm": 0, "s": [4, 17, 1, 9]},
+            {"tm": 3000, "vm": 1, "s": [2, 17, 1, 9]},
+            {"tm": 5500, "vm": 6, "s": [-1, 19295192]},
+            {"tm": 6500, "vm": 5, "s": [0, 40]},
+        ],
+        "scripts": [{"url": "file:///srv/app.js", "source": "const secret = 'hunter2'"}],
+    })
+}
+
+#[test]
+fn ticks_last_to_the_next_one() {
+    let profiles = read(Format::V8Prof, &ticks());
+    let expected = [
+        ("uv_run;work;ArrayMap", 1_000_000),
+        ("uv_run;work", 1_000_000),
+        ("uv_run;work;(garbage collector)", 2_500_000),
+        ("[unknown]", 1_000_000),
+        ("[libc.so.6]", 1_000_000),
+    ];
+    assert_eq!(sums(&profiles, "wall"), of(&expected));
+    assert_eq!(sums(&profiles, "samples"), of(&expected.map(|(path, _)| (path, 1))));
+    let profile = profiles.iter().next().unwrap().profile;
+    assert_eq!((profile.duration_nano, profile.period), (6_500_000, 1_000_000));
+    let dictionary = profiles.dictionary();
+    let work = dictionary
+        .functions
+        .rows()
+        .iter()
+        .find(|row| dictionary.str(row.name) == "work")
+        .unwrap();
+    assert_eq!((dictionary.str(work.filename), work.start_line), ("/srv/app.js", 3));
+    assert!(!format!("{dictionary:?}").contains("hunter2"));
+    assert!(
+        error(Format::V8Prof, &json!({"code": [], "ticks": []}))
+            .to_string()
+            .contains("no tick")
+    );
+}
+
+#[test]
+fn logs_of_node_keep_their_ticks() {
+    let read = decode_any(testing::data("node20.v8prof.json.gz").into(), &Limits::default()).unwrap();
+    assert_eq!(read.format, Format::V8Prof);
+    let profiles = read.decoded.profiles;
+    // as counted in the file by another program
+    let samples = sums(&profiles, "samples");
+    let holding = |frame: &str| -> i64 {
+        let holding = samples
+            .iter()
+            .filter(|(path, _)| path.split(';').any(|name| name == frame));
+        holding.map(|(_, count)| count).sum()
+    };
+    assert_eq!((samples.values().sum::<i64>(), holding("fib")), (303, 45));
+    assert_eq!(holding("(garbage collector)"), 28);
+    assert_eq!(sums(&profiles, "wall").values().sum::<i64>(), (622_767 + 1_110) * 1_000);
+}
+
 #[test]
 fn out_and_in_keeps_stacks_and_totals() {
     for name in ["go123-heap.pb.gz", "rust-cpu.pb.gz", "py-spy-native.speedscope.json"] {
@@ -283,6 +353,7 @@ proptest! {
     fn prop_any_json_decodes_or_says_why(at in 0usize..2000, byte in any::<u8>()) {
         for (format, file) in [
             (Format::CpuProfile, cpu(&json!([1, 2, 3, 4])).to_string()),
+            (Format::V8Prof, ticks().to_string()),
             (Format::HeapProfile, json!({"head": {"callFrame": frame("f"), "selfSize": 3, "children": []}}).to_string()),
             (Format::ChromeTrace, json!([{"ph": "B", "cat": "py-spy", "name": "f", "ts": 1, "tid": 2}, {"ph": "E", "cat": "py-spy", "name": "f", "ts": 3, "tid": 2}]).to_string()),
         ] {
