@@ -177,6 +177,16 @@ pub(super) static CONTEXT: &[Family] = &[
             r"(?i)\bbasic(?:\s+|%20|:\s*)((?:{MASK})*[a-z0-9+/_\-]{6,}(?:{MASK}|[a-z0-9+/_\-])*={0,2})",
         )
     },
+    // what docker keeps for a registry
+    Family {
+        check: Some(is_basic),
+        ..family(
+            "basic",
+            Reach::Context,
+            &["auth\"", "auth\\\"", "auth'"],
+            r#"(?i)\bauth\\?["']\s*:\s*\\?["']((?:{MASK})*[a-z0-9+/_\-]{6,}(?:{MASK}|[a-z0-9+/_\-])*={0,2})"#,
+        )
+    },
     Family {
         check: Some(is_value),
         ..family(
@@ -463,7 +473,7 @@ fn is_version(domain: &str) -> bool {
 }
 
 /// A key whose value is a secret, whatever it is.
-pub(super) const SENSITIVE_KEY: &str = r"(?i)(?:{WORD}|(?:^|[_.\- ])(?:pass|pw|psk|auth|otp|cvv|cvc|pin|jwt|bearer|creds?|passwords|secrets|credentials|cookies)|_pat|auth[_.\-]?config){TAIL}$";
+pub(super) const SENSITIVE_KEY: &str = r"(?i)(?:{WORD}|(?:^|[_.\- ])(?:pass|pw|psk|auth|otp|cvv|cvc|pin|jwt|bearer|creds?|passwords|secrets|credentials|cookies)|_pat|auth[_.\-]?config){TAIL}(?:-[0-9]+)?$";
 
 /// What stands below such a key and opens nothing: whether there is a secret, how many, the folder that a shell is in, the pass of
 /// a compiler.

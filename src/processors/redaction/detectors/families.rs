@@ -78,8 +78,11 @@ pub(super) static STRUCTURAL: &[Family] = &[
             "absk",
             "bedrock-api-key-",
             "amzn.mws.",
+            "iqojb3jpz2lu",
+            "fwogzxivyxdz",
+            "fqogzxivyxdz",
         ],
-        r"(?-u)(?:AKIA|ASIA|ABIA|ACCA|A3T[A-Z0-9])[A-Z0-9]{16,}|ABSK[A-Za-z0-9+/]{100,}={0,2}|bedrock-api-key-[A-Za-z0-9+/]{20,}={0,2}|amzn\.mws\.[0-9a-f\-]{36}",
+        r"(?-u)(?:AKIA|ASIA|ABIA|ACCA|A3T[A-Z0-9])[A-Z0-9]{16,}|ABSK[A-Za-z0-9+/]{100,}={0,2}|bedrock-api-key-[A-Za-z0-9+/]{20,}={0,2}|amzn\.mws\.[0-9a-f\-]{36}|(?:IQoJb3JpZ2lu|F[wQ]oGZXIvYXdz)[A-Za-z0-9+/%]{100,}={0,2}",
     ),
     free(
         "github",
@@ -220,6 +223,11 @@ pub(super) static STRUCTURAL: &[Family] = &[
         &["ccipat_", "ccipri_"],
         r"(?-u)CCIP(?:AT|RI)_[A-Za-z0-9]{20,}_[a-f0-9]{40}",
     ),
+    free(
+        "braintree",
+        &["access_token$"],
+        r"(?-u)access_token\$(?:production|sandbox)\$[a-z0-9]{16}\$[a-f0-9]{32}",
+    ),
     free("buildkite", &["bkua_"], r"(?-u)bkua_[a-f0-9]{40}"),
     free(
         "defined_networking",
@@ -244,6 +252,7 @@ pub(super) static STRUCTURAL: &[Family] = &[
         r"(?i-u)dt0[a-z]\d{2}\.[a-z0-9]{24}\.[a-z0-9]{64}",
     ),
     apart("easypost", &["ezak", "eztk"], r"(?-u)EZ[AT]K[A-Za-z0-9]{54}"),
+    apart("elevenlabs", &["sk_"], r"(?-u)sk_[a-f0-9]{48}"),
     apart("facebook", &["eaam", "eaac"], r"(?-u)EAA[MC][A-Za-z0-9]{100,}"),
     free("figma", &["figd_"], r"(?-u)figd_[A-Za-z0-9_\-]{40,}"),
     free(
@@ -276,9 +285,22 @@ pub(super) static STRUCTURAL: &[Family] = &[
         &["lsv2_"],
         r"(?-u)lsv2_(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{10}",
     ),
+    family(
+        "launchdarkly",
+        Left::NoWord,
+        &["sdk-", "mob-"],
+        r"(?-u)(?:sdk|mob)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    ),
     free("linear", &["lin_api_"], r"(?-u)lin_api_[A-Za-z0-9]{40}"),
     apart("mailchimp", &["-us"], r"(?-u)[0-9a-f]{32}-us\d{1,2}"),
+    family("mailgun", Left::NoWord, &["key-"], r"(?-u)key-[0-9a-f]{32}"),
     free("maxmind", &["_mmk"], r"(?-u)[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk"),
+    apart("neon", &["napi_"], r"(?-u)napi_[a-z0-9]{60,}"),
+    apart(
+        "netlify",
+        &["nfp_", "nfc_", "nfo_", "nfu_"],
+        r"(?-u)nf[pcou]_[A-Za-z0-9]{36,}",
+    ),
     apart(
         "notion",
         &["ntn_", "secret_"],
@@ -287,16 +309,32 @@ pub(super) static STRUCTURAL: &[Family] = &[
     free("nvidia", &["nvapi-"], r"(?-u)nvapi-[A-Za-z0-9_\-]{60,}"),
     family("octopus", Left::NoWord, &["api-"], r"(?-u)API-[A-Z0-9]{26}"),
     free("openshift", &["sha256~"], r"(?-u)sha256~[A-Za-z0-9_\-]{43}"),
+    free("openrouter", &["sk-or-v1-"], r"(?-u)sk-or-v1-[0-9a-f]{64}"),
+    family(
+        "paseto",
+        Left::NoWord,
+        &[".local.", ".public."],
+        r"(?-u)v[1-4]\.(?:local|public)\.[A-Za-z0-9_\-]{40,}(?:\.[A-Za-z0-9_\-]+)?",
+    ),
+    // as bcrypt, crypt and argon2 write them: who has one can try passwords against it
+    free(
+        "password_hash",
+        &["$2a$", "$2b$", "$2x$", "$2y$", "$6$", "$y$", "$argon2"],
+        r"(?-u)\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}|\$6\$(?:rounds=\d+\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}|\$y\$[./A-Za-z0-9]+\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}|\$argon2(?:id|i|d)\$(?:v=\d+\$)?[a-z0-9=,]+\$[A-Za-z0-9+/]{8,}\$[A-Za-z0-9+/]{16,}",
+    ),
     free("perplexity", &["pplx-"], r"(?-u)pplx-[A-Za-z0-9]{48}"),
+    apart("pinecone", &["pcsk_"], r"(?-u)pcsk_[A-Za-z0-9_]{40,}"),
     free(
         "planetscale",
         &["pscale_"],
         r"(?-u)pscale_(?:tkn|oauth|pw)_[A-Za-z0-9_=.\-]{32,}",
     ),
+    apart("posthog", &["phc_", "phx_"], r"(?-u)ph[cx]_[A-Za-z0-9]{40,}"),
     free("postman", &["pmak-"], r"(?-u)PMAK-[A-Fa-f0-9]{24}-[A-Fa-f0-9]{34}"),
     apart("prefect", &["pnu_", "pnb_"], r"(?-u)pn[ub]_[A-Za-z0-9]{36}"),
     family("pulumi", Left::NoWord, &["pul-"], r"(?-u)pul-[a-f0-9]{40}"),
     free("readme", &["rdme_"], r"(?-u)rdme_[a-z0-9]{70}"),
+    apart("replicate", &["r8_"], r"(?-u)r8_[A-Za-z0-9]{37}"),
     free("rubygems", &["rubygems_"], r"(?-u)rubygems_[a-f0-9]{48}"),
     free("scalingo", &["tk-us-"], r"(?-u)tk-us-[A-Za-z0-9_\-]{48}"),
     free(
@@ -310,6 +348,12 @@ pub(super) static STRUCTURAL: &[Family] = &[
         r"(?-u)sm_[aps]at_[A-Za-z0-9]{16}",
     ),
     free("shippo", &["shippo_"], r"(?-u)shippo_(?:live|test)_[a-fA-F0-9]{40}"),
+    apart(
+        "snyk",
+        &["snyk_"],
+        r"(?-u)snyk_[a-z]{3}\.[A-Za-z0-9_\-]{8}\.[A-Za-z0-9_\-.]{20,}",
+    ),
+    apart("sonarqube", &["sqp_", "squ_", "sqa_"], r"(?-u)sq[pua]_[a-f0-9]{40}"),
     free(
         "sourcegraph",
         &["sgp_"],
@@ -333,6 +377,12 @@ pub(super) static STRUCTURAL: &[Family] = &[
         r"(?-u)\d{8,10}:AA[A-Za-z0-9_\-]{33}",
     ),
     apart("typeform", &["tfp_"], r"(?-u)tfp_[A-Za-z0-9\-_.=]{59}"),
+    free(
+        "wallet",
+        &["xprv", "yprv", "zprv", "tprv"],
+        r"(?-u)[xyzt]prv[1-9A-HJ-NP-Za-km-z]{107,108}",
+    ),
+    apart("xai", &["xai-"], r"(?-u)xai-[A-Za-z0-9]{70,}"),
     apart(
         "yandex",
         &["aqvn", "t1."],

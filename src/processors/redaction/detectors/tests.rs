@@ -83,6 +83,19 @@ fn a_telling_word_tells_in_every_form() {
 }
 
 #[test]
+fn registries_of_docker_lose_their_credentials() {
+    let pair = "Ym9iOmh1bnRlcjI="; // bob:hunter2
+    for text in [
+        format!(r#"DOCKER_AUTH_CONFIG={{"auths":{{"r.io":{{"auth":"{pair}"}}}}}}"#),
+        format!(r#"{{\"auths\":{{\"r.io\":{{\"auth\": \"{pair}\"}}}}}}"#),
+    ] {
+        let masked = mask(&text).unwrap_or_default();
+        assert!(masked.contains("r.io") && !masked.contains("Ym9i"), "{masked}");
+    }
+    assert_eq!(mask(r#"{"auth":"required"}"#), None);
+}
+
+#[test]
 fn credentials_go_from_addresses_that_nobody_escaped() {
     let detectors = Detectors::new(Detector::DEFAULT).unwrap();
     for text in [
