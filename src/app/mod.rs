@@ -13,11 +13,14 @@ mod setup;
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::config::{Catalog, Component, Config, ConfigError, ConfigErrors, Kind, Loaded, Routing, Sources};
 use crate::pipeline::graph::{Graph, GraphError, PipelineSpec, ServiceSpec, Tables};
 use crate::pipeline::routing::Mode;
 use crate::pipeline::sink::RetryConfig;
 use crate::pipeline::spec::BuildContext;
+use crate::receivers::watch::Globs;
 use crate::telemetry::Metrics;
 use crate::{exporters, extensions, processors, receivers};
 
@@ -82,6 +85,7 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     warnings.extend(idle_authenticators(loaded, config));
     warnings.extend(unverified(loaded, config));
     warnings.extend(unrepeated(loaded, config));
+    warnings.extend(taken_twice(loaded, config));
     if config.service.telemetry.metrics.readers.len() > 1 {
         let path = ["service", "telemetry", "metrics", "readers"];
         warnings.push(loaded.error_at(&path, "only the first is served").to_string());
@@ -104,6 +108,30 @@ fn idle_authenticators(loaded: &Loaded, config: &Config) -> Vec<String> {
         }
     }
     idle
+}
+
+/// Receivers that take the same files: each of them sends them on.
+fn taken_twice(loaded: &Loaded, config: &Config) -> Vec<String> {
+    let files = config.receivers.iter().filter_map(|one| {
+        let place: &[&str] = match one.type_name {
+            "file" => &["include"],
+            "pprof" => &["file", "include"],
+            _ => return None,
+        };
+        let include = one.raw.pointer(&format!("/{}", place.join("/")))?;
+        Some((one, place, Globs::deserialize(include).ok()?))
+    });
+    let files: Vec<_> = files.collect();
+    let mut warnings = Vec::new();
+    for (at, (one, place, globs)) in files.iter().enumerate() {
+        let earlier = files.iter().take(at);
+        for (other, _, _) in earlier.filter(|(_, _, others)| globs.overlap(others)) {
+            let path = [&["receivers", one.id.as_ref()], *place].concat();
+            let why = format!("{} takes some of these files too, and both send them on", other.id);
+            warnings.push(loaded.error_at(&path, why).to_string());
+        }
+    }
+    warnings
 }
 
 /// Exporters that take anybody for their backend.

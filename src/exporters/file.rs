@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::directory::Directory;
+use self::directory::{Directory, Name};
 use self::rolling::{Framing, Rolling, Rotation};
 use super::settings;
 use crate::formats::pprof::{EncodeOptions, ResourceText};
@@ -32,7 +32,9 @@ use crate::pipeline::units::{ByteSize, Span, io_reason};
 const DOCS: &str = "\
 With `directory`: one file for each profile, named `<UTC milliseconds>-<kind>-<8 hex>.<ending>` by the time of writing. The
 kind is one of cpu, wall, off_cpu, alloc, inuse, mutex, block, park, goroutine, threads, exceptions, other; a Go heap is
-`inuse`, what it shows by default. Nothing of a name comes from the payload. A file appears whole or not at all. When all
+`inuse`, what it shows by default. Nothing of a name comes from the payload. A profile that
+came from a file is named by its own time, and keeps its name: what a killed process had written and writes again takes its own
+place. A file appears whole or not at all. When all
 files together pass `max_bytes`, or one passes `max_age`, the oldest go; only files of such names are ever removed.
 
 A pprof has no place for the attributes of its resource (`service.name`, the labels of a series). `resource: comments` writes
@@ -278,15 +280,12 @@ impl Exporter for FileExporter {
     }
 
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
-        let kind = part
-            .as_profiles()
-            .and_then(|profiles| Some(kind::kind(profiles.dictionary(), profiles.iter().next()?.profile)))
-            .unwrap_or("other");
+        let name = name(part);
         let (target, form) = (self.target.clone(), self.form);
         let written = tokio::task::spawn_blocking(move || {
             let now = SystemTime::now();
             match target.as_ref() {
-                Target::Directory { directory, ending } => directory.write(kind, ending, &encoded.body, now),
+                Target::Directory { directory, ending } => directory.write(&name, ending, &encoded.body, now),
                 Target::Path(rolling) => rolling.append(&record(form, &encoded.body), now),
             }
         });
@@ -323,6 +322,25 @@ impl Exporter for FileExporter {
         });
         // it logs what goes wrong
         let _ = closed.await;
+    }
+}
+
+/// The name of a profile. One that may be sent again after a crash has a name of its own: otherwise there would be two of it.
+fn name(part: &Batch) -> Name {
+    let first = part
+        .as_profiles()
+        .and_then(|profiles| Some((profiles.dictionary(), profiles.iter().next()?.profile)));
+    let Some((dictionary, profile)) = first else {
+        return Name {
+            kind: "other",
+            lasting: None,
+        };
+    };
+    let id = profile.ids.first().filter(|_| part.followers().is_any());
+    let number = |id: &[u8; 16]| u128::from_be_bytes(*id) as u32 ^ part.piece().rotate_left(16);
+    Name {
+        kind: kind::kind(dictionary, profile),
+        lasting: id.map(|id| (profile.time_unix_nano / 1_000_000, number(id))),
     }
 }
 

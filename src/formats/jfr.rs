@@ -33,8 +33,8 @@ mod walk;
 
 use std::io::Read;
 
-use super::room::{Room, Unlimited};
-use super::{DecodeError, Decoded, Limit, Limits};
+use super::room::{Room, Tab, Unlimited};
+use super::{DecodeError, Decoded, Format, Limit, Limits};
 use chunk::{HEADER_BYTES, Header, MAGIC};
 use defect::Defect;
 use recording::Recording;
@@ -101,8 +101,19 @@ pub enum StreamError {
 
 /// Reads an uncompressed recording of any length, one chunk in memory at a time.
 pub fn decode_stream(source: &mut dyn Read, options: &Options<'_>, limits: &Limits) -> Result<Streamed, StreamError> {
-    let mut recording = Recording::new(options, limits, &Unlimited)?;
+    decode_stream_within(source, options, limits, &Unlimited)
+}
+
+/// The same, with memory from `room`.
+pub fn decode_stream_within(
+    source: &mut dyn Read,
+    options: &Options<'_>,
+    limits: &Limits,
+    room: &dyn Room,
+) -> Result<Streamed, StreamError> {
+    let mut recording = Recording::new(options, limits, room)?;
     let (mut chunk, mut bytes) = (Vec::new(), 0);
+    let mut chunk_memory = Tab::new(room);
     loop {
         chunk.clear();
         read_some(source, HEADER_BYTES, &mut chunk)?;
@@ -111,6 +122,8 @@ pub fn decode_stream(source: &mut dyn Read, options: &Options<'_>, limits: &Limi
         if rest > limits.decompressed_bytes {
             return Err(Defect::TooLarge(Limit::Decompressed).told(bytes).into());
         }
+        let held = chunk_memory.hold(chunk.capacity().max(HEADER_BYTES + rest));
+        held.map_err(|why| DecodeError::no_room(Format::Jfr, why))?;
         read_some(source, rest, &mut chunk)?;
         if chunk.is_empty() || recording.chunk(&chunk, bytes)?.is_none() {
             break;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::budget::Permit;
 use super::encoding::Encodings;
+use super::follow::Followers;
 use crate::formats::{Decoded, Format};
 use crate::profile::Profiles;
 
@@ -20,6 +21,7 @@ pub struct Batch {
     piece: u32,
     permit: Permit,
     encodings: Arc<Encodings>,
+    followers: Followers,
 }
 
 /// What a batch carries.
@@ -81,6 +83,7 @@ impl Batch {
             piece: 0,
             permit,
             encodings: Arc::default(),
+            followers: Followers::default(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Batch {
             piece: 0,
             permit,
             encodings: Arc::default(),
+            followers: Followers::default(),
         }
     }
 
@@ -168,6 +172,16 @@ impl Batch {
     /// The same batch as another piece.
     pub(super) fn with_piece(self, piece: u32) -> Self {
         Self { piece, ..self }
+    }
+
+    /// Who waits to hear what becomes of it.
+    pub fn followers(&self) -> &Followers {
+        &self.followers
+    }
+
+    /// The same batch, with these who wait to hear.
+    pub(super) fn followed_by(self, followers: Followers) -> Self {
+        Self { followers, ..self }
     }
 
     /// Bytes it occupies: columns, and the received bytes while they are kept.

@@ -12,9 +12,10 @@ use super::budget::Budget;
 use super::chain::{Chain, Outcome};
 use super::component::{Reason, Receipt, Refusal};
 use super::compute::{Compute, Panicked};
+use super::follow::{Followed, Followers};
 use super::generation::Status;
 use super::lifecycle::Failure;
-use super::outlet::{Arrival, Intake, Job};
+use super::outlet::{Afterwards, Arrival, Intake, Job};
 use super::readiness::Readiness;
 use super::routing::{self, Mode, Route};
 use super::sink::Sink;
@@ -88,6 +89,8 @@ pub struct Fanout {
     pub shared: Arc<Shared>,
     /// What it feeds now; none when input has ended.
     feeds: RwLock<Option<Arc<Wired>>>,
+    /// What the receiver does when its deliveries end.
+    afterwards: TaskTracker,
     status: watch::Sender<Status>,
 }
 
@@ -111,7 +114,7 @@ impl Intake for Arc<Fanout> {
         Ok(())
     }
 
-    async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
+    async fn receive(&self, job: Job, followed: Option<Followed>) -> Result<Receipt, Refusal> {
         let Some((wired, under_way)) = self.enter() else {
             let refusal = Refusal::no_room("stopping");
             self.refused(&refusal);
@@ -123,7 +126,7 @@ impl Intake for Arc<Fanout> {
             let _under_way = under_way;
             let job_fanout = fanout.clone();
             let job = move || {
-                let answer = job_fanout.work(job, &wired);
+                let answer = job_fanout.work(job, &wired, followed.as_ref());
                 // a refusal is work done as well
                 job_fanout.shared.readiness.worked(&job_fanout.component());
                 answer
@@ -134,6 +137,10 @@ impl Intake for Arc<Fanout> {
             }
         });
         work.await.unwrap_or_else(|_| Err(Refusal::no_room("stopping")))
+    }
+
+    fn afterwards(&self, work: Afterwards) {
+        self.afterwards.spawn(work);
     }
 
     fn refused(&self, refusal: &Refusal) {
@@ -166,6 +173,7 @@ impl Fanout {
             receiver,
             shared,
             feeds: RwLock::new(Some(wired)),
+            afterwards: TaskTracker::new(),
             status,
         }
     }
@@ -197,10 +205,16 @@ impl Fanout {
         *self.feeds.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn work(&self, job: Job, wired: &Wired) -> Result<Receipt, Refusal> {
+    /// What its receiver does when its deliveries end is done; asked when the receiver has ended.
+    pub(super) async fn settled(&self) {
+        self.afterwards.close();
+        self.afterwards.wait().await;
+    }
+
+    fn work(&self, job: Job, wired: &Wired, followed: Option<&Followed>) -> Result<Receipt, Refusal> {
         let arrivals = job().inspect_err(|refusal| self.count_refusal(refusal, 0))?;
         let amount = amount(&arrivals);
-        let answer = self.take_on(arrivals, wired);
+        let answer = self.take_on(arrivals, wired, followed);
         match &answer {
             Ok(_) => self.shared.metrics.accepted(&self.receiver, amount),
             Err(refusal) => self.count_refusal(refusal, amount.samples),
@@ -208,7 +222,7 @@ impl Fanout {
         answer
     }
 
-    fn take_on(&self, arrivals: Vec<Arrival>, wired: &Wired) -> Result<Receipt, Refusal> {
+    fn take_on(&self, arrivals: Vec<Arrival>, wired: &Wired, followed: Option<&Followed>) -> Result<Receipt, Refusal> {
         let defects = Defects::of(&arrivals);
         let mut batches = Vec::with_capacity(arrivals.len());
         let (mut held, mut permit) = (0, None);
@@ -217,7 +231,7 @@ impl Fanout {
             for (limit, times) in arrival.decoded.overflows.by_limit() {
                 self.shared.metrics.limited(&self.receiver, limit.label(), times);
             }
-            let batch = arrival.into_batch();
+            let batch = arrival.into_batch().followed_by(Followers::of(followed));
             held += batch.held_bytes();
             permit.get_or_insert_with(|| batch.permit().clone());
             if batch.as_profiles().is_none_or(|profiles| !profiles.is_empty()) {
@@ -232,6 +246,9 @@ impl Fanout {
             return Err(Refusal::Invalid(defects.message));
         }
         let mut passed = wired.run_chains(batches)?;
+        if let Some(followed) = followed.filter(|_| passed.is_incomplete()) {
+            followed.stayed();
+        }
         let through = passed
             .outcomes
             .iter_mut()
@@ -322,6 +339,13 @@ struct Passed {
 }
 
 impl Passed {
+    /// Whether something stayed that the configuration would let pass, or that it has no place for.
+    fn is_incomplete(&self) -> bool {
+        let stayed = self.outcomes.iter().flat_map(|outcome| &outcome.stayed);
+        let mut failed = stayed.filter(|(_, reason, _)| matches!(reason, Reason::Panic | Reason::FailedClosed));
+        self.unrouted > 0 || failed.next().is_some()
+    }
+
     /// The first thing that went wrong is what the sender is told.
     fn receipt(&self, defects: Defects) -> Receipt {
         let rejected = defects.profiles + self.rejected;

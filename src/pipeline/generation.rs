@@ -182,6 +182,9 @@ impl Generation {
             // what is left has only to be counted, but a job on the compute pool cannot be interrupted
             let _ = tokio::time::timeout(LAST_WORD, delivery.done.cancelled()).await;
         }
+        for receiver in &receivers {
+            let _ = timeout_at(deadline.max(Instant::now() + LAST_WORD), receiver.fanout.settled()).await;
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod component;
 pub mod compute;
 mod encoding;
 pub mod fanout;
+pub mod follow;
 mod generation;
 pub mod graph;
 pub mod lifecycle;
@@ -35,6 +36,7 @@ pub use component::{
     Context, Encoded, ExportError, Exporter, Processor, Reason, Receipt, Receiver, ReceiverError, Refusal, Sent,
     Verdict,
 };
+pub use follow::{Delivery, Fate};
 pub use graph::{Graph, GraphError, PipelineSpec, ServiceSpec, Tables};
 pub use lifecycle::{Failure, Running};
 pub use outlet::{Arrival, Outlet};

@@ -1,5 +1,6 @@
 //! The only way in: what a receiver hands its batches to.
 
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use super::batch::{Batch, Origin, Received};
 use super::budget::{Budget, Permit};
 use super::component::{Receipt, Refusal};
+use super::follow::{Delivery, Followed};
 use crate::formats::Decoded;
 use crate::telemetry::Audit;
 
@@ -26,7 +28,12 @@ pub trait Intake: Send + Sync {
     /// Whether a new request should be read at all.
     fn admit(&self) -> Result<(), Refusal>;
     /// Runs on the compute pool: decoding, and the chains right behind it in the same job.
-    async fn receive(&self, job: Job) -> Result<Receipt, Refusal>;
+    /// Somebody may follow what becomes of it.
+    async fn receive(&self, job: Job, followed: Option<Followed>) -> Result<Receipt, Refusal>;
+    /// Work that may outlast the receiver: see [`Outlet::afterwards`].
+    fn afterwards(&self, work: Afterwards) {
+        tokio::spawn(work);
+    }
     /// Counts a request refused before there was anything to decode.
     fn refused(&self, refusal: &Refusal);
     /// Where it is told what was refused; nowhere, unless the engine says so.
@@ -41,6 +48,9 @@ pub trait Intake: Send + Sync {
 
 /// Decodes one request: CPU work that runs on the compute pool.
 pub type Job = Box<dyn FnOnce() -> Result<Vec<Arrival>, Refusal> + Send>;
+
+/// What a receiver does when its deliveries end.
+pub type Afterwards = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What one request holds of one decoded payload. `/push` requests hold several.
 pub struct Arrival {
@@ -110,7 +120,30 @@ impl Outlet {
         &self,
         job: impl FnOnce() -> Result<Vec<Arrival>, Refusal> + Send + 'static,
     ) -> Result<Receipt, Refusal> {
-        self.inner.receive(Box::new(job)).await
+        self.inner.receive(Box::new(job), None).await
+    }
+
+    /// The same, and the receiver hears what becomes of it: for those that keep the original until it has arrived.
+    pub async fn receive_followed(
+        &self,
+        job: impl FnOnce() -> Result<Vec<Arrival>, Refusal> + Send + 'static,
+    ) -> Result<(Receipt, Delivery), Refusal> {
+        let (followed, delivery) = Followed::new();
+        let receipt = self.inner.receive(Box::new(job), Some(followed)).await?;
+        Ok((receipt, delivery))
+    }
+
+    /// Does what may outlast the receiver: what becomes of its requests is known only when the exporters have ended. The
+    /// process waits for it, if only for a moment; so it must end soon after the deliveries that it waits for.
+    pub fn afterwards(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.inner.afterwards(Box::pin(work));
+    }
+
+    /// Tells the audit trail of so many bytes that are refused for what they are.
+    pub fn refused_for_good(&self, bytes: usize, refusal: &Refusal) {
+        if let Some(audit) = self.inner.audit().filter(|audit| audit.is_on()) {
+            audit.refused(self.receiver(), bytes, &refusal.to_string(), None);
+        }
     }
 
     /// Counts a request refused before there was anything to decode: too large, no credentials, no room.

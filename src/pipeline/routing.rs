@@ -243,12 +243,8 @@ fn part<'a>(batch: &Batch, profiles: &Profiles, rows: impl Iterator<Item = &'a R
         });
         // resources and scopes left empty go when the chain ends with a compact
     }
-    Some(Batch::made(
-        profiles,
-        weight,
-        batch.origin().clone(),
-        batch.permit().clone(),
-    ))
+    let part = Batch::made(profiles, weight, batch.origin().clone(), batch.permit().clone());
+    Some(part.followed_by(batch.followers().clone()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What becomes of profiles when things go wrong: the conservation equation holds in every scenario.
 
+mod fates;
 mod panics;
 mod parts;
 

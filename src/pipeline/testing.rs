@@ -215,7 +215,7 @@ pub async fn send(out: &Outlet, budget: &Budget, good: usize) -> Result<Receipt,
 }
 
 /// A request of so many profiles, and so many defective ones.
-fn arrival(good: usize, defective: u64, permit: Permit) -> Arrival {
+pub fn arrival(good: usize, defective: u64, permit: Permit) -> Arrival {
     let mut rejected = crate::formats::Rejected::default();
     for _ in 0..defective {
         rejected.add(crate::formats::DecodeError::malformed(

@@ -1,6 +1,7 @@
 //! The receivers: components that bring profiles in. [`ALL`] is the table that everything else loops over.
 
 mod door;
+mod file;
 mod health;
 mod jfr;
 mod limits;
@@ -16,9 +17,10 @@ mod settings;
 #[cfg(test)]
 mod testing;
 mod unnamed;
+pub mod watch;
 mod window;
 
 use crate::pipeline::spec::ReceiverSpec;
 
 /// Every receiver, sorted by name.
-pub static ALL: &[ReceiverSpec] = &[otlp::SPEC, pprof::SPEC, pyroscope::SPEC, scrape::SPEC];
+pub static ALL: &[ReceiverSpec] = &[file::SPEC, otlp::SPEC, pprof::SPEC, pyroscope::SPEC, scrape::SPEC];

@@ -1,5 +1,6 @@
-//! `pprof`: pprof profiles by HTTP POST, from one address, and of Flamegate itself.
+//! `pprof`: pprof profiles by HTTP POST, from one address, from files, and of Flamegate itself.
 
+mod files;
 mod itself;
 mod remote;
 mod routes;
@@ -10,10 +11,12 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::files::FileConfig;
 use self::itself::{SelfConfig, SelfProfiler};
 use self::remote::{Remote, RemoteConfig};
 use super::listen;
 use super::settings::{HttpServerConfig, Server, present};
+use super::watch::Watch;
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
 use crate::pipeline::{Outlet, Receiver, ReceiverError, Stop};
 
@@ -35,14 +38,15 @@ turns at it, one profile each. Where the process cannot be sampled the log says 
 passed on as it is: Go's heap, mutex and block profiles count from the start of the process on. The receiver `scrape` makes
 differences of them, knows many targets, and gives them labels.
 
-`file` comes with a later version: until then a profiler, or `curl` from a timer, pushes to `server`.
+`file` takes files that match `include`, in whatever format, every `collection_interval`. The Collector sends every file again each time; here a file is
+taken once, when it is whole, as the receiver `file` does, which has more keys for it.
 ";
 
 pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
     about: About {
         name: "pprof",
         aliases: &[],
-        summary: "takes pprof by POST, from one address, and of Flamegate itself",
+        summary: "takes pprof by POST, from one address, from files, and of Flamegate itself",
         docs: DOCS,
         stability: Stability::Beta,
         signals: &["profiles"],
@@ -64,28 +68,29 @@ struct Config {
     /// Fetches one profile from one address, on if the key is present.
     #[serde(deserialize_with = "present")]
     remote: Option<RemoteConfig>,
-    #[schemars(skip)]
-    #[serde(skip_serializing, deserialize_with = "present")]
-    file: Option<serde_json::Value>,
+    /// Takes profiles from files, on if the key is present.
+    #[serde(deserialize_with = "present")]
+    file: Option<FileConfig>,
 }
 
 struct Pprof {
     server: Option<Server>,
     itself: Option<SelfProfiler>,
     remote: Option<Remote>,
+    files: Option<Watch>,
 }
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
     let config: Config = parse(raw)?;
-    if config.file.is_some() {
-        let message = "comes with a later version; until then push to `server` by POST /v1/pprof";
-        return Err(BuildError::at("file", message));
-    }
-    if config.server.is_none() && config.itself.is_none() && config.remote.is_none() {
-        return Err(BuildError::at(
-            "",
-            "nothing is on; write `server:`, `remote:` or `self:`",
-        ));
+    let blocks = [
+        config.server.is_some(),
+        config.remote.is_some(),
+        config.file.is_some(),
+        config.itself.is_some(),
+    ];
+    if !blocks.contains(&true) {
+        let message = "nothing is on; write `server:`, `remote:`, `file:` or `self:`";
+        return Err(BuildError::at("", message));
     }
     Ok(Box::new(Pprof {
         server: config
@@ -94,13 +99,23 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Receiver>, BuildEr
             .transpose()?,
         itself: config.itself.map(SelfProfiler::new).transpose()?,
         remote: config.remote.map(|remote| remote.check(cx)).transpose()?,
+        files: config.file.map(|file| file.check(cx)).transpose()?,
     }))
 }
 
 #[async_trait]
 impl Receiver for Pprof {
     async fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), ReceiverError> {
-        let Self { server, itself, remote } = *self;
+        let Self {
+            server,
+            itself,
+            remote,
+            files,
+        } = *self;
+        let files = match files {
+            Some(files) => Some(files.open().await?),
+            None => None,
+        };
         let services = server
             .map(|server| server.service(&out, routes::router))
             .into_iter()
@@ -118,7 +133,13 @@ impl Receiver for Pprof {
             }
             Ok(())
         };
-        tokio::try_join!(served, itself, remote)?;
+        let files = async {
+            if let Some(files) = files {
+                files.run(&out, &stop).await;
+            }
+            Ok(())
+        };
+        tokio::try_join!(served, itself, remote, files)?;
         Ok(())
     }
 }

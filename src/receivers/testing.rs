@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName};
 use super::listen::Service;
 use crate::net::client::{Answer, Client, ClientSettings, Protocol};
 use crate::net::server::{Listener, serve};
+use crate::pipeline::follow::Followed;
 use crate::pipeline::outlet::{Intake, Job};
 use crate::pipeline::spec::BuildContext;
 use crate::pipeline::{Batch, Budget, Outlet, Receipt, Refusal, Stop};
@@ -21,6 +22,8 @@ use crate::telemetry::Metrics;
 pub(super) struct Seen {
     pub(super) batches: Vec<Batch>,
     pub(super) refused: Vec<Refusal>,
+    /// What somebody follows: delivered when these are dropped.
+    pub(super) followed: Vec<Followed>,
 }
 
 /// An engine without pipelines.
@@ -46,7 +49,7 @@ impl Intake for Arc<Engine> {
         Ok(())
     }
 
-    async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
+    async fn receive(&self, job: Job, followed: Option<Followed>) -> Result<Receipt, Refusal> {
         let arrivals = job()?;
         if let Some(refusal) = &self.answer {
             return Err(refusal.clone());
@@ -66,7 +69,11 @@ impl Intake for Arc<Engine> {
         if batches.is_empty() && receipt.rejected > 0 {
             return Err(Refusal::Invalid(receipt.message));
         }
-        self.seen.lock().unwrap().batches.extend(batches);
+        let mut seen = self.seen.lock().unwrap();
+        if !batches.is_empty() {
+            seen.followed.extend(followed);
+        }
+        seen.batches.extend(batches);
         Ok(receipt)
     }
 

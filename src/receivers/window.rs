@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::profile::Profiles;
 
 /// A profile dated before this was made by a clock that never was set.
-const YEAR_1971: u64 = 365 * 24 * 3_600 * 1_000_000_000;
+pub(super) const YEAR_1971: u64 = 365 * 24 * 3_600 * 1_000_000_000;
 
 /// From when to when, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! add to a counter. Such numbers are therefore [`Number`]s, exposed with type `unknown`; rates over them work all the same.
 
 mod exporter;
+mod files;
 mod number;
 mod scrape;
 mod server;
@@ -21,6 +22,7 @@ use prometheus_client::registry::{Metric, Registry};
 use super::component::Component;
 use super::targets::Targets;
 pub use exporter::ExporterMetrics;
+pub use files::FileMetrics;
 pub use number::Number;
 pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
@@ -75,6 +77,10 @@ pub struct Metrics {
     memory_used: Number,
     memory_soft_limit: Number,
     memory_limit: Number,
+    files: Family<Two, Counter>,
+    file_bytes: Family<One, Number>,
+    files_waiting: Family<One, Number>,
+    files_in_flight: Family<One, Number>,
     connections: Family<One, Number>,
     connections_cut: Family<Two, Counter>,
     scrapes: Family<Two, Counter>,
@@ -195,6 +201,13 @@ impl Default for Metrics {
                 "Memory from which on new requests are refused",
             ),
             memory_limit: r.named("flamegate_memory_limit_bytes", "Memory that batches may hold"),
+            files: r.named("flamegate_files", "Files finished with, by receiver and result"),
+            file_bytes: r.named("flamegate_file_bytes", "Bytes of the files taken, as stored"),
+            files_waiting: r.named("flamegate_files_waiting", "Files seen and not taken yet"),
+            files_in_flight: r.named(
+                "flamegate_files_in_flight",
+                "Files taken that not every exporter is through with",
+            ),
             connections: r.named("flamegate_connections", "Connections open"),
             connections_cut: r.named("flamegate_connections_cut", "Connections that a limit ended, by reason"),
             scrapes: r.named("flamegate_scrapes", "Profiles that were to be fetched, by result"),
@@ -403,6 +416,18 @@ impl Metrics {
         let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = |(receiver, targets): &(Arc<str>, Weak<Targets>)| Some((receiver.clone(), targets.upgrade()?));
         known.iter().filter_map(alive).collect()
+    }
+
+    /// The metrics of one receiver that watches files, looked up once.
+    pub fn files(&self, receiver: &Arc<str>) -> FileMetrics {
+        let key: One = [("receiver", receiver.clone())];
+        FileMetrics {
+            finished: self.files.clone(),
+            bytes: self.file_bytes.get_or_create(&key).clone(),
+            waiting: self.files_waiting.get_or_create(&key).clone(),
+            in_flight: self.files_in_flight.get_or_create(&key).clone(),
+            receiver: receiver.clone(),
+        }
     }
 
     /// The metrics of one exporter, looked up once.

@@ -18,6 +18,7 @@ mod debug;
 mod drain;
 mod escrow;
 mod fan_out;
+mod files;
 mod fuzzed;
 mod graph;
 mod grpc;

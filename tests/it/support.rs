@@ -169,6 +169,11 @@ impl Gate {
         );
     }
 
+    /// Whether it has ended, in whatever way.
+    pub fn ended(&mut self) -> Option<()> {
+        self.child.try_wait().unwrap().map(|_| ())
+    }
+
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()

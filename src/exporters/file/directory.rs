@@ -25,6 +25,15 @@ pub(super) struct Directory {
     held: Mutex<Option<Held>>,
 }
 
+/// What a file is named by.
+pub(super) struct Name {
+    /// What the profile is about.
+    pub(super) kind: &'static str,
+    /// Milliseconds and number of a profile that has the same if it is written again, and then takes its own place. Those of
+    /// the moment and the next unless set.
+    pub(super) lasting: Option<(u64, u32)>,
+}
+
 /// What lies in the directory, as far as it is ours.
 struct Held {
     bytes: u64,
@@ -50,13 +59,16 @@ impl Directory {
     }
 
     /// Writes one file: whole or not at all, whatever happens in between. Says how many old files had to go.
-    pub(super) fn write(&self, kind: &str, ending: &str, content: &[u8], now: SystemTime) -> io::Result<u64> {
+    pub(super) fn write(&self, name: &Name, ending: &str, content: &[u8], now: SystemTime) -> io::Result<u64> {
         create_directory(&self.path)?;
-        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let kind = name.kind;
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let unique = self.next.fetch_add(1, Ordering::Relaxed) as u32;
-        let name = format!("{millis}-{kind}-{unique:08x}.{ending}");
-        let temporary = self.path.join(format!(".{name}"));
-        let written = write_whole(&temporary, content).and_then(|()| fs::rename(&temporary, self.path.join(&name)));
+        // never that of another attempt, which a killed process may have left behind
+        let temporary = self.path.join(format!(".{millis}-{kind}-{unique:08x}.{ending}"));
+        let (millis, unique) = name.lasting.unwrap_or((millis, unique));
+        let path = self.path.join(format!("{millis}-{kind}-{unique:08x}.{ending}"));
+        let written = write_whole(&temporary, content).and_then(|()| fs::rename(&temporary, path));
         if let Err(error) = written {
             let _ = fs::remove_file(&temporary);
             return Err(error);
@@ -161,13 +173,33 @@ mod tests {
         names
     }
 
+    fn named(kind: &'static str) -> Name {
+        Name { kind, lasting: None }
+    }
+
+    #[test]
+    fn what_is_written_again_takes_its_own_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::new(folder.path().to_owned(), 0, Duration::ZERO);
+        let lasting = Some((1_763_701_200_123, 0xab));
+        for content in ["half", "whole"] {
+            let name = Name { kind: "cpu", lasting };
+            directory
+                .write(&name, "pb.gz", content.as_bytes(), SystemTime::now())
+                .unwrap();
+        }
+        assert_eq!(names(folder.path()), ["1763701200123-cpu-000000ab.pb.gz"]);
+        let path = folder.path().join("1763701200123-cpu-000000ab.pb.gz");
+        assert_eq!(fs::read(path).unwrap(), b"whole");
+    }
+
     #[test]
     fn names_say_when_and_what() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("made/on/demand");
         let now = UNIX_EPOCH + Duration::from_millis(1_763_701_200_123);
         let directory = Directory::new(path.clone(), 0, Duration::ZERO);
-        directory.write("cpu", "pb.gz", b"content", now).unwrap();
+        directory.write(&named("cpu"), "pb.gz", b"content", now).unwrap();
         let names = names(&path);
         assert_eq!(names.len(), 1);
         assert!(
@@ -185,7 +217,7 @@ mod tests {
         let mut removed = 0;
         for i in 0..30u64 {
             let now = UNIX_EPOCH + Duration::from_millis(1_000 + i);
-            removed += directory.write("wall", "pb.gz", &[0; 100], now).unwrap();
+            removed += directory.write(&named("wall"), "pb.gz", &[0; 100], now).unwrap();
         }
         let names = names(folder.path());
         let ours = names.iter().filter(|name| is_ours(name)).count() as u64;
@@ -206,9 +238,11 @@ mod tests {
     fn files_past_their_age_go() {
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::new(folder.path().to_owned(), 0, Duration::from_secs(60));
-        directory.write("cpu", "pb.gz", b"old", SystemTime::now()).unwrap();
+        directory
+            .write(&named("cpu"), "pb.gz", b"old", SystemTime::now())
+            .unwrap();
         let later = SystemTime::now() + Duration::from_secs(3600);
-        assert_eq!(directory.write("cpu", "pb.gz", b"new", later).unwrap(), 1);
+        assert_eq!(directory.write(&named("cpu"), "pb.gz", b"new", later).unwrap(), 1);
         assert_eq!(names(folder.path()).len(), 1);
     }
 
@@ -218,7 +252,11 @@ mod tests {
         let file = folder.path().join("a file");
         fs::write(&file, "").unwrap();
         let directory = Directory::new(file.join("below"), 0, Duration::ZERO);
-        assert!(directory.write("cpu", "pb.gz", b"x", SystemTime::now()).is_err());
+        assert!(
+            directory
+                .write(&named("cpu"), "pb.gz", b"x", SystemTime::now())
+                .is_err()
+        );
         assert_eq!(names(folder.path()), ["a file"]);
     }
 }

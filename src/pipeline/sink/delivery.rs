@@ -232,6 +232,7 @@ impl Sink {
     }
 
     fn lose_part(&self, part: &Part, reason: Reason) {
+        part.followers().lost(&self.id, self.required(), reason);
         self.count_lost(part.weight(), part.samples(), reason);
     }
 
@@ -241,8 +242,9 @@ impl Sink {
         // which profiles a backend rejected it does not say: their samples are an average
         let kept_samples = share(part.samples(), part.weight() - rejected, part.weight());
         if rejected > 0 {
-            let (rejected_samples, reason) = (part.samples() - kept_samples, Reason::RejectedByBackend.label());
-            self.metrics.dropped(&self.component(), reason, rejected);
+            let (rejected_samples, reason) = (part.samples() - kept_samples, Reason::RejectedByBackend);
+            part.followers().lost(&self.id, self.required(), reason);
+            self.metrics.dropped(&self.component(), reason.label(), rejected);
             self.numbers.send_failed.add(rejected_samples);
         }
         self.numbers.in_flight_profiles.sub(part.weight());

@@ -111,6 +111,7 @@ impl Sink {
             let weight = batch.weight();
             self.numbers.accepted.add(weight);
             self.numbers.in_flight_profiles.add(weight);
+            batch.followers().taken(&self.id, self.required());
             let Some(room) = &mut room else {
                 self.numbers.enqueue_failed.add(samples(&batch));
                 self.lose(&batch, Reason::QueueFull);
@@ -166,6 +167,7 @@ impl Sink {
 
     /// Counts a batch that will not arrive.
     fn lose(&self, batch: &Batch, reason: Reason) {
+        batch.followers().lost(&self.id, self.required(), reason);
         self.count_lost(batch.weight(), samples(batch), reason);
     }
 

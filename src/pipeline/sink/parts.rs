@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::pipeline::batch::Batch;
 use crate::pipeline::budget::Permit;
+use crate::pipeline::follow::Followers;
 use crate::pipeline::spec::Unit;
 use crate::profile::{Profiles, Scratch, Splitter};
 
@@ -27,7 +28,8 @@ pub fn merge(batches: &[Batch]) -> Option<Batch> {
     let merged = Profiles::merge(parts());
     permit.shrink(most.saturating_sub(merged.heap_bytes()));
     let weight = batches.iter().map(Batch::weight).sum();
-    Some(Batch::made(merged, weight, first.origin().clone(), permit))
+    let followers = Followers::union(batches.iter().map(Batch::followers));
+    Some(Batch::made(merged, weight, first.origin().clone(), permit).followed_by(followers))
 }
 
 /// A batch of which parts are sent.
@@ -139,6 +141,11 @@ impl Part {
         self.whole.batch.origin().arrived
     }
 
+    /// Who waits to hear what becomes of it.
+    pub fn followers(&self) -> &Followers {
+        self.whole.batch.followers()
+    }
+
     /// The batch that it is, if it is all of one.
     pub fn whole(&self) -> Option<&Batch> {
         let is_all = self.steps.len() == self.whole.splitter.steps();
@@ -169,7 +176,8 @@ impl Part {
         let profiles = whole.splitter.part(self.steps.clone(), scratch)?;
         permit.shrink(self.most_bytes().saturating_sub(profiles.heap_bytes()));
         let batch = Batch::made(profiles, self.weight, whole.batch.origin().clone(), permit);
-        Some(batch.with_piece(self.piece))
+        let followers = whole.batch.followers().clone();
+        Some(batch.with_piece(self.piece).followed_by(followers))
     }
 
     /// Counts what it was encoded to.

@@ -10,6 +10,7 @@ use crate::receivers::testing::{Engine, context, gunzip, post, resource, sample_
 fn blocks_are_on_when_their_keys_are_present() {
     assert!(build(json!({ "server": null }), &context()).is_ok());
     assert!(build(json!({ "self": null }), &context()).is_ok());
+    assert!(build(json!({ "file": { "include": "/profiles/*.pb.gz" } }), &context()).is_ok());
     assert!(
         build(
             json!({ "remote": { "endpoint": "http://localhost:6060/debug/pprof/heap" } }),
@@ -33,7 +34,11 @@ fn blocks_are_on_when_their_keys_are_present() {
             json!({ "remote": { "endpoint": "http://h", "headers": { "a b": "" } } }),
             "remote.headers.a b",
         ),
-        (json!({ "file": null }), "file"),
+        (json!({ "file": null }), "file.include"),
+        (
+            json!({ "file": { "include": "/p/*", "collection_interval": 0 } }),
+            "file.collection_interval",
+        ),
         (json!({ "server": { "endpoint": "x" } }), "server.endpoint"),
         (
             json!({ "self": { "collection_interval": "1ms" } }),

@@ -12,6 +12,7 @@ use super::*;
 use crate::formats::compress::compress;
 use crate::formats::{Compression, Limits};
 use crate::net::client::{ClientSettings, Protocol, Reach};
+use crate::pipeline::follow::Followed;
 use crate::pipeline::outlet::{Intake, Job};
 use crate::pipeline::{Budget, Receipt, Refusal};
 use crate::profile::Profiles;
@@ -441,8 +442,8 @@ impl Intake for Shut {
     fn admit(&self) -> Result<(), Refusal> {
         Err(Refusal::no_room("memory is short"))
     }
-    async fn receive(&self, job: Job) -> Result<Receipt, Refusal> {
-        self.0.receive(job).await
+    async fn receive(&self, job: Job, followed: Option<Followed>) -> Result<Receipt, Refusal> {
+        self.0.receive(job, followed).await
     }
     fn refused(&self, refusal: &Refusal) {
         self.0.refused(refusal);

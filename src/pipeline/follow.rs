@@ -1,0 +1,221 @@
+//! Word of what became of a request, for receivers that keep what it was made of until it has arrived.
+//!
+//! Every batch made of the request carries the [`Followers`] on, however it is split and merged. When the last of them is gone,
+//! every exporter is through with it, and the receiver hears the [`Fate`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::component::Reason;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Every exporter has it, but for those that are not `required`: as long as one of them has it, the others may do without. What
+    /// the configuration does not let pass counts as delivered.
+    Delivered,
+    /// A `required` exporter, or every one, gave up on some of it, or a processor could not work on it.
+    Lost,
+    /// The process ended first: nobody knows how much of it arrived.
+    Interrupted,
+}
+
+/// The receiver's end: hears the fate.
+#[derive(Debug)]
+pub struct Delivery(oneshot::Receiver<Fate>);
+
+impl Delivery {
+    /// Waits until every exporter is through with the request.
+    pub async fn fate(self) -> Fate {
+        // nothing but the end of the process drops the other end without a word
+        self.0.await.unwrap_or(Fate::Interrupted)
+    }
+}
+
+/// The engine's end: tells the fate when the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Followed(Arc<Request>);
+
+#[derive(Debug)]
+struct Request {
+    tell: Option<oneshot::Sender<Fate>>,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    sinks: Vec<Taker>,
+    /// Some of it stayed on the way to the sinks, and nobody wanted that.
+    stayed: bool,
+    interrupted: bool,
+}
+
+/// A sink that took some of it.
+#[derive(Debug)]
+struct Taker {
+    sink: Arc<str>,
+    required: bool,
+    lost: bool,
+}
+
+impl Followed {
+    /// Both ends for one request.
+    pub fn new() -> (Self, Delivery) {
+        let (tell, hear) = oneshot::channel();
+        let request = Request {
+            tell: Some(tell),
+            book: Mutex::default(),
+        };
+        (Self(Arc::new(request)), Delivery(hear))
+    }
+
+    /// Some of it did not reach a sink although the configuration would let it pass.
+    pub fn stayed(&self) {
+        self.change(|book| book.stayed = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Book)) {
+        change(&mut self.0.book.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Book {
+    fn taker(&mut self, sink: &Arc<str>, required: bool) -> Option<&mut Taker> {
+        if !self.sinks.iter().any(|taker| taker.sink == *sink) {
+            self.sinks.push(Taker {
+                sink: sink.clone(),
+                required,
+                lost: false,
+            });
+        }
+        self.sinks.iter_mut().find(|taker| taker.sink == *sink)
+    }
+
+    fn fate(&self) -> Fate {
+        let all_lost = !self.sinks.is_empty() && self.sinks.iter().all(|taker| taker.lost);
+        let required_lost = self.sinks.iter().any(|taker| taker.lost && taker.required);
+        match self.interrupted {
+            true => Fate::Interrupted,
+            false if self.stayed || all_lost || required_lost => Fate::Lost,
+            false => Fate::Delivered,
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let fate = self.book.get_mut().unwrap_or_else(PoisonError::into_inner).fate();
+        if let Some(tell) = self.tell.take() {
+            // a receiver that does not wait any more need not know
+            let _ = tell.send(fate);
+        }
+    }
+}
+
+/// The requests that a batch is made of and somebody follows: none for what came over the network.
+#[derive(Clone, Debug, Default)]
+pub struct Followers(Option<Arc<Vec<Followed>>>);
+
+impl Followers {
+    /// Those of one request.
+    pub fn of(followed: Option<&Followed>) -> Self {
+        Self(followed.map(|followed| Arc::new(vec![followed.clone()])))
+    }
+
+    /// Those of all of them.
+    pub fn union<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        let mut union: Vec<Followed> = Vec::new();
+        for followed in all.flat_map(Self::all) {
+            if !union.iter().any(|known| Arc::ptr_eq(&known.0, &followed.0)) {
+                union.push(followed.clone());
+            }
+        }
+        Self((!union.is_empty()).then(|| Arc::new(union)))
+    }
+
+    fn all(&self) -> &[Followed] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether somebody waits to hear of it, and may send it again if the process ends before.
+    pub fn is_any(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// A sink has taken it on.
+    pub(super) fn taken(&self, sink: &Arc<str>, required: bool) {
+        for followed in self.all() {
+            followed.change(|book| {
+                book.taker(sink, required);
+            });
+        }
+    }
+
+    /// A sink does not deliver some of it.
+    pub(super) fn lost(&self, sink: &Arc<str>, required: bool, reason: Reason) {
+        for followed in self.all() {
+            followed.change(|book| match reason {
+                Reason::Shutdown => book.interrupted = true,
+                _ => {
+                    if let Some(taker) = book.taker(sink, required) {
+                        taker.lost = true;
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of a request with these sinks: `required`, and why some of it was lost.
+    async fn fate(sinks: &[(bool, Option<Reason>)]) -> Fate {
+        let (followed, delivery) = Followed::new();
+        let followers = Followers::of(Some(&followed));
+        drop(followed);
+        for (at, (required, lost)) in sinks.iter().enumerate() {
+            let sink: Arc<str> = at.to_string().into();
+            followers.taken(&sink, *required);
+            if let Some(reason) = lost {
+                followers.lost(&sink, *required, *reason);
+            }
+        }
+        drop(followers);
+        delivery.fate().await
+    }
+
+    #[tokio::test]
+    async fn an_exporter_that_is_not_required_may_do_without() {
+        let lost = Some(Reason::RetriesExhausted);
+        assert_eq!(fate(&[]).await, Fate::Delivered, "the configuration let nothing pass");
+        assert_eq!(fate(&[(false, None), (false, lost)]).await, Fate::Delivered);
+        assert_eq!(fate(&[(false, None), (true, lost)]).await, Fate::Lost);
+        assert_eq!(fate(&[(false, lost)]).await, Fate::Lost);
+        assert_eq!(
+            fate(&[(true, None), (false, Some(Reason::Shutdown))]).await,
+            Fate::Interrupted
+        );
+    }
+
+    #[tokio::test]
+    async fn the_fate_is_told_when_the_last_batch_is_gone() {
+        let (one, delivery) = Followed::new();
+        let (other, _) = Followed::new();
+        let first = Followers::of(Some(&one));
+        let merged = Followers::union([&first, &Followers::of(Some(&other)), &first.clone()].into_iter());
+        assert_eq!(merged.all().len(), 2);
+        one.stayed();
+        drop((one, first));
+        let mut fate = Box::pin(delivery.fate());
+        tokio::select! {
+            biased;
+            early = &mut fate => panic!("{early:?} although a batch is left"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(merged);
+        assert_eq!(fate.await, Fate::Lost);
+    }
+}

@@ -1,0 +1,100 @@
+//! What is done with a file that is finished with.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::config::After;
+use super::identity::{Found, Identity};
+use super::scan::regular;
+
+/// Names that are tried where the one of the file is taken.
+const MOST_NAMES: usize = 1_000;
+
+impl After {
+    /// Does it, unless another file has the path by now. Says whether the file is gone from where it was.
+    pub(super) fn apply(&self, found: &Found, follow_symlinks: bool) -> io::Result<bool> {
+        if *self == Self::Keep {
+            return Ok(false);
+        }
+        let about = regular(&found.path, follow_symlinks);
+        if about.is_none_or(|about| Identity::of(&about) != found.identity) {
+            return Ok(false);
+        }
+        match self {
+            Self::Keep => {}
+            Self::Delete => fs::remove_file(&found.path)?,
+            Self::Move(to) => return put_aside(&found.path, to),
+        }
+        Ok(true)
+    }
+}
+
+/// Moves a file to a directory, under another name if that is taken there; false if it is there already.
+fn put_aside(path: &Path, to: &Path) -> io::Result<bool> {
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(to)?;
+    let from = path.parent().unwrap_or(Path::new("."));
+    let from = if from.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        from
+    };
+    if from.canonicalize()? == to.canonicalize()? {
+        return Ok(false);
+    }
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    for at in 0..MOST_NAMES {
+        let mut target = PathBuf::from(name);
+        if at > 0 {
+            target.as_mut_os_string().push(format!(".{at}"));
+        }
+        // a link takes no name that is taken, which a rename would
+        match fs::hard_link(path, to.join(target)) {
+            Ok(()) => return fs::remove_file(path).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &Path) -> Found {
+        Found {
+            path: path.to_owned(),
+            identity: Identity::of(&fs::symlink_metadata(path).unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_file_goes_but_never_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "one").unwrap();
+        let old = found(&path);
+        fs::write(&path, "two, of another length").unwrap();
+        assert!(!After::Delete.apply(&old, false).unwrap());
+        assert!(!After::Keep.apply(&found(&path), false).unwrap());
+        assert!(After::Delete.apply(&found(&path), false).unwrap());
+        assert!(!path.exists() && !After::Delete.apply(&old, false).unwrap());
+    }
+
+    #[test]
+    fn moved_files_do_not_take_the_place_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, to) = (folder.path().join("a"), folder.path().join("done"));
+        for content in ["one", "two"] {
+            fs::write(&path, content).unwrap();
+            assert!(After::Move(to.clone()).apply(&found(&path), false).unwrap());
+        }
+        let content = |name| fs::read_to_string(to.join(name)).unwrap();
+        assert_eq!((content("a"), content("a.1")), ("one".to_owned(), "two".to_owned()));
+        assert!(!path.exists());
+        let there = found(&to.join("a"));
+        assert!(!After::Move(to).apply(&there, false).unwrap(), "it is there already");
+    }
+}

@@ -1,0 +1,539 @@
+//! What was taken, so that it is not taken twice: in memory, and in a file that outlives the process.
+//!
+//! The file is a line for each state of a file that the receiver is through with. Lines are appended and brought to the disk before
+//! anything else happens to the file that they are about; a line that a crash cut in half does not count. Now and then all is
+//! written anew, whole or not at all. Names of files are not in it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use ring::digest::{SHA256, digest};
+
+use super::identity::{Found, Identity, path_mark};
+
+/// What begins the file.
+const FIRST_LINE: &str = "flamegate files 1";
+/// Lines appended beyond the number of files before all is written anew.
+const LINES_MORE: usize = 4_096;
+/// How long a file that is gone is remembered: a volume may be away for a while.
+const KEEP_GONE: Duration = Duration::from_secs(3_600);
+/// Longest line, and more.
+const LINE_BYTES: u64 = 256;
+
+/// The ledgers that are open: after a reload the old receiver and the new one share theirs.
+static OPEN: Mutex<Vec<(PathBuf, Weak<Ledger>)>> = Mutex::new(Vec::new());
+
+/// How it ended with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Delivered.
+    Delivered,
+    /// Taken, and not delivered to all who must have it.
+    Lost,
+    /// No recording, too large, or defective.
+    Refused,
+    /// There before the first look, and not wanted.
+    Skipped,
+}
+
+const OUTCOMES: [(Outcome, &str); 4] = [
+    (Outcome::Delivered, "delivered"),
+    (Outcome::Lost, "lost"),
+    (Outcome::Refused, "refused"),
+    (Outcome::Skipped, "skipped"),
+];
+
+/// What is known of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing.
+    New,
+    /// It was taken, and is on its way.
+    UnderWay,
+    /// It is finished with.
+    Done(Outcome),
+}
+
+/// What was taken by one receiver.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    path: PathBuf,
+    state: Mutex<State>,
+    /// None before the first look is done: whether there was one is what the file says too.
+    disk: Mutex<Option<Disk>>,
+    /// Whoever has it writes for all who wait for it.
+    turn: tokio::sync::Mutex<()>,
+    is_new: bool,
+    /// Keeps other processes away as long as it is open.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashMap<Identity, Entry>,
+    /// What was read from the file and not seen yet, without the device: that may have got another number.
+    strangers: HashMap<(u64, u64, i64, u64), Identity>,
+    under_way: HashSet<Identity>,
+    unwritten: Vec<(Identity, Entry)>,
+    /// Number of the current look at the directories.
+    look: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    outcome: Outcome,
+    path: u64,
+    seen: u32,
+    gone: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Disk {
+    file: File,
+    lines: usize,
+}
+
+impl Ledger {
+    /// Opens that of a receiver in `folder`, which is made on demand.
+    pub(super) fn open(folder: &Path, receiver: &str) -> io::Result<Arc<Self>> {
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+        let path = folder.canonicalize()?.join(file_name(receiver));
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, ledger)| ledger.strong_count() > 0);
+        let same = open.iter().find(|(known, _)| *known == path);
+        if let Some(ledger) = same.and_then(|(_, ledger)| ledger.upgrade()) {
+            return Ok(ledger);
+        }
+        let ledger = Arc::new(Self::read(path.clone())?);
+        open.push((path, Arc::downgrade(&ledger)));
+        Ok(ledger)
+    }
+
+    fn read(path: PathBuf) -> io::Result<Self> {
+        let lock = private()
+            .create(true)
+            .truncate(false)
+            .open(path.with_extension("lock"))?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another process uses it")),
+            // where there are no locks, nobody else is kept away
+            Err(TryLockError::Error(_)) | Ok(()) => {}
+        }
+        let known = match File::open(&path) {
+            Ok(file) => Some(entries(file)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let is_new = known.is_none();
+        let known = known.unwrap_or_default();
+        let strangers = known.iter().map(|(id, entry)| (lasting(id, entry.path), *id)).collect();
+        let disk = match is_new {
+            true => None,
+            false => Some(write_anew(&path, known.iter())?),
+        };
+        Ok(Self {
+            path,
+            state: Mutex::new(State {
+                known,
+                strangers,
+                ..State::default()
+            }),
+            disk: Mutex::new(disk),
+            turn: tokio::sync::Mutex::new(()),
+            is_new,
+            _lock: lock,
+        })
+    }
+
+    /// Whether there was none: this is the first look ever.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Files that are remembered, and those on their way.
+    pub(super) fn len(&self) -> usize {
+        let state = self.state();
+        state.known.len() + state.under_way.len()
+    }
+
+    /// A look at the directories begins.
+    pub(super) fn begin_look(&self) {
+        let mut state = self.state();
+        state.look = state.look.wrapping_add(1);
+    }
+
+    /// A file was seen; what is known of it.
+    pub(super) fn see(&self, found: &Found) -> Known {
+        let mut state = self.state();
+        let look = state.look;
+        if state.under_way.contains(&found.identity) {
+            return Known::UnderWay;
+        }
+        if let Some(entry) = state.known.get_mut(&found.identity) {
+            (entry.seen, entry.gone) = (look, None);
+            return Known::Done(entry.outcome);
+        }
+        if state.strangers.is_empty() {
+            return Known::New;
+        }
+        let lasting = lasting(&found.identity, path_mark(&found.path));
+        let Some(entry) = state
+            .strangers
+            .remove(&lasting)
+            .and_then(|old| state.known.remove(&old))
+        else {
+            return Known::New;
+        };
+        let entry = Entry { seen: look, ..entry };
+        state.known.insert(found.identity, entry);
+        state.unwritten.push((found.identity, entry));
+        Known::Done(entry.outcome)
+    }
+
+    /// A look ended. What was not seen in a whole one is forgotten when it has been gone for a while.
+    pub(super) fn end_look(&self, is_whole: bool) -> io::Result<()> {
+        if is_whole {
+            let mut state = self.state();
+            let (look, now) = (state.look, Instant::now());
+            state.strangers = HashMap::new();
+            state.known.retain(|_, entry| {
+                entry.seen == look || now.duration_since(*entry.gone.get_or_insert(now)) < KEEP_GONE
+            });
+        }
+        self.write()
+    }
+
+    /// A file is taken; false if somebody else has it.
+    pub(super) fn take(&self, identity: Identity) -> bool {
+        let mut state = self.state();
+        !state.known.contains_key(&identity) && state.under_way.insert(identity)
+    }
+
+    /// A file that was taken goes back.
+    pub(super) fn give_back(&self, identity: &Identity) {
+        self.state().under_way.remove(identity);
+    }
+
+    /// A file is finished with. Returns when that is on the disk; until then the file counts as on its way. Fails if that cannot be
+    /// written, and may be asked again.
+    pub(super) async fn remember(self: &Arc<Self>, found: &Found, outcome: Outcome) -> io::Result<()> {
+        self.note(found, outcome);
+        let _turn = self.turn.lock().await;
+        if self.state().unwritten.is_empty() {
+            // whoever had the turn before wrote it
+            return Ok(());
+        }
+        let ledger = self.clone();
+        let written = tokio::task::spawn_blocking(move || ledger.write());
+        written.await.unwrap_or_else(|_| Err(io::Error::other("cut short")))
+    }
+
+    /// A file is finished with; that is on the disk after the next [`write`](Self::write).
+    pub(super) fn note(&self, found: &Found, outcome: Outcome) {
+        let mut state = self.state();
+        let entry = Entry {
+            outcome,
+            path: path_mark(&found.path),
+            seen: state.look,
+            gone: None,
+        };
+        state.unwritten.retain(|(identity, _)| *identity != found.identity);
+        state.unwritten.push((found.identity, entry));
+    }
+
+    /// A file is no more.
+    pub(super) fn forget(&self, identity: &Identity) {
+        self.state().known.remove(identity);
+    }
+
+    /// Brings to the disk what is not there yet.
+    pub(super) fn write(&self) -> io::Result<()> {
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let disk = match &mut *disk {
+            Some(disk) => disk,
+            none => none.insert(write_anew(&self.path, std::iter::empty())?),
+        };
+        let unwritten = self.state().unwritten.clone();
+        if unwritten.is_empty() {
+            return Ok(());
+        }
+        let lines: String = unwritten
+            .iter()
+            .map(|(identity, entry)| line(identity, entry))
+            .collect();
+        disk.append(&lines, unwritten.len()).inspect_err(|_| {
+            // what half a line may stand behind is written anew
+            disk.lines = usize::MAX;
+        })?;
+        let mut state = self.state();
+        for (identity, entry) in &unwritten {
+            state.under_way.remove(identity);
+            state.known.insert(*identity, *entry);
+        }
+        state
+            .unwritten
+            .retain(|(identity, _)| !unwritten.iter().any(|(written, _)| written == identity));
+        if disk.lines > state.known.len().saturating_add(LINES_MORE) {
+            let known: Vec<_> = state
+                .known
+                .iter()
+                .map(|(identity, entry)| (*identity, *entry))
+                .collect();
+            drop(state);
+            *disk = write_anew(&self.path, known.iter().map(|(identity, entry)| (identity, entry)))?;
+        }
+        Ok(())
+    }
+}
+
+impl Disk {
+    fn append(&mut self, lines: &str, count: usize) -> io::Result<()> {
+        if self.lines == usize::MAX {
+            // ends a line that was cut
+            self.file.write_all(b"\n")?;
+            self.lines = usize::MAX - count;
+        }
+        self.file.write_all(lines.as_bytes())?;
+        self.file.sync_data()?;
+        self.lines = self.lines.saturating_add(count);
+        Ok(())
+    }
+}
+
+/// What a file is known by after the machine has started again.
+fn lasting(identity: &Identity, path: u64) -> (u64, u64, i64, u64) {
+    (identity.inode, identity.size, identity.modified, path)
+}
+
+/// The name of the file of a receiver: readable, and no other's.
+fn file_name(receiver: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    let plain: String = receiver
+        .chars()
+        .map(|l| if is_plain(l) { l } else { '.' })
+        .take(64)
+        .collect();
+    format!("{plain}-{:08x}.taken", path_mark(Path::new(receiver)) as u32)
+}
+
+/// A file that nobody else may read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+fn line(identity: &Identity, entry: &Entry) -> String {
+    let Identity {
+        device,
+        inode,
+        size,
+        modified,
+    } = identity;
+    let name = OUTCOMES.iter().find(|(outcome, _)| *outcome == entry.outcome);
+    let name = name.map_or("", |(_, name)| name);
+    let text = format!("{name} {device} {inode} {size} {modified} {:016x}", entry.path);
+    format!("{text} {:08x}\n", checksum(&text))
+}
+
+fn checksum(text: &str) -> u32 {
+    let digest = digest(&SHA256, text.as_bytes());
+    let (head, _) = digest.as_ref().split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+    u32::from_be_bytes(*head)
+}
+
+fn parse(line: &str) -> Option<(Identity, Entry)> {
+    let (text, sum) = line.rsplit_once(' ')?;
+    if u32::from_str_radix(sum, 16).ok()? != checksum(text) {
+        return None;
+    }
+    let mut words = text.split(' ');
+    let name = words.next()?;
+    let (outcome, _) = OUTCOMES.iter().find(|(_, known)| *known == name)?;
+    let identity = Identity {
+        device: words.next()?.parse().ok()?,
+        inode: words.next()?.parse().ok()?,
+        size: words.next()?.parse().ok()?,
+        modified: words.next()?.parse().ok()?,
+    };
+    let entry = Entry {
+        outcome: *outcome,
+        path: u64::from_str_radix(words.next()?, 16).ok()?,
+        seen: 0,
+        gone: None,
+    };
+    Some((identity, entry))
+}
+
+/// What stands in a ledger. Lines that are not whole do not count.
+fn entries(file: File) -> io::Result<HashMap<Identity, Entry>> {
+    let mut lines = BufReader::new(file);
+    let (mut line, mut entries, mut is_first) = (Vec::new(), HashMap::new(), true);
+    loop {
+        line.clear();
+        if (&mut lines).take(LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
+            return Ok(entries);
+        }
+        let text = std::str::from_utf8(&line).ok().and_then(|text| text.strip_suffix('\n'));
+        if is_first && text.is_some_and(|text| text != FIRST_LINE) {
+            return Err(io::Error::other("not a list of files of this version"));
+        }
+        is_first = false;
+        entries.extend(text.and_then(parse));
+    }
+}
+
+/// Writes everything into a new file that takes the place of the old one.
+fn write_anew<'a>(path: &Path, entries: impl Iterator<Item = (&'a Identity, &'a Entry)>) -> io::Result<Disk> {
+    let temporary = path.with_extension("new");
+    let mut file = BufWriter::new(private().create(true).truncate(true).open(&temporary)?);
+    writeln!(file, "{FIRST_LINE}")?;
+    let mut lines = 0;
+    for (identity, entry) in entries {
+        file.write_all(line(identity, entry).as_bytes())?;
+        lines += 1;
+    }
+    let file = file.into_inner().map_err(|error| error.into_error())?;
+    file.sync_data()?;
+    fs::rename(&temporary, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(Disk { file, lines })
+}
+
+/// Forgets what is open below a folder, as the end of the process does, whoever still holds it.
+#[cfg(test)]
+pub(super) fn close(folder: &Path) {
+    let folder = folder.canonicalize().unwrap();
+    let mut open = OPEN.lock().unwrap();
+    for (path, ledger) in open.iter().filter(|(path, _)| path.starts_with(&folder)) {
+        if ledger.strong_count() > 0 {
+            fs::remove_file(path.with_extension("lock")).unwrap();
+        }
+    }
+    open.retain(|(path, _)| !path.starts_with(&folder));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(n: u64) -> Found {
+        Found {
+            path: format!("/profiles/{n}").into(),
+            identity: Identity {
+                device: 1,
+                inode: n,
+                size: 100,
+                modified: 7,
+            },
+        }
+    }
+
+    fn see(ledger: &Ledger, n: u64) -> Known {
+        ledger.see(&found(n))
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_is_known_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), "file/a").unwrap();
+        assert!(ledger.is_new() && ledger.take(found(1).identity) && !ledger.take(found(1).identity));
+        assert_eq!(see(&ledger, 1), Known::UnderWay);
+        for (n, outcome) in (1..).zip([Outcome::Delivered, Outcome::Refused]) {
+            ledger.remember(&found(n), outcome).await.unwrap();
+        }
+        assert!(ledger.take(found(3).identity), "on its way when the process ends");
+        let path = ledger.path.clone();
+        drop(ledger);
+        // a crash in the middle of a line
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        let whole = line(&found(4).identity, &parse(line_of(&path).trim_end()).unwrap().1);
+        file.write_all(&whole.as_bytes()[..whole.len() - 1]).unwrap();
+        let ledger = Ledger::open(folder.path(), "file/a").unwrap();
+        assert!(!ledger.is_new());
+        let known: Vec<_> = (1..=4).map(|n| see(&ledger, n)).collect();
+        let expected = [
+            Known::Done(Outcome::Delivered),
+            Known::Done(Outcome::Refused),
+            Known::New,
+            Known::New,
+        ];
+        assert_eq!(known, expected);
+        assert!(fs::read_to_string(&path).unwrap().ends_with('\n'), "written anew");
+    }
+
+    /// The last line.
+    fn line_of(path: &Path) -> String {
+        let text = fs::read_to_string(path).unwrap();
+        format!("{}\n", text.lines().last().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_device_may_have_another_number_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), "file").unwrap();
+        ledger.remember(&found(1), Outcome::Delivered).await.unwrap();
+        drop(ledger);
+        let ledger = Ledger::open(folder.path(), "file").unwrap();
+        let mut moved = found(1);
+        moved.identity.device = 2;
+        assert_eq!(ledger.see(&moved), Known::Done(Outcome::Delivered));
+        assert_eq!(ledger.see(&moved), Known::Done(Outcome::Delivered));
+        ledger.end_look(true).unwrap();
+        moved.identity.device = 3;
+        assert_eq!(ledger.see(&moved), Known::New, "another device of now is another one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ledger_is_shared_in_a_process_and_refused_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Ledger::open(folder.path(), "file").unwrap();
+        let other = Ledger::open(&folder.path().join("."), "file").unwrap();
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(!Arc::ptr_eq(&one, &Ledger::open(folder.path(), "file/b").unwrap()));
+        let error = Ledger::read(one.path.clone()).unwrap_err();
+        assert!(error.to_string().contains("another process"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn it_does_not_grow_beyond_what_it_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), "file").unwrap();
+        for round in 0..3 {
+            for n in 0..LINES_MORE as u64 {
+                ledger.note(&found(round << 32 | n), Outcome::Delivered);
+            }
+            ledger.write().unwrap();
+            (0..LINES_MORE as u64).for_each(|n| ledger.forget(&found(round << 32 | n).identity));
+        }
+        let lines = fs::read_to_string(&ledger.path).unwrap().lines().count();
+        assert!(lines <= 2 * LINES_MORE + 1, "{lines}");
+        assert_eq!(ledger.len(), 0);
+    }
+
+    #[test]
+    fn what_is_gone_is_remembered_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), "file").unwrap();
+        (1..=2).for_each(|n| ledger.note(&found(n), Outcome::Delivered));
+        ledger.write().unwrap();
+        let long_ago = Instant::now().checked_sub(2 * KEEP_GONE);
+        ledger.state().known.get_mut(&found(2).identity).unwrap().gone = long_ago;
+        ledger.begin_look();
+        ledger.end_look(false).unwrap();
+        assert_eq!(ledger.len(), 2, "only a whole look says what is gone");
+        ledger.end_look(true).unwrap();
+        assert_eq!((ledger.len(), see(&ledger, 1)), (1, Known::Done(Outcome::Delivered)));
+    }
+}

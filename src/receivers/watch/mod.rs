@@ -1,0 +1,347 @@
+//! Watching directories for recordings: what the receiver `file` and the block `file` of `pprof` have in common.
+//!
+//! A look finds the files that are not known ([`scan`]), the oldest whole ones are read and decoded ([`queue`], [`read`]), and when every
+//! exporter is through with one that is written down ([`ledger`]) before anything is done with the file ([`after`]). A process that is killed in between
+//! reads the file again; the ids of its profiles, and the names that the exporter `file` makes of them, are then the same.
+
+mod after;
+mod config;
+mod glob;
+mod identity;
+mod ledger;
+mod queue;
+mod read;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::StreamExt;
+
+pub use self::config::{After, Globs, StartAt};
+pub(super) use self::config::{Watch, WatchConfig};
+use self::identity::Found;
+use self::ledger::{Known, Ledger, Outcome};
+use self::queue::{Candidate, Ready, Waiting};
+use self::read::{Open, Unread};
+use self::scan::Look;
+use crate::pipeline::{Fate, Outlet, ReceiverError, Refusal, Stop};
+use crate::telemetry::{FileMetrics, SeldomEach};
+
+/// Of all time no more than this part is spent on looking.
+const PAUSE_FOR_LOOK: u32 = 20;
+/// How long the gate is left alone that had no room; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The same for a disk that does not take what is to be remembered.
+const DISK_PAUSE: Duration = Duration::from_secs(5);
+/// At most one line of a kind in so long a time, where files are not told one by one.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// Refused files that are told one by one in one round.
+const TELL_ONE_BY_ONE: usize = 20;
+
+impl Watch {
+    /// Looks up what was taken before.
+    pub(super) async fn open(self) -> Result<Watcher, ReceiverError> {
+        let (storage, receiver) = (self.storage.clone(), self.receiver.clone());
+        let opened = tokio::task::spawn_blocking(move || Ledger::open(&storage, &receiver)).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::Error::other("cut short")));
+        let ledger = opened.map_err(|error| {
+            let storage = self.storage.display();
+            ReceiverError(format!(
+                "storage {storage}: {error}; name a directory that can be written with `storage`"
+            ))
+        })?;
+        Ok(Watcher {
+            skips: AtomicBool::new(self.start_at == StartAt::End && ledger.is_new()),
+            watch: self,
+            ledger,
+            waiting: Mutex::default(),
+            told: SeldomEach::every(TELL_EVERY),
+        })
+    }
+}
+
+/// A receiver of files at work.
+pub(super) struct Watcher {
+    watch: Watch,
+    ledger: Arc<Ledger>,
+    waiting: Mutex<Waiting>,
+    /// What is there at the first look is not wanted.
+    skips: AtomicBool,
+    told: SeldomEach,
+}
+
+/// How it went with the files of one look.
+#[derive(Default)]
+struct Round {
+    /// There was no room for one, so that the others were left.
+    no_room: AtomicBool,
+    told: std::sync::atomic::AtomicUsize,
+}
+
+impl Watcher {
+    /// Takes files until `stop` is asked.
+    pub(super) async fn run(self, out: &Outlet, stop: &Stop) {
+        Arc::new(self).watch(out, stop).await;
+    }
+
+    async fn watch(self: &Arc<Self>, out: &Outlet, stop: &Stop) {
+        let mut pause = self.watch.initial_delay;
+        let mut no_room_pause = FIRST_PAUSE;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.asked() => break,
+            }
+            let began = Instant::now();
+            let watcher = self.clone();
+            // it is guarded by nothing but the receiver, which then ends
+            let Ok(ready) = tokio::task::spawn_blocking(move || watcher.look()).await else {
+                break;
+            };
+            let looked = began.elapsed();
+            let all = ready.unsettled + ready.left + ready.candidates.len();
+            self.metrics().waiting.set(all as u64);
+            let round = Round::default();
+            self.take_all(ready.candidates, &round, out, stop).await;
+            pause = match round.no_room.load(Ordering::Relaxed) {
+                true => {
+                    let longer = (2 * no_room_pause).min(LONGEST_PAUSE);
+                    std::mem::replace(&mut no_room_pause, longer)
+                }
+                false => {
+                    no_room_pause = FIRST_PAUSE;
+                    match ready.left {
+                        0 => self.watch.poll_interval.max(looked * PAUSE_FOR_LOOK),
+                        _ => looked,
+                    }
+                }
+            };
+        }
+        self.metrics().waiting.set(0);
+    }
+
+    fn metrics(&self) -> &FileMetrics {
+        &self.watch.metrics
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at all directories. Waits on the disk.
+    fn look(&self) -> Ready {
+        let skips = self.skips.load(Ordering::Relaxed);
+        let mut waiting = self.waiting();
+        let mut queue = waiting.look(self.watch.patience, (Instant::now(), SystemTime::now()));
+        self.ledger.begin_look();
+        let look = scan::look(&self.watch.places, |found| match self.ledger.see(&found) {
+            Known::New if skips => self.ledger.note(&found, Outcome::Skipped),
+            Known::New => queue.see(found),
+            Known::UnderWay => {}
+            Known::Done(outcome) => self.put_away(&found, outcome),
+        });
+        let mut ready = queue.ready();
+        drop(waiting);
+        self.tell(&look);
+        match self.ledger.end_look(look.is_whole()) {
+            // a directory that comes later is not one that was there
+            Ok(()) => self.skips.store(false, Ordering::Relaxed),
+            Err(error) => {
+                self.tell_storage(&error);
+                ready.candidates.clear();
+            }
+        }
+        let room = self.watch.max_files.saturating_sub(self.ledger.len());
+        if ready.candidates.len() > room {
+            if self.told.happened("full", 1).is_some() {
+                let (receiver, max_files) = (&self.watch.receiver, self.watch.max_files);
+                tracing::warn!(%receiver, max_files, "so many files are kept in mind: no more is taken until some are gone; set `after: delete`, or raise `max_files`");
+            }
+            ready.left += ready.candidates.len() - room;
+            ready.candidates.truncate(room);
+        }
+        ready
+    }
+
+    /// Does with a file that is finished with what is to be done, if that was not done yet.
+    fn put_away(&self, found: &Found, outcome: Outcome) {
+        let after = match outcome {
+            Outcome::Delivered => &self.watch.after,
+            Outcome::Refused => &self.watch.refused,
+            Outcome::Lost | Outcome::Skipped => return,
+        };
+        match after.apply(found, self.watch.reading.follow_symlinks) {
+            Ok(true) if *after == After::Delete => self.ledger.forget(&found.identity),
+            Ok(_) => {}
+            Err(error) => {
+                if let Some(files) = self.told.happened("after", 1) {
+                    let (receiver, inode) = (&self.watch.receiver, found.identity.inode);
+                    let why = crate::pipeline::units::io_reason(&error);
+                    tracing::warn!(%receiver, inode, why, files, "a file that is finished with cannot be deleted or moved; it is not taken again");
+                }
+            }
+        }
+    }
+
+    fn tell(&self, look: &Look) {
+        let receiver = &self.watch.receiver;
+        for (at, kind) in &look.unreadable {
+            let Some(glob) = self.watch.places.include.get(*at) else {
+                continue;
+            };
+            if self.told.happened("unreadable", 1).is_some() {
+                let why = crate::pipeline::units::io_reason(&(*kind).into());
+                tracing::warn!(%receiver, include = glob.text(), why, "the directory cannot be looked into; trying again");
+            }
+        }
+        for at in &look.directories {
+            let Some(glob) = self.watch.places.include.get(*at) else {
+                continue;
+            };
+            if self.told.happened("directory", 1).is_some() {
+                tracing::warn!(%receiver, include = glob.text(), "names a directory: write a slash behind it for every file in it, or /** for all below");
+            }
+        }
+        if look.hidden > 0 && self.told.happened("hidden", look.hidden as u64).is_some() {
+            tracing::warn!(%receiver, directories = look.hidden, "directories cannot be looked into");
+        }
+        if look.is_cut && self.told.happened("cut", 1).is_some() {
+            tracing::warn!(%receiver, "too many files and directories to look at all; narrow `include`");
+        }
+    }
+
+    fn tell_storage(&self, error: &io::Error) {
+        if self.told.happened("storage", 1).is_some() {
+            let (receiver, why) = (&self.watch.receiver, crate::pipeline::units::io_reason(error));
+            tracing::error!(%receiver, why, "what was taken cannot be written to `storage`: nothing more is taken until it can");
+        }
+    }
+
+    async fn take_all(self: &Arc<Self>, candidates: Vec<Candidate>, round: &Round, out: &Outlet, stop: &Stop) {
+        let taking = candidates.into_iter().map(|candidate| async move {
+            if !stop.is_asked() && !round.no_room.load(Ordering::Relaxed) {
+                self.take(candidate, round, out).await;
+            }
+        });
+        let at_once = self.watch.concurrency;
+        futures_util::stream::iter(taking)
+            .buffer_unordered(at_once)
+            .collect::<()>()
+            .await;
+        let more = round.told.load(Ordering::Relaxed).saturating_sub(TELL_ONE_BY_ONE);
+        if more > 0 {
+            tracing::warn!(receiver = %self.watch.receiver, files = more, "more files refused");
+        }
+    }
+
+    /// Takes one file, as far as it goes.
+    async fn take(self: &Arc<Self>, candidate: Candidate, round: &Round, out: &Outlet) {
+        let Candidate { found, is_last } = candidate;
+        if !self.ledger.take(found.identity) {
+            return;
+        }
+        match self.hand_over(&found, is_last, out).await {
+            Ok(()) => {}
+            Err(Unread::Changed) => self.ledger.give_back(&found.identity),
+            Err(Unread::Unfinished(_)) => {
+                self.waiting().tried(&found.identity, Instant::now());
+                self.ledger.give_back(&found.identity);
+            }
+            Err(Unread::Refused(Refusal::Unavailable { .. })) => {
+                round.no_room.store(true, Ordering::Relaxed);
+                self.ledger.give_back(&found.identity);
+            }
+            Err(Unread::Unreadable(kind)) => {
+                self.waiting().later(&found.identity, Instant::now(), TELL_EVERY);
+                self.ledger.give_back(&found.identity);
+                if let Some(files) = self.told.happened("file", 1) {
+                    let (receiver, inode) = (&self.watch.receiver, found.identity.inode);
+                    let why = crate::pipeline::units::io_reason(&kind.into());
+                    tracing::warn!(%receiver, inode, why, files, "a file cannot be read; trying again");
+                }
+            }
+            Err(Unread::Refused(refusal)) => {
+                self.tell_refusal(&found, &refusal, round);
+                let size = usize::try_from(found.identity.size).unwrap_or(usize::MAX);
+                out.refused_for_good(size, &refusal);
+                self.finish(found, Outcome::Refused, refusal.label()).await;
+            }
+        }
+    }
+
+    /// Reads a file and hands it to the pipelines. What becomes of it is heard later.
+    async fn hand_over(self: &Arc<Self>, found: &Found, is_last: bool, out: &Outlet) -> Result<(), Unread> {
+        out.admit()?;
+        let (watcher, permit) = (self.clone(), out.budget().permit());
+        let own = found.clone();
+        let opened = tokio::task::spawn_blocking(move || Open::new(own, &watcher.watch.reading, permit));
+        let open = opened.await.unwrap_or(Err(Unread::Changed))?;
+        let unread = Arc::new(Mutex::new(None));
+        let (watcher, slot) = (self.clone(), unread.clone());
+        let job = move || {
+            let reading = &watcher.watch.reading;
+            let origin = read::origin(&watcher.watch.receiver, reading);
+            match open.decode(reading, &origin, is_last) {
+                Ok(arrival) => Ok(vec![arrival]),
+                Err(Unread::Refused(refusal)) => Err(refusal),
+                // for now there is nothing of it, which is no refusal
+                Err(other) => {
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(other);
+                    Ok(Vec::new())
+                }
+            }
+        };
+        let (receipt, delivery) = out.receive_followed(job).await?;
+        if let Some(unread) = unread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(unread);
+        }
+        tracing::debug!(receiver = %self.watch.receiver, inode = found.identity.inode, size = found.identity.size, rejected = receipt.rejected, "file taken");
+        self.metrics().bytes.add(found.identity.size);
+        self.metrics().in_flight.add(1);
+        let (watcher, found) = (self.clone(), found.clone());
+        out.afterwards(async move {
+            let fate = delivery.fate().await;
+            match fate {
+                Fate::Delivered => watcher.finish(found, Outcome::Delivered, "delivered").await,
+                Fate::Lost => {
+                    let (receiver, inode) = (&watcher.watch.receiver, found.identity.inode);
+                    if let Some(files) = watcher.told.happened("lost", 1) {
+                        tracing::warn!(%receiver, inode, files, "a file was not delivered to all who must have it: it stays, and is not taken again");
+                    }
+                    watcher.finish(found, Outcome::Lost, "lost").await;
+                }
+                // the next process takes it
+                Fate::Interrupted => watcher.ledger.give_back(&found.identity),
+            }
+            watcher.metrics().in_flight.sub(1);
+        });
+        Ok(())
+    }
+
+    /// Writes down that a file is finished with, then does with it what is to be done.
+    async fn finish(self: &Arc<Self>, found: Found, outcome: Outcome, result: &'static str) {
+        while let Err(error) = self.ledger.remember(&found, outcome).await {
+            self.tell_storage(&error);
+            tokio::time::sleep(DISK_PAUSE).await;
+        }
+        self.metrics().finished(result);
+        let watcher = self.clone();
+        let put_away = tokio::task::spawn_blocking(move || watcher.put_away(&found, outcome));
+        // what is cut short here is done after the next look
+        let _ = put_away.await;
+    }
+
+    /// Never by its name, which may tell more than it should.
+    fn tell_refusal(&self, found: &Found, refusal: &Refusal, round: &Round) {
+        if round.told.fetch_add(1, Ordering::Relaxed) < TELL_ONE_BY_ONE {
+            let (receiver, inode, size) = (&self.watch.receiver, found.identity.inode, found.identity.size);
+            tracing::warn!(%receiver, inode, size, why = %refusal, "file refused");
+        }
+    }
+}
