@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use clap::ValueEnum;
@@ -11,7 +12,7 @@ use crate::config::io_reason;
 use crate::formats::any::{decode_file, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::quantity::counted;
-use crate::formats::{Decoded, Format, Limits, jfr, sniff};
+use crate::formats::{Decoded, Format, Limits, jfr, sniff, v8};
 use crate::profile::{Dictionary, Profile, Profiles};
 
 /// Most bytes of one file: enough for any profile, and bounded so that the machine survives.
@@ -110,8 +111,8 @@ const ENDINGS: &[(&str, Format, Compression)] = &[
     (".html", Format::Html, Compression::None),
 ];
 
-/// Endings of formats that are not written yet.
-const LATER: [&str; 1] = [".jfr"];
+/// Endings of formats that are only read.
+const READ_ONLY: [&str; 2] = [".jfr", ".heapprofile"];
 
 /// A file that was read.
 pub struct Input {
@@ -138,7 +139,18 @@ pub fn read_with(path: &Path, from: Option<FormatName>, options: &jfr::Options<'
         return recording(&mut *source, options).map_err(fail);
     }
     let stored = read_bytes(&mut *source).map_err(of_io)?;
-    of_bytes_with(stored, from, options).map_err(fail)
+    let mut input = of_bytes_with(stored, from, options).map_err(fail)?;
+    date(&mut input, path);
+    Ok(input)
+}
+
+/// The name of a file may say what V8 does not: when it was recorded.
+fn date(input: &mut Input, path: &Path) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if input.format == Format::CpuProfile && v8::is_dated(&name) {
+        let written = std::fs::metadata(path).and_then(|file| file.modified());
+        v8::date(&mut input.decoded.profiles, &name, written.unwrap_or(UNIX_EPOCH));
+    }
 }
 
 fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
@@ -207,9 +219,9 @@ impl Output {
     pub fn new(path: &Path, to: Option<FormatName>) -> Result<Self, Failure> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let known = ENDINGS.iter().find(|(ending, ..)| name.ends_with(ending));
-        if to.is_none() && LATER.iter().any(|ending| name.ends_with(ending)) {
+        if to.is_none() && READ_ONLY.iter().any(|ending| name.ends_with(ending)) {
             let message = format!(
-                "{}: this format is not written yet; write {}",
+                "{}: this format is read and not written; write {}",
                 path.display(),
                 endings()
             );

@@ -10,7 +10,7 @@ use axum::routing::post;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::formats::Decoded;
+use crate::formats::{Decoded, Format, v8};
 use crate::net::body::Whole;
 use crate::net::reply;
 use crate::pipeline::outlet::Arrival;
@@ -56,6 +56,12 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
     let decode = move |sent| {
         let (mut decoded, received) = unnamed::decode(sent, &encodings, &reading, &permit)?;
         said.write_to(&mut decoded);
+        if matches!(
+            received.format,
+            Format::CpuProfile | Format::HeapProfile | Format::ChromeTrace
+        ) {
+            v8::date(&mut decoded.profiles, "", origin.arrived);
+        }
         Ok(vec![Arrival {
             decoded,
             received,
