@@ -4,8 +4,8 @@
 //! lines of all processes of the host, and what the application logs. Only the events of [`events`] are decoded, and of those only
 //! what becomes a stack, a value or a label; everything else is passed over and is nowhere in what comes out.
 //!
-//! It comes in chunks, each with its own types and constants, so no more than one chunk needs to be in memory: [`Recording`] takes
-//! them one by one, and equal samples of all of them become one.
+//! It comes in chunks, each with its own types and constants, so no more than one chunk and the next need to be in memory: [`Recording`]
+//! takes them one by one, and equal samples of all of them become one.
 
 mod chunk;
 mod columns;
@@ -99,7 +99,7 @@ pub enum StreamError {
     Decode(#[from] DecodeError),
 }
 
-/// Reads an uncompressed recording of any length, one chunk in memory at a time.
+/// Reads an uncompressed recording of any length, two chunks in memory at a time.
 pub fn decode_stream(source: &mut dyn Read, options: &Options<'_>, limits: &Limits) -> Result<Streamed, StreamError> {
     decode_stream_within(source, options, limits, &Unlimited)
 }
@@ -112,26 +112,43 @@ pub fn decode_stream_within(
     room: &dyn Room,
 ) -> Result<Streamed, StreamError> {
     let mut recording = Recording::new(options, limits, room)?;
-    let (mut chunk, mut bytes) = (Vec::new(), 0);
-    let mut chunk_memory = Tab::new(room);
-    loop {
-        chunk.clear();
-        read_some(source, HEADER_BYTES, &mut chunk)?;
-        // what is no header is for the recording to tell
-        let rest = Header::read(&chunk).map_or(0, |header| header.size - HEADER_BYTES);
-        if rest > limits.decompressed_bytes {
-            return Err(Defect::TooLarge(Limit::Decompressed).told(bytes).into());
-        }
-        let held = chunk_memory.hold(chunk.capacity().max(HEADER_BYTES + rest));
-        held.map_err(|why| DecodeError::no_room(Format::Jfr, why))?;
-        read_some(source, rest, &mut chunk)?;
-        if chunk.is_empty() || recording.chunk(&chunk, bytes)?.is_none() {
+    // the chunk to be read, and the next one behind it
+    let (mut chunks, mut bytes) = (Vec::new(), 0);
+    let mut memory = Tab::new(room);
+    read_chunk(source, limits, bytes, &mut chunks, &mut memory)?;
+    while !chunks.is_empty() {
+        let size = chunks.len();
+        read_chunk(source, limits, bytes + size, &mut chunks, &mut memory)?;
+        if recording.chunk(&chunks, bytes)?.is_none() {
             break;
         }
-        bytes += chunk.len();
+        chunks.drain(..size);
+        bytes += size;
     }
     let decoded = recording.finish()?;
     Ok(Streamed { decoded, bytes })
+}
+
+/// Adds the chunk that begins at `at` in the recording, or what there is of it.
+fn read_chunk(
+    source: &mut dyn Read,
+    limits: &Limits,
+    at: usize,
+    into: &mut Vec<u8>,
+    memory: &mut Tab<'_>,
+) -> Result<(), StreamError> {
+    let begin = into.len();
+    read_some(source, HEADER_BYTES, into)?;
+    // what is no header is for the recording to tell
+    let header = Header::read(into.get(begin..).unwrap_or_default());
+    let rest = header.map_or(0, |header| header.size - HEADER_BYTES);
+    if rest > limits.decompressed_bytes {
+        return Err(Defect::TooLarge(Limit::Decompressed).told(at).into());
+    }
+    let held = memory.hold(into.capacity().max(begin + HEADER_BYTES + rest));
+    held.map_err(|why| DecodeError::no_room(Format::Jfr, why))?;
+    read_some(source, rest, into)?;
+    Ok(())
 }
 
 /// Reads so many bytes more, or fewer if there are no more: memory is taken as they come, whatever was announced.

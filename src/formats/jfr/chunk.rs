@@ -21,6 +21,8 @@ pub(super) struct Header {
     pub start_nanos: u64,
     /// How long it is.
     pub duration_nanos: u64,
+    /// The same beginning by the clock of its events.
+    start_ticks: u64,
     /// How its events tell time.
     pub clock: Clock,
     /// Whether whole numbers are compressed.
@@ -70,7 +72,7 @@ impl Header {
             metadata,
             start_nanos,
             duration_nanos,
-            _start_ticks,
+            start_ticks,
             ticks_per_second,
         ] = [
             cursor.long()?,
@@ -105,9 +107,26 @@ impl Header {
             metadata: inside(metadata)?,
             start_nanos,
             duration_nanos,
+            start_ticks,
             clock: Clock { ticks_per_second },
             compressed: flags & COMPRESSED != 0,
         })
+    }
+
+    /// When it begins, in nanoseconds of the clock of its events.
+    pub fn begin(&self) -> i64 {
+        self.clock.nanos(i64::try_from(self.start_ticks).unwrap_or(i64::MAX))
+    }
+
+    /// What must be added to times of this chunk for the clock of another one. It is one clock that counts on, unless how fast it
+    /// runs was measured anew: then only the beginnings of the chunks tell.
+    pub fn shift_to(&self, other: &Self) -> i64 {
+        if self.clock.ticks_per_second == other.clock.ticks_per_second {
+            return 0;
+        }
+        let between = i128::from(self.start_nanos) - i128::from(other.start_nanos);
+        let shift = between - i128::from(self.begin()) + i128::from(other.begin());
+        i64::try_from(shift).unwrap_or_default()
     }
 }
 

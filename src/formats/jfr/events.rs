@@ -2,8 +2,9 @@
 //! and what applications log of themselves, are passed over by their size alone.
 
 use super::defect::Defect;
-use super::layout::{Kept, Layout, Layouts, Step};
-use super::metadata::Type;
+use super::layout::{Kept, Layout, Layouts, SLOTS, Step};
+use super::metadata::{Field, Type};
+use super::schema::ATTRIBUTE;
 
 /// An event that becomes samples, or tells how to count those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(super) enum Event {
 }
 
 /// Names of events in the metadata.
-const EVENTS: [(&str, Event); 30] = [
+const EVENTS: [(&str, Event); 31] = [
     ("jdk.ExecutionSample", Event::Execution),
     ("jdk.NativeMethodSample", Event::Native),
     ("jdk.CPUTimeSample", Event::CpuTime),
@@ -66,6 +67,7 @@ const EVENTS: [(&str, Event); 30] = [
     ("profiler.Malloc", Event::Malloc),
     ("profiler.Free", Event::Free),
     ("profiler.NativeLock", Event::NativeLock),
+    ("profiler.Span", Event::Span),
     ("datadog.ExecutionSample", Event::DatadogExecution),
     ("datadog.MethodSample", Event::DatadogWall),
     ("datadog.ObjectSample", Event::DatadogAllocation),
@@ -158,6 +160,11 @@ pub(super) mod setting {
     }
 }
 
+/// The first of the slots that are left for attributes with names of the application's.
+const FIRST_ATTRIBUTE: usize = Slot::SecondId as usize + 1;
+/// More than Datadog's profiler allows are not read.
+const MOST_ATTRIBUTES: usize = SLOTS - FIRST_ATTRIBUTE;
+
 /// A span is kept in these, and in those for start, duration and thread.
 pub(super) mod span {
     use super::Slot;
@@ -166,6 +173,8 @@ pub(super) mod span {
     pub const TRACE: Slot = Slot::TraceId;
     /// Where its own id stands.
     pub const SPAN: Slot = Slot::SpanId;
+    /// Where what async-profiler calls it stands, or the number of that.
+    pub const TAG: Slot = Slot::SpanName;
 
     pub(super) fn slot(field: &str) -> Option<usize> {
         Some(match field {
@@ -174,12 +183,13 @@ pub(super) mod span {
             "eventThread" => Slot::Thread,
             "traceId" | "trace_id" => TRACE,
             "spanId" | "span_id" => SPAN,
+            "tag" => TAG,
             _ => return None,
         } as usize)
     }
 
-    /// The fields that make an event a span.
-    pub(super) const FIELDS: usize = 5;
+    /// What makes an event a span, whatever it is called.
+    pub(super) const ESSENTIAL: [Slot; 5] = [Slot::Start, Slot::Duration, Slot::Thread, TRACE, SPAN];
 }
 
 /// How to read the events of a type.
@@ -191,6 +201,10 @@ pub(super) struct Plan {
     pub weight_is_float: bool,
     /// Whether its second id is that of the local root span and not half a trace id.
     pub has_root_span: bool,
+    /// Whether it says the state of the thread.
+    pub has_state: bool,
+    /// Names of the attributes in the last slots.
+    attributes: Box<[Box<str>]>,
 }
 
 impl Plan {
@@ -202,26 +216,55 @@ impl Plan {
             None if is_span(of) => &Event::Span,
             None => return Ok(None),
         };
+        let attributes = attributes(of, layouts);
+        let attribute = |field: &str| attributes.iter().position(|name| **name == *field);
         let layout = match event {
             Event::Setting => layouts.keep(of, &setting::slot)?,
             Event::Span => layouts.keep(of, &span::slot)?,
-            _ => layouts.keep(of, &slot)?,
+            _ => layouts.keep(of, &|field| {
+                slot(field).or_else(|| attribute(field).map(|at| FIRST_ATTRIBUTE + at))
+            })?,
         };
         let is_float = |step: &Step| matches!(step, Step::KeepFloat { slot, .. } if *slot == Slot::Weight as usize);
         Ok(Some(Self {
             event: *event,
             weight_is_float: layout.iter().any(is_float),
             has_root_span: of.fields.iter().any(|field| &*field.name == "localRootSpanId"),
+            has_state: of.fields.iter().any(|field| &*field.name == "state"),
+            attributes,
             layout,
         }))
     }
+
+    /// The attributes of an event, by name: the number of each.
+    pub fn attributes<'a>(&'a self, kept: &'a Kept) -> impl Iterator<Item = (&'a str, u64)> {
+        let numbers = kept.get(FIRST_ATTRIBUTE..).unwrap_or_default();
+        let attributes = self.attributes.iter().zip(numbers);
+        attributes.map(|(name, number)| (&**name, *number as u64))
+    }
+
+    /// Whether a text is kept as the number of a constant and not as the place where it stands.
+    pub fn is_constant(&self, of: Slot) -> bool {
+        let is_number = |step: &Step| matches!(step, Step::Keep { slot, .. } if *slot == of as usize);
+        self.layout.iter().any(is_number)
+    }
+}
+
+/// The names of the fields that are attributes, as far as there are slots for them.
+fn attributes(of: &Type, layouts: &Layouts<'_>) -> Box<[Box<str>]> {
+    let is_attribute = |field: &&Field| {
+        let type_of = layouts.type_of(field);
+        field.is_reference && type_of.is_some_and(|of| &*of.name == ATTRIBUTE) && slot(&field.name).is_none()
+    };
+    let attributes = of.fields.iter().filter(is_attribute).take(MOST_ATTRIBUTES);
+    attributes.map(|field| field.name.clone()).collect()
 }
 
 /// Whether the events of a type are spans, whatever it is called: applications have their own.
 fn is_span(of: &Type) -> bool {
-    of.fields
-        .iter()
-        .filter(|field| span::slot(&field.name).is_some())
-        .count()
-        == span::FIELDS
+    let has = |wanted: &Slot| {
+        let mut slots = of.fields.iter().filter_map(|field| span::slot(&field.name));
+        slots.any(|slot| slot == *wanted as usize)
+    };
+    span::ESSENTIAL.iter().all(has)
 }

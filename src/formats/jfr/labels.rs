@@ -4,8 +4,10 @@ use hashbrown::HashMap;
 
 use super::context::Contexts;
 use super::defect::Defect;
+use super::events::Plan;
+use super::layout::Kept;
 use super::pools::Pools;
-use super::schema::{PoolName, slot};
+use super::schema::PoolName;
 use super::symbols::class_name;
 use crate::profile::{Attribute, AttributeId, AttributeSetId, Id, Interner, Link, LinkId, Value};
 
@@ -15,12 +17,17 @@ type Map<Key, Value> = HashMap<Key, Value, foldhash::fast::RandomState>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub thread: u64,
-    pub state: u64,
+    /// The number of its state, if the event says one: zero is one of the JDK's.
+    pub state: Option<u64>,
     pub class: u64,
     pub class_is: ClassIs,
     /// Which wait it was.
     pub reason: Option<&'static str>,
     pub context: Context,
+    /// Attributes with names of the application's.
+    pub attributes: AttributeSetId,
+    /// The name of the span that the thread was in.
+    pub span_name: AttributeId,
 }
 
 /// What the class of a sample is the class of.
@@ -84,7 +91,9 @@ impl Labels {
         }
         self.scratch.clear();
         self.thread(key.thread, pools, interner)?;
-        if let Some(state) = state_name(key.state, pools)? {
+        if let Some(number) = key.state
+            && let Some(state) = state_name(number, pools)?
+        {
             self.scratch.push(interner.text_attribute("thread.state", &state));
         }
         if key.class_is != ClassIs::None {
@@ -97,9 +106,47 @@ impl Labels {
             self.scratch.push(interner.text_attribute("off_cpu.reason", reason));
         }
         let link = self.context(&key.context, contexts, interner);
+        if key.span_name.is_set() {
+            self.scratch.push(key.span_name);
+        }
+        self.scratch
+            .extend_from_slice(&interner.dictionary().attribute_sets[key.attributes]);
+        self.drop_repeated(interner);
         let found = (interner.attribute_set(&self.scratch), link);
         self.sets.insert(*key, found);
         Ok(found)
+    }
+
+    /// The attributes of an event that have names of the application's.
+    pub fn attributes(
+        &mut self,
+        plan: &Plan,
+        kept: &Kept,
+        pools: &Pools<'_>,
+        interner: &mut Interner,
+    ) -> Result<AttributeSetId, Defect> {
+        self.scratch.clear();
+        for (name, number) in plan.attributes(kept).filter(|(_, number)| *number != 0) {
+            let value = pools.constant(PoolName::Attribute, number)?;
+            if !value.is_empty() {
+                self.scratch.push(interner.text_attribute(name, &value));
+            }
+        }
+        Ok(match self.scratch.is_empty() {
+            true => Id::UNSET,
+            false => interner.attribute_set(&self.scratch),
+        })
+    }
+
+    /// Of labels under one key the first stays: applications give theirs any name.
+    fn drop_repeated(&mut self, interner: &Interner) {
+        let mut keys = Vec::with_capacity(self.scratch.len());
+        self.scratch.retain(|label| {
+            let key = interner.dictionary().attributes[*label].key;
+            let is_first = !keys.contains(&key);
+            keys.push(key);
+            is_first
+        });
     }
 
     fn thread(&mut self, number: u64, pools: &Pools<'_>, interner: &mut Interner) -> Result<(), Defect> {
@@ -167,11 +214,7 @@ impl Labels {
 
 /// `sleeping` of `STATE_SLEEPING`.
 fn state_name(number: u64, pools: &Pools<'_>) -> Result<Option<String>, Defect> {
-    let kept = pools.get(PoolName::ThreadState, number);
-    let Some(place) = kept.and_then(|kept| kept.get(slot::NAME).copied()) else {
-        return Ok(None);
-    };
-    let name = pools.text(place)?;
+    let name = pools.constant(PoolName::ThreadState, number)?;
     let short = name.strip_prefix("STATE_").unwrap_or(&name);
     Ok((!short.is_empty()).then(|| short.to_lowercase()))
 }

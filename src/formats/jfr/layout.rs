@@ -32,7 +32,7 @@ pub(super) enum Step {
 pub(super) type Layout = Box<[Step]>;
 
 /// A value has so many fields that are kept, at most.
-pub(super) const SLOTS: usize = 22;
+pub(super) const SLOTS: usize = 32;
 
 /// What was kept of a value, by slot. Texts and lists are kept as the place where they stand.
 pub(super) type Kept = [i64; SLOTS];
@@ -55,6 +55,11 @@ impl<'a> Layouts<'a> {
             types,
             left: MOST_STEPS,
         }
+    }
+
+    /// The type of a field.
+    pub fn type_of(&self, field: &Field) -> Option<&'a Type> {
+        self.types.get(field.type_id)
     }
 
     /// How to pass over a value of a type, whatever is in it.

@@ -9,7 +9,7 @@ use super::defect::Defect;
 use super::layout::{self, Kept, SLOTS, skip};
 use super::memory::Memory;
 use super::primitives::Cursor;
-use super::schema::{POOLS, PoolName, Schema};
+use super::schema::{POOLS, PoolName, Schema, slot};
 use super::text::Text;
 use super::walk::event_at;
 use crate::formats::Limit;
@@ -135,6 +135,16 @@ impl<'a> Pools<'a> {
             layout: &self.schema.frame,
             clock: self.clock,
         })
+    }
+
+    /// The text of a constant that is one, or holds one; empty if there is no such constant.
+    pub fn constant(&self, pool: PoolName, number: u64) -> Result<Cow<'a, str>, Defect> {
+        let place = match pool {
+            PoolName::String => self.place(pool, number).map(|place| place as i64),
+            _ => self.get(pool, number).and_then(|kept| kept.get(slot::NAME).copied()),
+        };
+        let place = place.filter(|place| *place > 0);
+        place.map_or(Ok(Cow::Borrowed("")), |place| self.text(place))
     }
 
     /// The text that stands at a place. One that stands for another of the pool leads there, and no further.

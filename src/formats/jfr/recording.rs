@@ -19,7 +19,7 @@ use super::schema::{PoolName, Schema, slot};
 use super::settings::Settings;
 use super::sorts::Sort;
 use super::spans::{SPAN_BYTES, Spans};
-use super::symbols::Symbols;
+use super::symbols::{Stacks, Symbols};
 use super::walk::{Events, event_at};
 use crate::formats::room::Room;
 use crate::formats::{DecodeError, Decoded, Limit, Limits, Rejected, overflow};
@@ -38,6 +38,8 @@ pub(super) struct Recording<'a> {
     settings: Settings,
     /// The metadata of the last chunk, and what it came to.
     schema: (Vec<u8>, Arc<Schema>),
+    /// The stacks of the last chunk and when it ended, if the JDK wrote it.
+    before: Option<(Stacks, u64)>,
     /// Beginning and end, nanoseconds since the Unix epoch.
     window: Option<(u64, u64)>,
     rejected: Rejected,
@@ -65,14 +67,16 @@ impl<'a> Recording<'a> {
             heap: Heap::default(),
             settings: Settings::default(),
             schema: Default::default(),
+            before: None,
             window: None,
             rejected: Rejected::default(),
             repairs: 0,
         })
     }
 
-    /// Reads the chunk that `bytes` begin with; `at` is where that is in the recording. Returns its size, or none if it is cut and nothing
-    /// can follow. A chunk that is defective is rejected, and what was read of it before that shows stays.
+    /// Reads the chunk that `bytes` begin with; `at` is where that is in the recording. The next one stands behind it if there is one: spans
+    /// may end there. Returns the size of the chunk, or none if it is cut and nothing can follow. A chunk that is defective is rejected, and
+    /// what was read of it before that shows stays.
     pub fn chunk(&mut self, bytes: &[u8], at: usize) -> Result<Option<usize>, DecodeError> {
         let header = match Header::read(bytes) {
             Ok(header) => header,
@@ -85,7 +89,8 @@ impl<'a> Recording<'a> {
             let problem = "a chunk that is cut: it is longer than what is left";
             return self.reject(Defect::Malformed { at: 0, problem }, at).map(|()| None);
         };
-        let read = self.read(&header, Cursor::new(whole, header.compressed));
+        let next = bytes.get(header.size..).unwrap_or_default();
+        let read = self.read(&header, Cursor::new(whole, header.compressed), next);
         self.memory.end_of_chunk();
         if let Err(defect) = read {
             self.reject(defect, at)?;
@@ -137,10 +142,15 @@ impl<'a> Recording<'a> {
         Ok(overflow::bound(decoded, self.limits))
     }
 
-    fn read(&mut self, header: &Header, chunk: Cursor<'_>) -> Result<(), Defect> {
+    fn read(&mut self, header: &Header, chunk: Cursor<'_>, next: &[u8]) -> Result<(), Defect> {
         let schema = self.schema(header, chunk)?;
         let pools = Pools::read(chunk, header, &schema, self.limits.string_bytes, &mut self.memory)?;
-        let spans = self.learn(header, chunk, &schema, &pools)?;
+        let mut spans = self.learn(header, chunk, &schema, &pools)?;
+        // what else is wrong with the next chunk is told when it is read
+        if let Err(defect @ Defect::NoRoom(_)) = self.learn_ahead(header, next, &mut spans) {
+            return Err(defect);
+        }
+        spans.sort();
         let counting = Counting {
             settings: self.settings.clone(),
             is_async_profiler: schema.is_async_profiler,
@@ -148,8 +158,11 @@ impl<'a> Recording<'a> {
             runnable: state(&pools, "STATE_RUNNABLE"),
             off_cpu: self.off_cpu,
         };
+        let before = self.before.take().filter(|(_, end)| *end == header.start_nanos);
+        let before = before.filter(|_| !schema.is_async_profiler);
+        let before = before.map_or_else(Stacks::default, |(stacks, _)| stacks);
         let mut looked_up = LookedUp {
-            symbols: Symbols::new(schema.is_async_profiler, self.limits.stack_depth),
+            symbols: Symbols::new(schema.is_async_profiler, self.limits.stack_depth, before),
             labels: Labels::default(),
             spans,
         };
@@ -167,6 +180,9 @@ impl<'a> Recording<'a> {
         }
         self.heap.end_of_chunk();
         let end = header.start_nanos.saturating_add(header.duration_nanos);
+        if !schema.is_async_profiler {
+            self.before = Some((looked_up.symbols.into_stacks(), end));
+        }
         let (first, last) = self.window.unwrap_or((header.start_nanos, end));
         self.window = Some((first.min(header.start_nanos), last.max(end)));
         Ok(())
@@ -216,7 +232,7 @@ impl<'a> Recording<'a> {
             }
             if plan.event == Event::Span {
                 self.memory.take(SPAN_BYTES)?;
-                spans.learn(&kept, pools, &mut self.interner);
+                spans.learn(plan, &kept, 0, pools, &mut self.interner);
                 continue;
             }
             let [name, value] = [setting::NAME, setting::VALUE].map(|slot| pools.text(slot.of(&kept)));
@@ -225,8 +241,40 @@ impl<'a> Recording<'a> {
                 self.settings.learn(schema.is_async_profiler, about, &name, &value);
             }
         }
-        spans.sort();
         Ok(spans)
+    }
+
+    /// The spans of the next chunk that began before it did.
+    fn learn_ahead(&mut self, header: &Header, next: &[u8], spans: &mut Spans) -> Result<(), Defect> {
+        if next.is_empty() || !self.schema.1.has_spans() {
+            return Ok(());
+        }
+        let ahead = Header::read(next)?;
+        let whole = next.get(..ahead.size).unwrap_or_default();
+        let chunk = Cursor::new(whole, ahead.compressed);
+        let schema = self.schema(&ahead, chunk)?;
+        let mut begun = Vec::new();
+        let mut events = Events::of(chunk);
+        while let Some((type_id, mut event)) = events.next()? {
+            let plan = schema.plan(type_id).filter(|plan| plan.event == Event::Span);
+            let mut kept: Kept = [0; SLOTS];
+            if let Some(plan) = plan
+                && layout::read(&mut event, &plan.layout, ahead.clock, &mut kept).is_ok()
+                && Slot::Start.of(&kept) < ahead.begin()
+            {
+                self.memory.take(SPAN_BYTES + size_of::<(&Plan, Kept)>())?;
+                begun.push((plan, kept));
+            }
+        }
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let pools = Pools::read(chunk, &ahead, &schema, self.limits.string_bytes, &mut self.memory)?;
+        let shift = ahead.shift_to(header);
+        for (plan, kept) in begun {
+            spans.learn(plan, &kept, shift, &pools, &mut self.interner);
+        }
+        Ok(())
     }
 
     fn event(
@@ -247,6 +295,9 @@ impl<'a> Recording<'a> {
             return self.pay(looked_up);
         }
         let mut key = samples::key(plan, kept);
+        let within = looked_up.spans.at(key.thread, Slot::Start.of(kept));
+        key.span_name = within.name;
+        key.attributes = looked_up.labels.attributes(plan, kept, pools, &mut self.interner)?;
         if plan.event == Event::OldObject {
             let object = pools.get(PoolName::OldObject, Slot::Object.of(kept) as u64);
             key.class = object
@@ -260,7 +311,7 @@ impl<'a> Recording<'a> {
             attributes,
             link: match link.is_set() {
                 true => link,
-                false => looked_up.spans.at(key.thread, Slot::Start.of(kept)),
+                false => within.link,
             },
         };
         for (sort, values) in counts.into_iter().flatten() {

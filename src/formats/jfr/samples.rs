@@ -126,7 +126,7 @@ pub(super) fn key(plan: &Plan, kept: &Kept) -> Key {
     let (root_span, low) = if plan.has_root_span { (second, 0) } else { (0, second) };
     Key {
         thread: id(Slot::Thread),
-        state: id(Slot::State),
+        state: plan.has_state.then(|| id(Slot::State)),
         class: id(Slot::Class),
         class_is: class_is(plan.event),
         reason: match plan.event {
@@ -141,6 +141,7 @@ pub(super) fn key(plan: &Plan, kept: &Kept) -> Key {
             root_span,
             is_datadog: is_datadog || plan.has_root_span,
         },
+        ..Key::default()
     }
 }
 

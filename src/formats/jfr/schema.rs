@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::defect::Defect;
-use super::events::Plan;
+use super::events::{Event, Plan};
 use super::layout::{Layout, Layouts};
 use super::metadata::{Type, Types};
 use super::primitives::Cursor;
@@ -20,12 +20,13 @@ pub(super) enum PoolName {
     ThreadState,
     String,
     OldObject,
+    Attribute,
 }
 
 /// How many of those there are.
-pub(super) const POOLS: usize = 9;
+pub(super) const POOLS: usize = 10;
 
-const POOL_TYPES: [(&str, PoolName); 10] = [
+const POOL_TYPES: [(&str, PoolName); 11] = [
     ("jdk.types.StackTrace", PoolName::StackTrace),
     ("jdk.types.Method", PoolName::Method),
     ("java.lang.Class", PoolName::Class),
@@ -36,7 +37,11 @@ const POOL_TYPES: [(&str, PoolName); 10] = [
     ("datadog.types.ThreadState", PoolName::ThreadState),
     ("java.lang.String", PoolName::String),
     ("jdk.types.OldObject", PoolName::OldObject),
+    (ATTRIBUTE, PoolName::Attribute),
 ];
+
+/// The type of the attributes that Datadog's profiler adds to its events, each under a name that the application chose.
+pub(super) const ATTRIBUTE: &str = "profiler.types.AttributeValue";
 
 /// Where the fields of constants are kept. A constant has few, so the slots of one are those of another.
 pub(super) mod slot {
@@ -65,6 +70,7 @@ fn field_slot(pool: PoolName, field: &str) -> Option<usize> {
         (PoolName::Method | PoolName::Class | PoolName::ThreadState, "name") => slot::NAME,
         (PoolName::Method, "descriptor") => slot::DESCRIPTOR,
         (PoolName::Symbol, "string") | (PoolName::FrameType, "description") => slot::NAME,
+        (PoolName::Attribute, "value") => slot::NAME,
         (PoolName::Thread, "osName") => slot::OS_NAME,
         (PoolName::Thread, "javaName") => slot::JAVA_NAME,
         (PoolName::Thread, "osThreadId") => slot::OS_ID,
@@ -140,6 +146,11 @@ impl Schema {
     #[inline]
     pub fn plan(&self, type_id: u64) -> Option<&Plan> {
         self.plans.get(&type_id)
+    }
+
+    /// Whether there may be spans.
+    pub fn has_spans(&self) -> bool {
+        self.plans.values().any(|plan| plan.event == Event::Span)
     }
 
     /// The constants of a type.

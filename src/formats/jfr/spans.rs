@@ -1,26 +1,42 @@
-//! Spans that an application or its agent writes as events of its own: a trace id, a span id, a thread, and from when to when.
+//! Spans that an application or its agent writes as events of its own: a thread, from when to when, and the ids of the span, or what
+//! it is called.
 //!
-//! Samples of the thread in that time belong to the span. An event is written as its span ends, so of a span over several chunks only
-//! the last part is joined.
+//! Samples of the thread in that time belong to the span. An event is written as its span ends, so those that begin in one chunk and
+//! end in the next stand in the next. Of a span over more chunks only the last two parts are joined.
+
+use std::borrow::Cow;
 
 use hashbrown::HashMap;
 
-use super::events::{Slot, span};
+use super::events::{Plan, Slot, span};
 use super::layout::Kept;
 use super::pools::Pools;
-use crate::profile::{Id, Interner, Link, LinkId};
+use super::schema::PoolName;
+use crate::profile::{AttributeId, Interner, Link, LinkId};
 
 /// The spans of a chunk, by thread.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
     by_thread: HashMap<u64, Vec<Span>, foldhash::fast::RandomState>,
+    /// Whether any has ids, and whether any has a name.
+    has_links: bool,
+    has_names: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: i64,
     end: i64,
-    link: LinkId,
+    within: Within,
+}
+
+/// What is known of the span that a sample is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Within {
+    /// Its ids.
+    pub link: LinkId,
+    /// What it is called, as a label.
+    pub name: AttributeId,
 }
 
 /// What a span takes in a list that doubles.
@@ -29,25 +45,34 @@ pub(super) const SPAN_BYTES: usize = 2 * size_of::<Span>();
 const MOST_PASSED: usize = 64;
 
 impl Spans {
-    /// Notes the span of an event, if its ids are ids: other text in their place is not kept.
-    pub fn learn(&mut self, kept: &Kept, pools: &Pools<'_>, interner: &mut Interner) {
-        let [trace_id, span_id] = [span::TRACE, span::SPAN].map(|slot| pools.text(slot.of(kept)));
-        let (Ok(trace_id), Ok(span_id)) = (trace_id, span_id) else {
+    /// Notes the span of an event, `shift` nanoseconds later than it says, if it tells anything: text in the place of an id that is none is
+    /// not kept.
+    pub fn learn(&mut self, plan: &Plan, kept: &Kept, shift: i64, pools: &Pools<'_>, interner: &mut Interner) {
+        let text = |slot: Slot| {
+            let text = match plan.is_constant(slot) {
+                true => pools.constant(PoolName::String, slot.of(kept) as u64),
+                false if slot.of(kept) > 0 => pools.text(slot.of(kept)),
+                false => return Cow::Borrowed(""),
+            };
+            text.unwrap_or_default()
+        };
+        let mut within = Within::default();
+        if let (Some(trace_id), Some(span_id)) = (hex(&text(span::TRACE)), hex(&text(span::SPAN))) {
+            within.link = interner.link(Link { trace_id, span_id });
+        }
+        let name = text(span::TAG);
+        if !name.is_empty() {
+            within.name = interner.text_attribute("span_name", &name);
+        }
+        if within == Within::default() {
             return;
-        };
-        let (Some(trace_id), Some(span_id)) = (hex(&trace_id), hex(&span_id)) else {
-            return;
-        };
-        let start = Slot::Start.of(kept);
-        let span = Span {
-            start,
-            end: start.saturating_add(Slot::Duration.of(kept).max(0)),
-            link: interner.link(Link { trace_id, span_id }),
-        };
-        self.by_thread
-            .entry(Slot::Thread.of(kept) as u64)
-            .or_default()
-            .push(span);
+        }
+        self.has_links |= within.link.is_set();
+        self.has_names |= within.name.is_set();
+        let start = Slot::Start.of(kept).saturating_add(shift);
+        let end = start.saturating_add(Slot::Duration.of(kept).max(0));
+        let spans = self.by_thread.entry(Slot::Thread.of(kept) as u64).or_default();
+        spans.push(Span { start, end, within });
     }
 
     /// All of a chunk are known.
@@ -57,12 +82,24 @@ impl Spans {
         }
     }
 
-    /// The innermost span of a thread at a time.
-    pub fn at(&self, thread: u64, time: i64) -> LinkId {
+    /// What the innermost spans of a thread at a time tell.
+    pub fn at(&self, thread: u64, time: i64) -> Within {
         let spans = self.by_thread.get(&thread).map_or(&[][..], Vec::as_slice);
         let begun = spans.partition_point(|span| span.start <= time);
-        let mut begun = spans.get(..begun).unwrap_or_default().iter().rev().take(MOST_PASSED);
-        begun.find(|span| time <= span.end).map_or(Id::UNSET, |span| span.link)
+        let begun = spans.get(..begun).unwrap_or_default().iter().rev().take(MOST_PASSED);
+        let mut within = Within::default();
+        for span in begun.filter(|span| time <= span.end) {
+            if !within.link.is_set() {
+                within.link = span.within.link;
+            }
+            if !within.name.is_set() {
+                within.name = span.within.name;
+            }
+            if within.link.is_set() == self.has_links && within.name.is_set() == self.has_names {
+                break;
+            }
+        }
+        within
     }
 }
 
@@ -83,6 +120,7 @@ fn hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Id;
 
     #[test]
     fn the_innermost_span_of_the_thread_is_found() {
@@ -94,17 +132,24 @@ mod tests {
             })
         };
         let [outer, inner, later] = [link(1), link(2), link(3)];
-        let span = |start, end, link| Span { start, end, link };
-        let mut spans = Spans::default();
+        let span = |start, end, link| Span {
+            start,
+            end,
+            within: Within { link, name: Id::UNSET },
+        };
+        let mut spans = Spans {
+            has_links: true,
+            ..Spans::default()
+        };
         let list = vec![span(50, 60, later), span(20, 30, inner), span(10, 40, outer)];
         spans.by_thread.insert(7, list);
         spans.sort();
-        let at = |time| spans.at(7, time);
+        let at = |time| spans.at(7, time).link;
         assert_eq!(
             [5, 10, 25, 35, 45, 55].map(at),
             [Id::UNSET, outer, inner, outer, Id::UNSET, later]
         );
-        assert_eq!(spans.at(8, 25), Id::UNSET);
+        assert_eq!(spans.at(8, 25), Within::default());
     }
 
     #[test]

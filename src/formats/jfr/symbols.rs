@@ -17,6 +17,9 @@ use crate::profile::{
 /// The root of a stack of which only the part next to the leaf was recorded.
 const TRUNCATED: &str = "[truncated]";
 
+/// Stacks by number.
+pub(super) type Stacks = Map<u64, StackId>;
+
 type Map<Key, Value> = HashMap<Key, Value, foldhash::fast::RandomState>;
 
 /// What of a chunk was resolved so far. Numbers mean nothing in another chunk.
@@ -25,7 +28,9 @@ pub(super) struct Symbols {
     is_async_profiler: bool,
     /// Most frames of a stack.
     most_frames: usize,
-    stacks: Map<u64, StackId>,
+    stacks: Stacks,
+    /// Those of the chunk before, if this one goes on where that one ended.
+    before: Stacks,
     locations: Map<(u64, i64, Code), LocationId>,
     functions: Map<(u64, bool), (FunctionId, MappingId)>,
     codes: Map<u64, Code>,
@@ -53,12 +58,13 @@ impl Code {
 }
 
 impl Symbols {
-    /// Nothing yet.
-    pub fn new(is_async_profiler: bool, most_frames: usize) -> Self {
+    /// Nothing yet, but for the stacks of the chunk before.
+    pub fn new(is_async_profiler: bool, most_frames: usize, before: Stacks) -> Self {
         Self {
             is_async_profiler,
             most_frames,
             stacks: Map::default(),
+            before,
             locations: Map::default(),
             functions: Map::default(),
             codes: Map::default(),
@@ -67,9 +73,14 @@ impl Symbols {
         }
     }
 
+    /// The stacks that were resolved.
+    pub fn into_stacks(self) -> Stacks {
+        self.stacks
+    }
+
     /// About the bytes that it takes.
     pub fn bytes(&self) -> usize {
-        let stacks = self.stacks.capacity() * size_of::<(u64, StackId)>();
+        let stacks = (self.stacks.capacity() + self.before.capacity()) * size_of::<(u64, StackId)>();
         let locations = self.locations.capacity() * size_of::<((u64, i64, Code), LocationId)>();
         let functions = self.functions.capacity() * size_of::<((u64, bool), (FunctionId, MappingId))>();
         2 * (stacks + locations + functions)
@@ -97,13 +108,18 @@ impl Symbols {
         Ok(interner.stack(&self.frames))
     }
 
-    /// The stack of a number; one unknown frame if there is no such stack.
+    /// The stack of a number; one unknown frame if there is no such stack. An event that began in the chunk before may have its stack
+    /// there: the JDK numbers them from the start of the JVM.
     pub fn stack(&mut self, number: u64, pools: &Pools<'_>, interner: &mut Interner) -> Result<StackId, Defect> {
         if let Some(known) = self.stacks.get(&number) {
             return Ok(*known);
         }
+        let kept = pools.get(PoolName::StackTrace, number);
+        if let (None, Some(known)) = (kept, self.before.get(&number)) {
+            return Ok(*known);
+        }
         self.frames.clear();
-        if let Some(kept) = pools.get(PoolName::StackTrace, number) {
+        if let Some(kept) = kept {
             self.read_frames(kept.get(slot::FRAMES).copied().unwrap_or_default(), pools, interner)?;
             if kept.get(slot::TRUNCATED).is_some_and(|truncated| *truncated != 0) {
                 self.frames.push(build::location(interner, TRUNCATED, "", 0, 0));
@@ -236,11 +252,7 @@ fn java_function(class: &str, name: &str, descriptor: &str, interner: &mut Inter
 
 /// The text of a symbol; empty if there is none.
 fn symbol<'a>(number: u64, pools: &Pools<'a>) -> Result<Cow<'a, str>, Defect> {
-    let kept = pools.get(PoolName::Symbol, number);
-    match kept.and_then(|kept| kept.get(slot::NAME).copied()) {
-        Some(place) => pools.text(place),
-        None => Ok(Cow::Borrowed("")),
-    }
+    pools.constant(PoolName::Symbol, number)
 }
 
 fn class_symbol<'a>(number: u64, pools: &Pools<'a>) -> Result<Cow<'a, str>, Defect> {

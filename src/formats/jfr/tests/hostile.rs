@@ -1,57 +1,12 @@
 //! Chunks as nobody should write them: whatever they say, an answer comes soon and takes little memory.
 
-use super::writer::{Chunk, How, Type, Value};
+use super::writer::Value;
+use super::writer::*;
 use super::*;
 use crate::formats::room::tests::Counted;
 use crate::formats::{DecodeError, Limit};
-use How::{List, Plain, Reference};
+use How::{List, Plain};
 use Value::{Byte, Int, Long, Text};
-
-const LONG: u64 = 10;
-const INT: u64 = 11;
-const BOOLEAN: u64 = 12;
-const STRING: u64 = 13;
-const SYMBOL: u64 = 20;
-const CLASS: u64 = 21;
-const METHOD: u64 = 22;
-const FRAME: u64 = 23;
-const STACK: u64 = 24;
-const THREAD: u64 = 25;
-const SAMPLE: u64 = 30;
-
-const TYPES: &[Type<'static>] = &[
-    (LONG, "long", &[]),
-    (INT, "int", &[]),
-    (BOOLEAN, "boolean", &[]),
-    (STRING, "java.lang.String", &[]),
-    (SYMBOL, "jdk.types.Symbol", &[("string", STRING, Plain)]),
-    (CLASS, "java.lang.Class", &[("name", SYMBOL, Reference)]),
-    (
-        METHOD,
-        "jdk.types.Method",
-        &[("type", CLASS, Reference), ("name", SYMBOL, Reference)],
-    ),
-    (
-        FRAME,
-        "jdk.types.StackFrame",
-        &[("method", METHOD, Reference), ("lineNumber", INT, Plain)],
-    ),
-    (
-        STACK,
-        "jdk.types.StackTrace",
-        &[("truncated", BOOLEAN, Plain), ("frames", FRAME, List)],
-    ),
-    (THREAD, "java.lang.Thread", &[("javaName", STRING, Plain)]),
-    (
-        SAMPLE,
-        "jdk.ExecutionSample",
-        &[
-            ("startTime", LONG, Plain),
-            ("sampledThread", THREAD, Reference),
-            ("stackTrace", STACK, Reference),
-        ],
-    ),
-];
 
 /// A chunk with one stack of two frames, one thread and three samples: one as it should be, one of a stack and one of a thread that
 /// there is not.

@@ -1,10 +1,59 @@
 //! Chunks made by hand, right and wrong.
 
+use How::{List, Plain, Reference};
+
 /// A type: id, name, and its fields as (name, id of the type, how).
 pub type Type<'a> = (u64, &'a str, &'a [(&'a str, u64, How)]);
 
 /// The constants of a type, by number.
 pub type Pool<'a> = (u64, &'a [(u64, Vec<u8>)]);
+
+pub const LONG: u64 = 10;
+pub const INT: u64 = 11;
+pub const BOOLEAN: u64 = 12;
+pub const STRING: u64 = 13;
+pub const SYMBOL: u64 = 20;
+pub const CLASS: u64 = 21;
+pub const METHOD: u64 = 22;
+pub const FRAME: u64 = 23;
+pub const STACK: u64 = 24;
+pub const THREAD: u64 = 25;
+pub const SAMPLE: u64 = 30;
+
+/// What every recording of samples has: the types, and events of one.
+pub const TYPES: &[Type<'static>] = &[
+    (LONG, "long", &[]),
+    (INT, "int", &[]),
+    (BOOLEAN, "boolean", &[]),
+    (STRING, "java.lang.String", &[]),
+    (SYMBOL, "jdk.types.Symbol", &[("string", STRING, Plain)]),
+    (CLASS, "java.lang.Class", &[("name", SYMBOL, Reference)]),
+    (
+        METHOD,
+        "jdk.types.Method",
+        &[("type", CLASS, Reference), ("name", SYMBOL, Reference)],
+    ),
+    (
+        FRAME,
+        "jdk.types.StackFrame",
+        &[("method", METHOD, Reference), ("lineNumber", INT, Plain)],
+    ),
+    (
+        STACK,
+        "jdk.types.StackTrace",
+        &[("truncated", BOOLEAN, Plain), ("frames", FRAME, List)],
+    ),
+    (THREAD, "java.lang.Thread", &[("javaName", STRING, Plain)]),
+    (
+        SAMPLE,
+        "jdk.ExecutionSample",
+        &[
+            ("startTime", LONG, Plain),
+            ("sampledThread", THREAD, Reference),
+            ("stackTrace", STACK, Reference),
+        ],
+    ),
+];
 
 /// How a field stands in its type.
 #[derive(Clone, Copy, PartialEq)]
@@ -19,6 +68,9 @@ pub struct Chunk {
     pub version: u8,
     pub compressed: bool,
     pub bytes: Vec<u8>,
+    /// When it begins and how fast its clock runs.
+    pub start_ticks: u64,
+    pub ticks_per_second: u64,
     metadata: u64,
     checkpoint: u64,
 }
@@ -29,6 +81,8 @@ impl Chunk {
             version: 2,
             compressed,
             bytes: vec![0; 68],
+            start_ticks: 0,
+            ticks_per_second: 1_000_000_000,
             metadata: 0,
             checkpoint: 0,
         }
@@ -107,7 +161,11 @@ impl Chunk {
                 let is = |wanted| if *how == wanted { "true" } else { "false" };
                 tree.extend([number("constantPool"), number(is(How::Reference))]);
                 let dimension = if *how == How::List { "1" } else { "0" };
-                tree.extend([number("dimension"), number(dimension), 0]);
+                tree.extend([number("dimension"), number(dimension)]);
+                if ["startTime", "duration"].contains(name) {
+                    tree.extend([1, number("annotation"), 1, number("value"), number("TICKS")]);
+                }
+                tree.push(0);
             }
         }
         let mut values = vec![Value::Long(0), Value::Long(0), Value::Long(1)];
@@ -139,8 +197,9 @@ impl Chunk {
         let mut header = b"FLR\0".to_vec();
         header.extend([0, self.version, 0, 0]);
         let (size, nanos) = (self.bytes.len() as u64, 1_700_000_000_000_000_000);
-        let second = 1_000_000_000;
-        for value in [size, self.checkpoint, self.metadata, nanos, second, 0, second] {
+        let (second, start) = (1_000_000_000, self.start_ticks);
+        let times = [nanos, second, start, self.ticks_per_second];
+        for value in [size, self.checkpoint, self.metadata].into_iter().chain(times) {
             header.extend(u64::to_be_bytes(value));
         }
         header.extend([0, 0, 0, u8::from(self.compressed)]);
