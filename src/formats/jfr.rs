@@ -17,6 +17,8 @@ mod labels;
 mod layout;
 mod memory;
 mod metadata;
+#[cfg(test)]
+pub(super) mod outline;
 mod pools;
 mod primitives;
 mod recording;

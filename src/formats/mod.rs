@@ -25,6 +25,8 @@ mod records;
 pub mod room;
 pub mod sniff;
 pub mod speedscope;
+#[cfg(test)]
+mod totals;
 mod tree;
 pub mod v8;
 pub mod wire;
