@@ -27,6 +27,14 @@ pub fn otlp() -> Vec<Input> {
     choose(&["otlp/go123-large-heap.otlp.gz"], "go123-cpu-links.otlp")
 }
 
+/// Recordings of the JVM: many events, and many constants.
+pub fn recordings() -> Vec<Input> {
+    choose(
+        &["jfr/jdk17-profile.jfr", "jfr/ext-goland-multichunk.jfr.gz"],
+        "jdk17-deep.jfr.gz",
+    )
+}
+
 /// Limits that let the largest input of the benches pass.
 pub fn limits() -> Limits {
     Limits {

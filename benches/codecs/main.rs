@@ -1,7 +1,7 @@
 //! Codecs against named baselines, as ratios within one run: `cargo bench`, explained in `docs/benchmarks.md`.
 //!
 //! A baseline runs in turn with what it is compared to, so that noise hits both, and the best round of each counts.
-//! An argument picks a part: `cargo bench -- decode`, `path`, `growth` or `redaction`.
+//! An argument picks a part: `cargo bench -- decode`, `path`, `growth`, `redaction` or `recordings`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -10,15 +10,17 @@ mod growth;
 mod inputs;
 mod path;
 mod pprof_by_prost;
+mod recordings;
 mod redaction;
 mod timing;
 
 fn main() {
-    let parts: [(&str, fn()); 4] = [
+    let parts: [(&str, fn()); 5] = [
         ("decode", decode::run),
         ("path", path::run),
         ("growth", growth::run),
         ("redaction", redaction::run),
+        ("recordings", recordings::run),
     ];
     // cargo passes `--bench` along
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

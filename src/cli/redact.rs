@@ -27,7 +27,7 @@ pub struct RedactArgs {
     /// standard input without any
     #[arg(value_name = "INPUT")]
     input: Vec<String>,
-    /// File to write; the input's name with `redacted` before the ending otherwise
+    /// File to write; the input's name with `redacted` before the ending otherwise. Needed for formats that are only read, as JFR
     #[arg(long, short, conflicts_with = "explain")]
     output: Option<PathBuf>,
     /// Configuration whose redaction processors are used; the quickstart's otherwise
@@ -89,6 +89,14 @@ pub fn redact(args: &RedactArgs) -> Result<(), Failure> {
         policies.keep_names()?;
     }
     let input = files::read(path, None)?;
+    if args.output.is_none() && !args.dry_run && !input.format.is_written() {
+        let message = format!(
+            "{}: {} is read and not written; name a file of another format with --output, as one that ends in .otlp",
+            path.display(),
+            input.format
+        );
+        return Err(Failure::Trouble(message));
+    }
     files::warn_of_rejected(&input.decoded);
     let mut profiles = input.decoded.profiles;
     let report = policies.redact(&mut profiles);

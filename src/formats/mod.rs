@@ -103,6 +103,20 @@ impl Format {
         }
     }
 
+    /// Whether profiles can be written in it.
+    pub const fn is_written(self) -> bool {
+        !matches!(
+            self,
+            Self::HeapProfile
+                | Self::ChromeTrace
+                | Self::Jfr
+                | Self::PerfScript
+                | Self::PprofLegacy
+                | Self::Trie
+                | Self::Tree
+        )
+    }
+
     /// Whether it holds any number of profiles, of any number of resources.
     pub const fn holds_batches(self) -> bool {
         matches!(self, Self::Otlp | Self::OtlpJson | Self::Html)

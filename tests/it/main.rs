@@ -28,6 +28,7 @@ mod leaks;
 mod policy;
 mod push;
 mod quickstart;
+mod recordings;
 mod redaction;
 mod refusals;
 mod reload;
