@@ -217,7 +217,8 @@ impl Round {
 
     /// Takes in targets that are new, leaves out those that are gone, and leaves the others alone.
     fn update(&mut self, found: &Found) {
-        let (now, since_epoch) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH));
+        let now = Instant::now();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut gone: HashMap<Id, Arc<str>> = self
             .known
             .iter()
@@ -234,7 +235,7 @@ impl Round {
                 continue;
             }
             let wait = match &self.begin {
-                Begin::Spread { .. } => first_wait(id, since_epoch.clone().unwrap_or_default(), self.pace.interval),
+                Begin::Spread { .. } => first_wait(id, since_epoch, self.pace.interval),
                 Begin::After(delay) => *delay,
             };
             let known = Known {
@@ -243,6 +244,8 @@ impl Round {
                 visit: None,
             };
             added += usize::from(self.known.insert(id, known).is_none());
+            // of a visit that is cut nobody knows how far it came
+            self.visitor.memory.forget(id);
             self.schedule.add(id, target.service.clone(), now + wait);
             self.list.add(target.base.clone());
         }

@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use flamegate::formats::{Limits, any};
-use flamegate::profile::{Profiles, Value};
+use flamegate::profile::Profiles;
 
 use crate::support::{Gate, config, data, files, free_port, http, wait_for};
 
@@ -62,6 +63,31 @@ func main() {
 }
 "#;
 
+/// Measures itself for as long as it is asked to.
+const SCRIPT: &str = r#"
+const http = require("http");
+const inspector = require("inspector");
+const session = new inspector.Session();
+session.connect();
+const post = (method) =>
+  new Promise((done, failed) => session.post(method, (error, answer) => (error ? failed(error) : done(answer))));
+function burn() {
+  const end = Date.now() + 20;
+  let sum = 0;
+  while (Date.now() < end) sum += Math.sqrt(sum + 1);
+  return sum;
+}
+setInterval(burn, 30);
+const serve = async (request, response) => {
+  const seconds = Number(new URL(request.url, "http://localhost").searchParams.get("seconds"));
+  await post("Profiler.enable");
+  await post("Profiler.start");
+  await new Promise((done) => setTimeout(done, seconds * 1000));
+  response.end(JSON.stringify((await post("Profiler.stop")).profile));
+};
+http.createServer(serve).listen(Number(process.argv[2]), "127.0.0.1");
+"#;
+
 /// A program at work; killed when dropped.
 struct Program(Child);
 
@@ -92,8 +118,7 @@ fn go_program(folder: &Path) -> Option<PathBuf> {
     Some(program)
 }
 
-fn start(program: &Path, port: u16) -> Program {
-    let mut command = Command::new(program);
+fn start(command: &mut Command, port: u16) -> Program {
     let child = command
         .arg(port.to_string())
         .stdout(Stdio::null())
@@ -165,7 +190,7 @@ fn a_program_in_go_is_measured_and_its_counters_become_differences() {
     let Some(program) = go_program(folder.path()) else {
         return;
     };
-    let running = start(&program, program_port);
+    let running = start(&mut Command::new(&program), program_port);
     let work = |times: usize| (0..times).for_each(|_| assert_eq!(http("GET", program_port, "/work", b"").0, 200));
     let counted = || {
         let heap = folder.path().join("heap.pb.gz");
@@ -202,19 +227,9 @@ fn a_program_in_go_is_measured_and_its_counters_become_differences() {
         .chain(&written(folder.path(), "inuse"))
     {
         let resource = &profiles.resources()[0];
-        let text = |key: &str| match resource.attribute(profiles.dictionary(), key) {
-            Some(Value::String(id)) => profiles.dictionary().str(*id).to_owned(),
-            other => panic!("{key}: {other:?}"),
-        };
-        let said = ["service.name", "env", "service.instance.id"].map(text);
-        assert_eq!(
-            said,
-            [
-                "shop".to_owned(),
-                "test".to_owned(),
-                format!("localhost:{program_port}")
-            ]
-        );
+        let said = ["service.name", "env", "service.instance.id"];
+        let said = said.map(|key| resource.attribute_str(profiles.dictionary(), key).unwrap());
+        assert_eq!(said, ["shop", "test", &format!("localhost:{program_port}")]);
     }
     let (_, page) = http("GET", pages, "/debug/targetz", b"");
     assert!(
@@ -233,7 +248,7 @@ fn a_program_in_go_is_measured_and_its_counters_become_differences() {
         200,
         "the gate is ready all the same"
     );
-    let _again = start(&program, program_port);
+    let _again = start(&mut Command::new(&program), program_port);
     wait_for("the new process", || {
         let (_, text) = http("GET", metrics, "/metrics", b"");
         text.contains("flamegate_scrape_deltas_total{receiver=\"scrape\",result=\"restarted\"} 1")
@@ -242,6 +257,39 @@ fn a_program_in_go_is_measured_and_its_counters_become_differences() {
     gate.signal("TERM");
     assert_eq!(gate.code(), 0);
     assert!(gate.err().contains("nothing was lost"), "{}", gate.err());
+}
+
+#[test]
+fn a_program_in_node_is_measured_for_a_while() {
+    if let Err(error) = Command::new("node").arg("--version").output() {
+        return eprintln!("skipped: no Node here ({error})");
+    }
+    let [program_port, metrics, pages] = [(); 3].map(|()| free_port());
+    let receivers = format!(
+        "{{scrape: {{collection_interval: 2s, profiles: [{{preset: v8_cpu, path: /cpu, duration: 1s}}],
+           static_configs: [{{targets: [\"127.0.0.1:{program_port}\"], labels: {{job: cart}}}}]}}}}"
+    );
+    let (folder, path) = config(&gate_config(&receivers, "[scrape]", metrics, pages));
+    let script = folder.path().join("program.js");
+    std::fs::write(&script, SCRIPT).unwrap();
+    let _running = start(Command::new("node").arg(&script), program_port);
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let _gate = Gate::start(folder.path(), &["--config", &path]);
+    let profiles = wait_for("a profile", || written(folder.path(), "wall").pop());
+    let profile = profiles.iter().next().unwrap().profile;
+    // the machine may be busy, but the program spends more time in `burn` than most
+    assert!(
+        totals(&profiles, "burn")["wall"] > 50_000_000,
+        "{:?}",
+        totals(&profiles, "burn")
+    );
+    assert!(profile.duration_nano > 500_000_000, "{}", profile.duration_nano);
+    assert!(
+        profile.time_unix_nano >= begun,
+        "V8's clock starts with the machine, ours does not"
+    );
+    let service = profiles.resources()[0].attribute_str(profiles.dictionary(), "service.name");
+    assert_eq!(service, Some("cart"));
 }
 
 fn fetch(port: u16, path: &str, to: &Path) {

@@ -86,8 +86,10 @@ pub(super) fn subtract(
 ) -> Result<Option<(Compared, Counters)>, OutOfBudget> {
     let dictionary = profiles.dictionary();
     let is_counter = |of: &Profile| -> Vec<bool> {
+        // a series has moments of its own, which no counter has
+        let totals = matches!(of.samples.observations, Observations::Totals(_));
         let kinds = of.sample_types.iter().map(|one| dictionary.str(one.kind));
-        kinds.map(|kind| COUNTERS.contains(&kind)).collect()
+        kinds.map(|kind| totals && COUNTERS.contains(&kind)).collect()
     };
     let columns: Vec<Vec<bool>> = profiles.iter().map(|at| is_counter(at.profile)).collect();
     if !columns.iter().flatten().any(|counts| *counts) {
@@ -131,8 +133,8 @@ pub(super) fn subtract(
             }
             let types = profile.sample_types.len();
             let samples = Arc::make_mut(&mut profile.samples);
-            let zeros = is_zero(samples, types);
-            samples.retain(types, |row| !zeros.get(row).is_some_and(|zero| *zero));
+            let zeros = rows_of_zeros(samples, types);
+            samples.retain(types, |row| zeros.get(row).is_none_or(|zero| !*zero));
         }
         scope.profiles.retain(|profile| !profile.samples.is_empty());
     }
@@ -206,8 +208,8 @@ fn leave_out(profile: &mut Profile, columns: &[bool]) {
     }
 }
 
-/// Which rows hold nothing but zeros.
-fn is_zero(samples: &Samples, types: usize) -> Vec<bool> {
+/// For every row whether it holds nothing but zeros.
+fn rows_of_zeros(samples: &Samples, types: usize) -> Vec<bool> {
     let rows = 0..samples.len();
     rows.map(|row| (0..types).all(|column| samples.total(row, column, types) == 0))
         .collect()

@@ -375,12 +375,38 @@ async fn a_fleet_is_never_measured_all_together() {
     );
 }
 
+/// A request that is not answered, for as long as somebody waits for it.
+struct BeingAsked(Arc<AtomicUsize>);
+
+impl BeingAsked {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for BeingAsked {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_come_and_go_without_disturbing_the_others() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let being_asked = asked.clone();
+    let never = move || {
+        let asked = BeingAsked::begin(&being_asked);
+        async move {
+            std::future::pending::<()>().await;
+            drop(asked);
+        }
+    };
     let router = Router::new()
         .route("/heap", recording("go123-heap.pb.gz"))
-        .route("/never", get(std::future::pending::<()>));
+        .route("/never", get(never));
     let port = serve(router).await;
+    let is_being_asked = || asked.load(Ordering::SeqCst) > 0;
     let address = |host: u8| format!("127.0.0.{host}:{port}");
     let slow = Capture {
         timeout: Duration::from_secs(100),
@@ -396,8 +422,10 @@ async fn targets_come_and_go_without_disturbing_the_others() {
             seen.iter().filter_map(|batch| batch.as_profiles()).any(subtracted)
         })
         .await;
+    running.until("the slow one", |_| is_being_asked()).await;
     let relabelled = target(&address(1), "shop", &[capture("/heap")]);
     let comes = target(&address(3), "new", &[capture("/heap")]);
+    drop(running.engine.take());
     running.tell.send_replace(Found {
         targets: vec![relabelled, comes],
         left_out: 3,
@@ -408,7 +436,7 @@ async fn targets_come_and_go_without_disturbing_the_others() {
     running
         .until("the new targets", |running| instances(running) == expected)
         .await;
-    drop(running.engine.take());
+    running.until("the end of the slow visit", |_| !is_being_asked()).await;
     let mut new = 0;
     let first_of_new = |profiles: &Profiles| resource(profiles)["service.name"] == "new" && kinds(profiles).len() == 2;
     running
@@ -484,10 +512,10 @@ async fn counters_that_the_pipeline_did_not_take_are_not_forgotten() {
     running
         .until("refused profiles", |running| running.metrics.scraped_count("full") > 2)
         .await;
-    running.stop.ask();
     assert_eq!(
         running.metrics.counters_bytes(),
         0,
         "the next difference is that of all intervals since"
     );
+    running.stop.ask();
 }

@@ -279,6 +279,19 @@ fn what_counts_nothing_is_left_alone() {
 }
 
 #[test]
+fn a_series_of_moments_is_no_counter() {
+    let mut profiles = heap(&[(1, 1, 5, 2)], 1_000, "");
+    let profile = &mut profiles.edit_resources()[0].scopes[0].profiles[0];
+    profile.sample_types.truncate(1);
+    let mut series = crate::profile::Series::default();
+    series.push(&[5], &[1_000]);
+    Arc::make_mut(&mut profile.samples).observations = Observations::Series(series);
+    let answer = subtract(&mut profiles, None, &RandomState::new(), &Permit::unlimited());
+    assert!(answer.unwrap().is_none());
+    assert_eq!(profiles.sample_count(), 1);
+}
+
+#[test]
 fn without_memory_there_is_no_comparison() {
     let budget = crate::pipeline::Budget::new(1_000);
     let refused = subtract(
