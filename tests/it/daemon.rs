@@ -266,18 +266,18 @@ fn a_place_that_cannot_be_written_ends_the_start_and_is_a_warning_elsewhere() {
     let (folder, path) = to_a_place_of_others();
     let told = "gate.yaml:2:31: exporters.file.directory: ";
     let why = "./theirs/profiles cannot be made in ./theirs: permission denied; let the user that the gate runs as write there";
-    let done = |args: &[&str]| {
-        let output = as_nobody().current_dir(folder.path()).args(args).output().unwrap();
-        let code = output.status.code().unwrap();
-        (code, String::from_utf8(output.stderr).unwrap())
-    };
-    let (code, err) = done(&["validate", "--config", &path]);
-    assert_eq!(code, 0);
+    let checked = as_nobody()
+        .args(["validate", "--config", &path])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let err = String::from_utf8(checked.stderr).unwrap();
+    assert!(checked.status.success());
     let warning = format!("{told}`run` would not start here: {why}");
     assert!(err.starts_with("warning: ") && err.contains(&warning), "{err}");
-    let (code, err) = done(&["run", "--config", &path]);
-    assert_eq!(code, 2);
-    assert!(err.contains(&format!("{told}{why}")), "{err}");
+    let mut gate = Gate::of(as_nobody().args(["run", "--config", &path]), folder.path());
+    assert_eq!(gate.code(), 2);
+    assert!(gate.err().contains(&format!("{told}{why}")), "{}", gate.err());
     // nothing is sent, so nothing has to be written
     let mut dry = Gate::of(as_nobody().args(["run", "--dry-run", "--config", &path]), folder.path());
     wait_for("the start", || dry.err().contains(" ready").then_some(()));
