@@ -13,6 +13,7 @@ mod tests;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,7 +32,7 @@ use self::connect::{Connector, LastFault};
 use self::proxy::{Proxies, ProxyError};
 use self::reach::OutOfReach;
 use super::auth::Credentials;
-use super::tls::{self, ClientTlsConfig};
+use super::tls::{self, ClientTls, ClientTlsConfig};
 use crate::pipeline::sink::LONGEST_HINT;
 use crate::pipeline::units::{Secret, io_reason};
 
@@ -111,7 +112,10 @@ pub struct Client {
     headers: HeaderMap,
     credentials: Option<Credentials>,
     proxies: Arc<Proxies>,
+    tls: ClientTls,
     fault: LastFault,
+    /// Some request has had an answer.
+    was_answered: Arc<AtomicBool>,
 }
 
 /// What a server answered.
@@ -214,13 +218,15 @@ impl Client {
                 .http2_keep_alive_while_idle(pings.while_idle);
         }
         let fault = LastFault::default();
-        let pool = pool.build(Connector::new(tls, proxies.clone(), reach, fault.clone()));
+        let pool = pool.build(Connector::new(tls.clone(), proxies.clone(), reach, fault.clone()));
         Ok(Self {
             pool,
             headers,
             credentials: settings.credentials.clone(),
             proxies,
+            tls,
             fault,
+            was_answered: Arc::default(),
         })
     }
 
@@ -272,9 +278,10 @@ impl Client {
             let why = self.why(uri, begun, &error);
             match error.is_connect() {
                 true => ClientError::Connect(why),
-                false => ClientError::Broken(why),
+                false => ClientError::Broken(self.with_suspicion(why)),
             }
         })?;
+        self.was_answered.store(true, Ordering::Relaxed);
         Ok((begun, answer))
     }
 
@@ -304,6 +311,18 @@ impl Client {
             trailers: whole.trailers().cloned().unwrap_or_default(),
             body: whole.to_bytes(),
         })
+    }
+
+    /// A server that closes at once over a missing certificate may reset the connection before its alert is read.
+    fn with_suspicion(&self, why: String) -> String {
+        let is_likely = self.tls.was_asked_in_vain() && !self.was_answered.load(Ordering::Relaxed);
+        match is_likely && !why.contains(tls::SET_CERTIFICATE) {
+            true => format!(
+                "{why}; a server asked for a client certificate, and there is none: {}",
+                tls::SET_CERTIFICATE
+            ),
+            false => why,
+        }
     }
 }
 

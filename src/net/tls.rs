@@ -22,7 +22,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
 pub use client::{ClientTls, ClientTlsConfig};
-pub use fault::{explain, explain_client, fault, recognise};
+pub use fault::{SET_CERTIFICATE, explain, explain_client, fault, recognise};
 pub use server::{ServerTls, ServerTlsConfig};
 
 use pem::Source;

@@ -37,6 +37,8 @@ const QUICK_GOODBYE: Duration = Duration::from_millis(100);
 const UNREAD: Duration = Duration::from_secs(1);
 const UNREAD_BYTES: u64 = 64 << 10;
 const TOO_LATE: &str = "it took too long";
+/// Longer than any connection lasts, and short enough for clocks.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A connection on which HTTP can begin.
 enum Greeted {
@@ -79,7 +81,7 @@ impl Server {
     }
 
     async fn greet(&self, stream: TcpStream, peer: SocketAddr) -> Option<Greeted> {
-        let deadline = Instant::now() + self.settings.limits.read_header_timeout;
+        let deadline = Instant::now() + self.settings.limits.read_header_timeout.min(FOREVER);
         let refused = |why: &dyn Display| {
             self.settings.metrics.cut("handshake");
             tracing::debug!(%peer, "no handshake: {why}");

@@ -80,6 +80,22 @@ async fn windows(address: SocketAddr) -> (u32, u32) {
 }
 
 #[tokio::test]
+async fn a_patience_without_end_is_one() {
+    let limits = ServerLimits {
+        read_header_timeout: Duration::MAX,
+        idle_timeout: Duration::MAX,
+        ..ServerLimits::default()
+    };
+    let running = start(hello(), limits).await;
+    let answer = talk(
+        running.address,
+        b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
 async fn little_is_held_of_a_request_that_nobody_reads_yet() {
     let running = start(hello(), ServerLimits::default()).await;
     let (of_stream, of_connection) = windows(running.address).await;

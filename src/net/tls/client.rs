@@ -1,12 +1,14 @@
 //! TLS of a client.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,7 @@ impl ClientTlsConfig {
             max: self.max_version,
             suites: self.cipher_suites.clone(),
             protocols: protocols.iter().map(|name| name.to_vec()).collect(),
+            asked_in_vain: Arc::default(),
         });
         let tls = ClientTls {
             interval: interval(self.reload_interval),
@@ -111,6 +114,11 @@ impl ClientTls {
         Ok(made.current().await.0.clone())
     }
 
+    /// Whether a server has asked for a certificate, and there was none to show.
+    pub fn was_asked_in_vain(&self) -> bool {
+        self.recipe.asked_in_vain.load(Ordering::Relaxed)
+    }
+
     /// The name that the server must prove, if it is not that of its address.
     pub fn server_name(&self) -> Option<&ServerName<'static>> {
         self.server_name.as_ref()
@@ -127,6 +135,8 @@ struct Trust {
     max: Option<Version>,
     suites: Vec<String>,
     protocols: Vec<Vec<u8>>,
+    /// A server has asked for a certificate, and there is none.
+    asked_in_vain: Arc<AtomicBool>,
 }
 
 struct Ready(Arc<ClientConfig>);
@@ -156,7 +166,7 @@ impl Recipe for Arc<Trust> {
             false => config.with_root_certificates(self.roots()?),
         };
         let mut config = match &self.identity {
-            None => config.with_no_client_auth(),
+            None => config.with_client_cert_resolver(Arc::new(Nobody(self.asked_in_vain.clone()))),
             Some(identity) => {
                 config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.read(&provider)?)))
             }
@@ -203,6 +213,21 @@ fn system_roots() -> Arc<RootCertStore> {
         Arc::new(roots)
     };
     ROOTS.get_or_init(read).clone()
+}
+
+/// Has no certificate to show, and remembers that it was asked for one.
+#[derive(Debug)]
+struct Nobody(Arc<AtomicBool>);
+
+impl ResolvesClientCert for Nobody {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Takes any certificate. The handshake is still signed by whoever showed it.

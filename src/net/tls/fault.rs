@@ -4,6 +4,9 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
+/// What whoever has no certificate to show should do.
+pub const SET_CERTIFICATE: &str = "set `tls.cert_file` and `tls.key_file`";
+
 /// The fault of TLS that an error of a connection is.
 pub fn fault(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
@@ -23,7 +26,7 @@ pub fn explain_client(error: &Error) -> &'static str {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "the client's certificate is not valid yet; is this machine's clock right?"
             }
-            _ => "the client's certificate is not one for clients",
+            _ => "the client's certificate is not good for this",
         },
         Error::InvalidMessage(_) => "the client does not speak TLS; does it say http:// for https://?",
         Error::PeerIncompatible(_) => "client and server have no version or cipher suite of TLS in common",

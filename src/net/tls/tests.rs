@@ -149,6 +149,47 @@ async fn whoever_has_no_certificate_or_a_wrong_one_is_told_so_every_time() {
     assert!(others.is_empty(), "{others:#?}");
 }
 
+/// Passes on to a server, and breaks off when the client has said who it is.
+async fn before(server: SocketAddr) -> SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(server).await.unwrap();
+            let mut bytes = [0; 4096];
+            let hello = client.read(&mut bytes).await.unwrap();
+            server.write_all(&bytes[..hello]).await.unwrap();
+            loop {
+                tokio::select! {
+                    read = server.read(&mut bytes) => client.write_all(&bytes[..read.unwrap()]).await.unwrap(),
+                    _ = client.readable() => break,
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_and_breaks_off_is_suspected() {
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let (issued, folder) = (servers.issue("localhost"), Folder::new());
+    let mut config = json!({ "cert_pem": issued.certificate, "key_pem": issued.key });
+    let without = json!({ "ca_pem": servers.pem() });
+    for asks in [false, true] {
+        if asks {
+            config["client_ca_file"] = json!(folder.write("clients.pem", clients.pem()));
+        }
+        let address = before(serve_with(config.clone()).await).await;
+        for protocol in [Protocol::Http, Protocol::Http2] {
+            let error = said(ask_by(protocol, address, without.clone()).await);
+            assert_eq!(error.contains("set `tls.cert_file`"), asks, "{protocol:?}: {error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn versions_are_agreed_on_or_refused() {
     let authority = Authority::new();
