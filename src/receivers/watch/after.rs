@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use super::config::After;
 use super::identity::{Found, Identity};
 use super::scan::regular;
@@ -49,14 +52,23 @@ fn put_aside(path: &Path, to: &Path) -> io::Result<bool> {
         if at > 0 {
             target.as_mut_os_string().push(format!(".{at}"));
         }
-        // a link takes no name that is taken, which a rename would
-        match fs::hard_link(path, to.join(target)) {
-            Ok(()) => return fs::remove_file(path).map(|()| true),
+        match rename(path, &to.join(target)) {
+            Ok(()) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Gives a file a name that nobody has.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // not every file system can see to it by itself
+        Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
+        renamed => renamed.map_err(io::Error::from),
+    }
 }
 
 #[cfg(test)]

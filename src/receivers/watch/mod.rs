@@ -16,7 +16,7 @@ mod scan;
 mod tests;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,6 +29,7 @@ use self::ledger::{Known, Ledger, Outcome};
 use self::queue::{Candidate, Ready, Waiting};
 use self::read::{Open, Unread};
 use self::scan::Look;
+use crate::pipeline::units::io_reason;
 use crate::pipeline::{Fate, Outlet, ReceiverError, Refusal, Stop};
 use crate::telemetry::{FileMetrics, SeldomEach};
 
@@ -81,7 +82,8 @@ pub(super) struct Watcher {
 struct Round {
     /// There was no room for one, so that the others were left.
     no_room: AtomicBool,
-    told: std::sync::atomic::AtomicUsize,
+    /// Files refused.
+    refused: AtomicUsize,
 }
 
 impl Watcher {
@@ -99,10 +101,14 @@ impl Watcher {
                 () = stop.asked() => break,
             }
             let began = Instant::now();
-            let watcher = self.clone();
-            // it is guarded by nothing but the receiver, which then ends
-            let Ok(ready) = tokio::task::spawn_blocking(move || watcher.look()).await else {
-                break;
+            let (watcher, asked) = (self.clone(), stop.clone());
+            let ready = match tokio::task::spawn_blocking(move || watcher.look(&asked)).await {
+                Ok(ready) => ready,
+                Err(ended) => match ended.try_into_panic() {
+                    // it is this receiver that panicked, and it must be seen to
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => break,
+                },
             };
             let looked = began.elapsed();
             let all = ready.unsettled + ready.left + ready.candidates.len();
@@ -135,12 +141,12 @@ impl Watcher {
     }
 
     /// Looks at all directories. Waits on the disk.
-    fn look(&self) -> Ready {
+    fn look(&self, stop: &Stop) -> Ready {
         let skips = self.skips.load(Ordering::Relaxed);
         let mut waiting = self.waiting();
         let mut queue = waiting.look(self.watch.patience, (Instant::now(), SystemTime::now()));
         self.ledger.begin_look();
-        let look = scan::look(&self.watch.places, |found| match self.ledger.see(&found) {
+        let look = scan::look(&self.watch.places, stop, |found| match self.ledger.see(&found) {
             Known::New if skips => self.ledger.note(&found, Outcome::Skipped),
             Known::New => queue.see(found),
             Known::UnderWay => {}
@@ -148,13 +154,17 @@ impl Watcher {
         });
         let mut ready = queue.ready();
         drop(waiting);
-        self.tell(&look);
+        self.tell(&look, stop);
+        if skips && stop.is_asked() {
+            // what was not seen was there as well: the next start skips all of it
+            return Ready::default();
+        }
         match self.ledger.end_look(look.is_whole()) {
             // a directory that comes later is not one that was there
             Ok(()) => self.skips.store(false, Ordering::Relaxed),
             Err(error) => {
                 self.tell_storage(&error);
-                ready.candidates.clear();
+                ready.leave(0);
             }
         }
         let room = self.watch.max_files.saturating_sub(self.ledger.len());
@@ -163,8 +173,7 @@ impl Watcher {
                 let (receiver, max_files) = (&self.watch.receiver, self.watch.max_files);
                 tracing::warn!(%receiver, max_files, "so many files are kept in mind: no more is taken until some are gone; set `after: delete`, or raise `max_files`");
             }
-            ready.left += ready.candidates.len() - room;
-            ready.candidates.truncate(room);
+            ready.leave(room);
         }
         ready
     }
@@ -182,21 +191,21 @@ impl Watcher {
             Err(error) => {
                 if let Some(files) = self.told.happened("after", 1) {
                     let (receiver, inode) = (&self.watch.receiver, found.identity.inode);
-                    let why = crate::pipeline::units::io_reason(&error);
+                    let why = io_reason(&error);
                     tracing::warn!(%receiver, inode, why, files, "a file that is finished with cannot be deleted or moved; it is not taken again");
                 }
             }
         }
     }
 
-    fn tell(&self, look: &Look) {
+    fn tell(&self, look: &Look, stop: &Stop) {
         let receiver = &self.watch.receiver;
         for (at, kind) in &look.unreadable {
             let Some(glob) = self.watch.places.include.get(*at) else {
                 continue;
             };
             if self.told.happened("unreadable", 1).is_some() {
-                let why = crate::pipeline::units::io_reason(&(*kind).into());
+                let why = io_reason(&(*kind).into());
                 tracing::warn!(%receiver, include = glob.text(), why, "the directory cannot be looked into; trying again");
             }
         }
@@ -211,14 +220,14 @@ impl Watcher {
         if look.hidden > 0 && self.told.happened("hidden", look.hidden as u64).is_some() {
             tracing::warn!(%receiver, directories = look.hidden, "directories cannot be looked into");
         }
-        if look.is_cut && self.told.happened("cut", 1).is_some() {
+        if look.is_cut && !stop.is_asked() && self.told.happened("cut", 1).is_some() {
             tracing::warn!(%receiver, "too many files and directories to look at all; narrow `include`");
         }
     }
 
     fn tell_storage(&self, error: &io::Error) {
         if self.told.happened("storage", 1).is_some() {
-            let (receiver, why) = (&self.watch.receiver, crate::pipeline::units::io_reason(error));
+            let (receiver, why) = (&self.watch.receiver, io_reason(error));
             tracing::error!(%receiver, why, "what was taken cannot be written to `storage`: nothing more is taken until it can");
         }
     }
@@ -234,7 +243,7 @@ impl Watcher {
             .buffer_unordered(at_once)
             .collect::<()>()
             .await;
-        let more = round.told.load(Ordering::Relaxed).saturating_sub(TELL_ONE_BY_ONE);
+        let more = round.refused.load(Ordering::Relaxed).saturating_sub(TELL_ONE_BY_ONE);
         if more > 0 {
             tracing::warn!(receiver = %self.watch.receiver, files = more, "more files refused");
         }
@@ -262,7 +271,7 @@ impl Watcher {
                 self.ledger.give_back(&found.identity);
                 if let Some(files) = self.told.happened("file", 1) {
                     let (receiver, inode) = (&self.watch.receiver, found.identity.inode);
-                    let why = crate::pipeline::units::io_reason(&kind.into());
+                    let why = io_reason(&kind.into());
                     tracing::warn!(%receiver, inode, why, files, "a file cannot be read; trying again");
                 }
             }
@@ -339,7 +348,7 @@ impl Watcher {
 
     /// Never by its name, which may tell more than it should.
     fn tell_refusal(&self, found: &Found, refusal: &Refusal, round: &Round) {
-        if round.told.fetch_add(1, Ordering::Relaxed) < TELL_ONE_BY_ONE {
+        if round.refused.fetch_add(1, Ordering::Relaxed) < TELL_ONE_BY_ONE {
             let (receiver, inode, size) = (&self.watch.receiver, found.identity.inode, found.identity.size);
             tracing::warn!(%receiver, inode, size, why = %refusal, "file refused");
         }

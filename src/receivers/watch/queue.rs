@@ -51,10 +51,19 @@ pub(super) struct Queue<'a> {
 pub(super) struct Ready {
     /// Files to be taken, the oldest first.
     pub(super) candidates: Vec<Candidate>,
-    /// Files that are not whole yet.
+    /// Files that must wait: most are not whole yet.
     pub(super) unsettled: usize,
     /// Files that are whole, beyond the candidates.
     pub(super) left: usize,
+}
+
+impl Ready {
+    /// Leaves all files but so many for a later look, which is not to begin at once.
+    pub(super) fn leave(&mut self, but: usize) {
+        self.unsettled += self.candidates.len().saturating_sub(but) + self.left;
+        self.left = 0;
+        self.candidates.truncate(but);
+    }
 }
 
 impl Waiting {

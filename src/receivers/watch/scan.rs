@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::config::Places;
 use super::glob::{Glob, Segment};
 use super::identity::{Found, Identity};
+use crate::pipeline::Stop;
 
 /// Entries of directories that one look passes at most, so that a pattern such as `/**` ends.
 const MOST_ENTRIES: usize = 5_000_000;
@@ -38,12 +39,13 @@ impl Look {
     }
 }
 
-/// Looks everywhere, and tells of each regular file that is to be taken.
-pub(super) fn look(places: &Places, mut tell: impl FnMut(Found)) -> Look {
+/// Looks everywhere, and tells of each regular file that is to be taken; ends early when `stop` is asked.
+pub(super) fn look(places: &Places, stop: &Stop, mut tell: impl FnMut(Found)) -> Look {
     let mut look = Look::default();
     for (at, glob) in places.include.iter().enumerate() {
         let mut walk = Walk {
             places,
+            stop,
             glob,
             look: &mut look,
             passed: HashSet::new(),
@@ -61,6 +63,7 @@ pub(super) fn look(places: &Places, mut tell: impl FnMut(Found)) -> Look {
 /// The way below one pattern.
 struct Walk<'a> {
     places: &'a Places,
+    stop: &'a Stop,
     glob: &'a Glob,
     look: &'a mut Look,
     /// Directories that were looked into, with what was looked for: links may lead in circles.
@@ -111,7 +114,7 @@ impl Walk<'_> {
         for entry in fs::read_dir(&step.directory)? {
             let entry = entry?;
             self.look.entries += 1;
-            if self.look.entries > MOST_ENTRIES {
+            if self.look.entries > MOST_ENTRIES || self.stop.is_asked() {
                 self.look.is_cut = true;
                 return Ok(());
             }
@@ -204,7 +207,7 @@ mod tests {
 
     fn names(folder: &Path, places: &Places) -> (BTreeSet<String>, Look) {
         let mut names = BTreeSet::new();
-        let found = look(places, |found| {
+        let found = look(places, &Stop::new(), |found| {
             let name = found.path.strip_prefix(folder).unwrap().display().to_string();
             names.insert(name);
         });
@@ -274,11 +277,11 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let look = look(&places(folder.path(), &["/no/*.jfr", "/*"], &[]), |_| {});
+        let look = look(&places(folder.path(), &["/no/*.jfr", "/*"], &[]), &Stop::new(), |_| {});
         assert_eq!(look.unreadable, [(0, io::ErrorKind::NotFound)]);
         assert!(!look.is_whole() && look.directories.is_empty());
         fs::create_dir(folder.path().join("a")).unwrap();
-        let look = super::look(&places(folder.path(), &["/a/", "/a"], &[]), |_| {});
+        let look = super::look(&places(folder.path(), &["/a/", "/a"], &[]), &Stop::new(), |_| {});
         assert_eq!(look.directories, [1], "a slash is missing");
     }
 }
