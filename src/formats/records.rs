@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::any::decode_as;
 use super::compress::Inflation;
-use super::{DecodeError, Decoded, Fault, Format, Limit, Limits};
+use super::{DecodeError, Decoded, Fault, Format, Limit, Limits, sniff};
 use crate::profile::{Merger, Profiles};
 
 /// What a message costs of [`Limits::elements`] beside what is in it.
@@ -170,8 +170,10 @@ impl Together<'_> {
 }
 
 fn decode_message(message: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
-    let format = match message.trim_ascii_start().first() {
+    let format = match message.first() {
         Some(b'{') => Format::OtlpJson,
+        // a line break and a brace also begin a message whose first resource has 123 bytes
+        _ if sniff(message) == Ok(Format::OtlpJson) => Format::OtlpJson,
         _ => Format::Otlp,
     };
     decode_as(format, message, limits)

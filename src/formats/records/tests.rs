@@ -162,6 +162,18 @@ proptest! {
     }
 }
 
+#[test]
+fn a_message_whose_first_bytes_are_those_of_json_is_told_from_it() {
+    // a resource with one attribute, whose key is as long as makes the whole 123 bytes: a brace
+    let mut message = b"\n{\x0a\x79\x0a\x77\x0a\x75".to_vec();
+    message.extend([b'k'; 117]);
+    let format = match decode_message(&message, &Limits::default()) {
+        Ok(_) => Format::Otlp,
+        Err(error) => error.format,
+    };
+    assert_eq!(format, Format::Otlp);
+}
+
 /// What is left of profiles on the way through OTLP.
 fn through_otlp(profiles: &Profiles) -> Profiles {
     decode_message(&otlp::encode(profiles), &Limits::default())
