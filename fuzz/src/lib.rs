@@ -48,10 +48,14 @@ pub fn sniffed(bytes: &[u8]) {
     }
 }
 
-/// Collapsed stacks, and the same packed.
+/// Collapsed stacks.
 pub fn collapsed(bytes: &[u8]) {
     survives(Format::Collapsed, bytes);
     let _ = collapsed::decode_lines(bytes, &limits(), &Unlimited);
+}
+
+/// The same packed: few bytes may stand for many.
+pub fn packed(bytes: &[u8]) {
     for format in [Format::Trie, Format::Tree] {
         keeps_totals(format, bytes);
     }

@@ -15,12 +15,13 @@ use crate::support::data;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 14] = [
+const TARGETS: [(&str, Body); 15] = [
     ("pprof", bodies::pprof),
     ("otlp", bodies::otlp),
     ("otlp_json", bodies::otlp_json),
     ("sniffed", bodies::sniffed),
     ("collapsed", bodies::collapsed),
+    ("packed", bodies::packed),
     ("speedscope", bodies::speedscope),
     ("perf", bodies::perf),
     ("legacy", bodies::legacy),
@@ -140,6 +141,8 @@ fn prop_damaged_json_is_answered() {
 #[test]
 fn prop_damaged_text_is_answered() {
     damage_all(bodies::collapsed, &[plain("py-spy-threads.collapsed")]);
+    let packed = b"\0\0\x01\x05main;\0\x02\x01a\x02\0\x01b\x03\0";
+    damage_all(bodies::packed, &[packed.to_vec()]);
     damage_all(bodies::speedscope, &[plain("py-spy-native.speedscope.json")]);
     damage_all(bodies::perf, &[plain("planted-linux.perf.txt.gz")]);
     damage_all(bodies::legacy, &[plain("go123-goroutine-debug1.txt")]);

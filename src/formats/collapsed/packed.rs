@@ -5,6 +5,7 @@
 //! is a frame. The first node is the root of all, and has no name.
 
 use super::Decoder;
+use crate::formats::limits::RATIO_FLOOR;
 use crate::formats::room::Room;
 use crate::formats::wire::Reader;
 use crate::formats::{DecodeError, Decoded, Format, Limit, Limits};
@@ -42,10 +43,9 @@ fn decode(bytes: &[u8], format: Format, limits: &Limits, room: &dyn Room) -> Res
         way.extend_from_slice(node.name);
         decoder.ask(way.len() * super::WITH_MAPS + open.len() * 2 * size_of::<Open>())?;
         if node.value > 0 {
-            // what comes out is bounded as what comes out of other compression
             unpacked = unpacked.saturating_add(way.len());
-            if unpacked > limits.decompressed_bytes {
-                return Err(decoder.too_large(Limit::Decompressed, "stacks of too many bytes"));
+            if let Some(limit) = passed(unpacked, bytes.len(), limits) {
+                return Err(decoder.too_large(limit, "stacks of too many bytes"));
             }
             decoder.sample(&way, node.value, &mut frames)?;
         }
@@ -65,6 +65,15 @@ fn decode(bytes: &[u8], format: Format, limits: &Limits, room: &dyn Room) -> Res
         ));
     }
     decoder.finish()
+}
+
+/// The limit that so many bytes pass when they come out of so few: that of any compression.
+fn passed(unpacked: usize, packed: usize, limits: &Limits) -> Option<Limit> {
+    let by_ratio = packed.saturating_mul(limits.ratio).max(RATIO_FLOOR);
+    if unpacked > limits.decompressed_bytes {
+        return Some(Limit::Decompressed);
+    }
+    (unpacked > by_ratio).then_some(Limit::Ratio)
 }
 
 /// Goes back up to the node whose child comes next; false if there is none.
@@ -211,6 +220,11 @@ mod tests {
         };
         assert_eq!(fault(&Limits::default()), Ok(()));
         assert_eq!(fault(&limits), Err(Fault::TooLarge(Limit::Decompressed)));
+        let dense = Limits {
+            ratio: 100,
+            ..Limits::default()
+        };
+        assert_eq!(fault(&dense), Err(Fault::TooLarge(Limit::Ratio)));
         let shallow = Limits {
             stack_depth: 100,
             ..Limits::default()

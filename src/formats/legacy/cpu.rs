@@ -9,7 +9,6 @@ use hashbrown::HashMap;
 use super::draft::Draft;
 use super::java;
 use super::scan::call;
-use super::threads::drop_leaves_told_twice;
 use crate::formats::lines::Lines;
 use crate::formats::{DecodeError, Format, Limit};
 
@@ -100,7 +99,7 @@ pub(super) fn read(bytes: &[u8], draft: &mut Draft<'_>) -> Result<(), DecodeErro
         return java::symbols(behind, draft);
     }
     drop_handlers(draft);
-    drop_leaves_told_twice(draft);
+    draft.drop_leaves_told_twice();
     draft.mappings.read(behind, &mut draft.building)
 }
 

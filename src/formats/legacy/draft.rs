@@ -9,7 +9,7 @@ use crate::formats::frames::UNKNOWN;
 use crate::formats::frames::build::Rows;
 use crate::formats::lines;
 use crate::formats::room::Room;
-use crate::formats::{DecodeError, Decoded, Format, Limit, Limits};
+use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
 use crate::profile::{
     Attribute, AttributeId, AttributeSetId, Function, Id, Line, Location, LocationId, MappingId, Profile, Value,
 };
@@ -180,6 +180,11 @@ impl<'a> Draft<'a> {
         self.stacks = kept;
     }
 
+    /// The leaf is known from where the thread was stopped, and from its stack again, there moved into a call.
+    pub fn drop_leaves_told_twice(&mut self) {
+        self.drop_second_frames(|leaf, second| second.checked_add(1) == Some(leaf));
+    }
+
     /// Gives the last sample what stands below it.
     fn settle(&mut self) {
         let below = std::mem::take(&mut self.below);
@@ -240,10 +245,12 @@ impl<'a> Draft<'a> {
             samples: of_rows.samples,
             ..self.profile
         };
-        Ok(Decoded {
+        let limits = self.building.limits;
+        let decoded = Decoded {
             profiles: self.building.finish(vec![profile]),
             ..Decoded::default()
-        })
+        };
+        Ok(overflow::bound(decoded, limits))
     }
 
     fn location(&mut self, address: u64, mapping: MappingId) -> LocationId {

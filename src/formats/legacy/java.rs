@@ -9,17 +9,17 @@ use crate::formats::lines::Lines;
 /// What all of these agents sampled at.
 const HEAP_RATE: i64 = 512 << 10;
 
-/// Whether settings above the samples say that it is Java's.
+/// Whether a setting above the samples says that they are Java's.
 pub(super) fn is_contention(bytes: &[u8]) -> bool {
-    let mut lines = Lines::new(bytes)
-        .filter(|line| !is_empty_or_comment(line.bytes))
-        .skip(1);
-    let settings = lines.by_ref().map_while(|line| {
-        let text = line.text();
-        let (key, value) = text.split_once('=')?;
-        Some(key.trim() == "format" && value.trim() == "java")
-    });
-    settings.into_iter().any(|is_java| is_java)
+    let lines = Lines::new(bytes).filter(|line| !is_empty_or_comment(line.bytes));
+    let mut settings = lines
+        .skip(1)
+        .map(|line| line.text())
+        .take_while(|text| text.contains('='));
+    settings.any(|text| {
+        let setting = text.split_once('=');
+        setting.is_some_and(|(key, value)| key.trim() == "format" && value.trim() == "java")
+    })
 }
 
 pub(super) fn read_heap(bytes: &[u8], draft: &mut Draft<'_>) -> Result<(), DecodeError> {

@@ -50,7 +50,7 @@ pub(super) fn read(bytes: &[u8], draft: &mut Draft<'_>) -> Result<(), DecodeErro
     if let Some(thread) = thread {
         thread.add(before, draft)?;
     }
-    drop_leaves_told_twice(draft);
+    draft.drop_leaves_told_twice();
     end(last, lines, draft)
 }
 
@@ -102,9 +102,4 @@ impl Thread {
         }
         Ok(stack)
     }
-}
-
-/// The leaf is known from where the thread was stopped, and from its stack again, there moved into a call.
-pub(super) fn drop_leaves_told_twice(draft: &mut Draft<'_>) {
-    draft.drop_second_frames(|leaf, second| second.checked_add(1) == Some(leaf));
 }

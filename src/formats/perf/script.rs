@@ -12,7 +12,7 @@ use crate::formats::frames::UNKNOWN;
 use crate::formats::frames::build::Rows;
 use crate::formats::lines::{Line, Lines};
 use crate::formats::room::Room;
-use crate::formats::{DecodeError, Decoded, Format, Limit, Limits};
+use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
 use crate::profile::{
     self as model, Attribute, AttributeId, AttributeSetId, Function, Id, Interner, Location, LocationId, Mapping,
     Profile, StackId, StringId, Value, ValueType,
@@ -136,7 +136,11 @@ impl<'a> Script<'a> {
         }
         match self.last {
             Last::Sample(_) if is_indented => self.frame(&Frame::parse(inside)),
-            Last::Sample(_) if text.starts_with(' ') => self.source_or_frame(inside),
+            Last::Sample(_) if is_source(&text) => {
+                self.source(inside);
+                Ok(())
+            }
+            Last::Sample(_) if text.starts_with(' ') => self.frame(&Frame::parse(inside)),
             Last::Record if is_indented => Ok(()),
             _ => {
                 let problem = format!("line {}: neither a sample nor a frame", line.number);
@@ -206,13 +210,10 @@ impl<'a> Script<'a> {
         self.building.element(0)
     }
 
-    fn source_or_frame(&mut self, text: &str) -> Result<(), DecodeError> {
-        match (frame::source(text), self.frames.last_mut()) {
-            (Some((file, line)), Some(frame)) => {
-                (frame.file, frame.line) = (self.building.interner.string(file), line);
-                Ok(())
-            }
-            _ => self.frame(&Frame::parse(text)),
+    /// Says where in the source the last frame is, if perf knows it.
+    fn source(&mut self, text: &str) {
+        if let (Some((file, line)), Some(frame)) = (frame::source(text), self.frames.last_mut()) {
+            (frame.file, frame.line) = (self.building.interner.string(file), line);
         }
     }
 
@@ -251,11 +252,13 @@ impl<'a> Script<'a> {
                 ..event.profile(&mut self.building)
             });
         }
-        Ok(Decoded {
+        let limits = self.building.limits;
+        let decoded = Decoded {
             profiles: self.building.finish(profiles),
             repairs: self.repairs,
             ..Decoded::default()
-        })
+        };
+        Ok(overflow::bound(decoded, limits))
     }
 }
 
@@ -312,6 +315,12 @@ fn measured(event: &str) -> (&str, &'static str) {
         "" => ("events", "count"),
         name => (name, "count"),
     }
+}
+
+/// Whether a line is what `-F +srcline` puts below a frame: frames are indented more.
+fn is_source(line: &str) -> bool {
+    line.strip_prefix("  ")
+        .is_some_and(|rest| !rest.starts_with([' ', '\t']))
 }
 
 /// The letters behind `cycles:`; the last name of a tracepoint is longer.

@@ -82,7 +82,7 @@ web 1: x 17/18 [000] 11.500000001:   300 cycles:u:
 
 shop 17/17 [001] 12.0:  2000000 cpu-clock: 
 \t    49c0 [unknown] (/srv/shop)
-  src/main.rs:12
+  shop[49c0]
 \t    7f09 main+0x9 (/srv/shop)
   src/main.rs:80
 
@@ -224,6 +224,14 @@ fn limits_hold() {
     assert_eq!(fault(&sample(0).repeat(9)), Err(Fault::TooLarge(Limit::Elements)));
     let long = format!("{} 17 1.5: 5 cycles:\n", "x".repeat(40));
     assert_eq!(fault(&long), Err(Fault::TooLarge(Limit::String)));
+}
+
+#[test]
+fn names_of_threads_are_bounded_as_all_labels_are() {
+    let text = format!("{} 17 1.5: 5 cycles:\n\tmain\n", "x".repeat(5_000));
+    let decoded = read(&text);
+    let labels = labels(&decoded.profiles, profiles(&decoded)[0], 0);
+    assert_eq!(labels["thread.name"], "__overflow__");
 }
 
 /// What the lines of samples say, read in another way than the decoder's.
