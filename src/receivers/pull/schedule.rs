@@ -9,6 +9,9 @@ use tokio::time::Instant;
 /// A target, by a number that is its own.
 pub(super) type Id = u64;
 
+/// When a target was to be visited.
+type Turn = (Instant, Id);
+
 /// How targets take turns.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::receivers) struct Pace {
@@ -26,9 +29,9 @@ pub(super) struct Schedule {
     pace: Pace,
     places: HashMap<Id, Place>,
     /// When turns come.
-    coming: BTreeSet<(Instant, Id)>,
-    /// Turns that have come and wait for room, the oldest first.
-    waiting: BTreeSet<(Instant, Id)>,
+    coming: BTreeSet<Turn>,
+    /// Of each service that has room for one more visit the oldest turn that waits.
+    ready: BTreeSet<Turn>,
     services: HashMap<Arc<str>, Service>,
     under_way: usize,
 }
@@ -52,6 +55,10 @@ enum State {
 struct Service {
     instances: usize,
     under_way: usize,
+    /// Turns that have come and wait for room, the oldest first.
+    waiting: BTreeSet<Turn>,
+    /// The one of them that is ready.
+    ready: Option<Turn>,
 }
 
 /// What is to be done now.
@@ -69,7 +76,7 @@ impl Schedule {
             pace,
             places: HashMap::new(),
             coming: BTreeSet::new(),
-            waiting: BTreeSet::new(),
+            ready: BTreeSet::new(),
             services: HashMap::new(),
             under_way: 0,
         }
@@ -79,6 +86,7 @@ impl Schedule {
     pub(super) fn add(&mut self, id: Id, service: Arc<str>, first: Instant) {
         self.remove(id);
         self.services.entry(service.clone()).or_default().instances += 1;
+        self.offer(&service);
         self.coming.insert((first, id));
         let place = Place {
             service,
@@ -93,14 +101,17 @@ impl Schedule {
         self.done(id);
         let Some(place) = self.places.remove(&id) else { return };
         self.coming.remove(&(place.next, id));
+        let Some(service) = self.services.get_mut(&place.service) else {
+            return;
+        };
         if let State::Waiting { since } = place.state {
-            self.waiting.remove(&(since, id));
+            service.waiting.remove(&(since, id));
         }
-        if let Some(service) = self.services.get_mut(&place.service) {
-            service.instances -= 1;
-            if service.instances == 0 {
-                self.services.remove(&place.service);
-            }
+        service.instances -= 1;
+        let is_last = service.instances == 0;
+        self.offer(&place.service);
+        if is_last {
+            self.services.remove(&place.service);
         }
     }
 
@@ -112,9 +123,11 @@ impl Schedule {
         }
         place.state = State::Idle;
         self.under_way -= 1;
-        if let Some(service) = self.services.get_mut(&place.service) {
+        let service = place.service.clone();
+        if let Some(service) = self.services.get_mut(&service) {
             service.under_way -= 1;
         }
+        self.offer(&service);
     }
 
     /// When the next turn comes. Those that wait begin when a visit is over.
@@ -132,40 +145,52 @@ impl Schedule {
             };
             place.next = next_turn(at, now, self.pace.interval);
             self.coming.insert((place.next, id));
-            if place.state == State::Idle {
-                place.state = State::Waiting { since: at };
-                self.waiting.insert((at, id));
-            } else {
+            if place.state != State::Idle {
                 due.missed.push(id);
+                continue;
             }
+            place.state = State::Waiting { since: at };
+            let service = place.service.clone();
+            if let Some(service) = self.services.get_mut(&service) {
+                service.waiting.insert((at, id));
+            }
+            self.offer(&service);
         }
-        for (since, id) in self.waiting.clone() {
-            if self.under_way >= self.pace.most {
-                break;
-            }
-            if self.begin(id) {
-                self.waiting.remove(&(since, id));
-                due.start.push(id);
-            }
+        while self.under_way < self.pace.most
+            && let Some(turn) = self.ready.pop_first()
+        {
+            self.begin(turn);
+            due.start.push(turn.1);
         }
         due
     }
 
-    /// Begins a visit if the other instances of the service leave room for it.
-    fn begin(&mut self, id: Id) -> bool {
-        let Some(place) = self.places.get_mut(&id) else {
-            return false;
+    /// Begins a visit that was ready.
+    fn begin(&mut self, turn: Turn) {
+        let Some(place) = self.places.get_mut(&turn.1) else {
+            return;
         };
-        let Some(service) = self.services.get_mut(&place.service) else {
-            return false;
-        };
-        if service.under_way >= self.pace.at_once(service.instances) {
-            return false;
-        }
         place.state = State::UnderWay;
-        service.under_way += 1;
         self.under_way += 1;
-        true
+        let service = place.service.clone();
+        if let Some(service) = self.services.get_mut(&service) {
+            service.waiting.remove(&turn);
+            service.under_way += 1;
+        }
+        self.offer(&service);
+    }
+
+    /// Keeps `ready` right after a change to a service.
+    fn offer(&mut self, service: &str) {
+        let Some(service) = self.services.get_mut(service) else {
+            return;
+        };
+        let has_room = service.under_way < self.pace.at_once(service.instances);
+        let ready = service.waiting.first().copied().filter(|_| has_room);
+        if let Some(before) = std::mem::replace(&mut service.ready, ready) {
+            self.ready.remove(&before);
+        }
+        self.ready.extend(ready);
     }
 
     /// Whether all instances of the largest service have their turn within the interval, if one visit takes so long.
@@ -273,6 +298,20 @@ mod tests {
         assert_eq!(schedule.due(now + MINUTE).start, [3], "who waits longest is first");
         schedule.done(3);
         assert_eq!(schedule.due(now + MINUTE).start, [1]);
+    }
+
+    #[test]
+    fn whose_turn_came_first_goes_first_whatever_the_service() {
+        let (mut schedule, now) = (Schedule::new(pace(1.0, 1)), start());
+        for (id, service) in [(9, "shop"), (3, "cart"), (8, "shop"), (1, "cart")] {
+            schedule.add(id, service.into(), now + Duration::from_secs(10 - id));
+        }
+        let mut order = Vec::new();
+        while let [id] = schedule.due(now + MINUTE / 2).start[..] {
+            order.push(id);
+            schedule.done(id);
+        }
+        assert_eq!(order, [9, 8, 3, 1]);
     }
 
     #[test]
