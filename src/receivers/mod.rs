@@ -11,6 +11,7 @@ mod otlp_routes;
 mod pprof;
 mod pull;
 mod pyroscope;
+mod regular;
 mod scrape;
 mod series;
 mod settings;

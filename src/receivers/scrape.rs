@@ -33,9 +33,9 @@ const DOCS: &str = "\
 Fetches profiles over HTTP from programs that serve them: Go's `/debug/pprof`, endpoints of Node that measure for a while and answer
 with what V8 writes, dumps of JFR, or anything else that answers GET with a profile in a format that is read, compressed or not.
 
-**Targets** are written under `static_configs`, or in files (`file_sd_configs`), both as Prometheus has them. Files, JSON or YAML, are looked
-at every `refresh_interval` and read when they have changed; what is wrong in one changes nothing, and the log says the line. A
-target that is new or gone disturbs no other one.
+**Targets** are written under `static_configs`, or in files (`file_sd_configs`), both as Prometheus has them. Files, JSON or YAML, 256 at
+most, are looked at every `refresh_interval` and read when they have changed; what is wrong in one changes nothing, and the log says the
+line. A target that is new or gone disturbs no other one.
 
 **Labels** become attributes of the resource, all profiles of a target with the same: `service_name`, `service.name` or else `job` is
 `service.name`, `instance` is `service.instance.id` (host and port unless given), any other keeps its key. Those that begin with
@@ -65,10 +65,11 @@ gate itself has no room, nothing is measured.
 
 **Where it connects to.** Names are judged by the addresses they resolve to, at every connection. Link-local addresses, those where clouds
 keep credentials, and others that no service of one's own has are refused unless `allowed_networks` names their network.
-Targets of files are not looked for on this machine unless it does. With `allowed_networks` nothing else is connected to, and
-`denied_networks` never is. Credentials for targets of files (`headers`, `auth`) need `allowed_networks`. Redirects are not followed.
-The proxies of the environment are passed by. `proxy_url` stands beside none of these keys and no `file_sd_configs`, because a proxy
-resolves names itself.
+Targets of files may not be at a loopback address either unless it does; other addresses of this machine are like any. With
+`allowed_networks` nothing else is connected to, and `denied_networks` never is. An IPv4 address carried in one of IPv6 (NAT64, 6to4) is
+judged as both. Credentials for targets of files (`headers`, `auth`, a certificate under `tls`) need `allowed_networks`. Redirects are
+not followed. The proxies of the environment are passed by. `proxy_url` stands beside neither of these keys and no `file_sd_configs`,
+because a proxy resolves names itself.
 
 A target that fails is told in the log (once a minute for each reason), counted (`flamegate_scrapes` by result,
 `flamegate_scrape_targets` by health), and listed with the reason at `/debug/targetz` (extension `zpages`); the gate stays ready. A
@@ -309,29 +310,40 @@ impl Config {
         if self.static_configs.is_empty() && self.file_sd_configs.is_empty() {
             return wrong("", "no targets; write `static_configs`, `file_sd_configs` or both");
         }
-        if self.file_sd_configs.is_empty() {
-            return Ok(());
+        let is_judged = [
+            ("file_sd_configs", !self.file_sd_configs.is_empty()),
+            ("allowed_networks", !self.allowed_networks.is_empty()),
+            ("denied_networks", !self.denied_networks.is_empty()),
+        ];
+        if let Some((key, _)) = is_judged.iter().find(|(_, is_judged)| *is_judged)
+            && self.proxy_url.is_some()
+        {
+            let why = format!(
+                "a proxy resolves names, so that nobody here could judge where they lead; drop one, this or `{key}`"
+            );
+            return wrong("proxy_url", &why);
         }
-        if self.proxy_url.is_some() {
-            let why =
-                "it would resolve the names in `file_sd_configs`, so that nobody could judge where they lead; drop one";
-            return wrong("proxy_url", why);
-        }
-        let credentials = [("auth", self.auth.is_some()), ("headers", !self.headers.is_empty())];
-        for (key, _) in credentials.iter().filter(|(_, sent)| *sent) {
-            if self.allowed_networks.is_empty() {
-                let why = "would be told to whatever stands in a file of targets; say under `allowed_networks` where they may be";
-                return wrong(key, why);
-            }
+        let credentials = [
+            ("auth", self.auth.is_some()),
+            ("headers", !self.headers.is_empty()),
+            ("tls.cert_file", self.tls.cert_file.is_some()),
+            ("tls.cert_pem", self.tls.cert_pem.is_some()),
+        ];
+        if let Some((key, _)) = credentials.iter().find(|(_, is_sent)| *is_sent)
+            && !self.file_sd_configs.is_empty()
+            && self.allowed_networks.is_empty()
+        {
+            let why = "would be shown to whatever stands in a file of targets; say under `allowed_networks` where they may be";
+            return wrong(key, why);
         }
         Ok(())
     }
 
-    fn reach(&self, this_machine: bool) -> Reach {
+    fn reach(&self, loopback: bool) -> Reach {
         Reach {
             allowed: self.allowed_networks.clone(),
             denied: self.denied_networks.clone(),
-            this_machine,
+            loopback,
         }
     }
 

@@ -34,7 +34,7 @@ impl Network {
         ["127.0.0.0/8", "::1/128"].into_iter().filter_map(Self::parse).collect()
     }
 
-    /// Reads `10.0.0.0/8`, or an address.
+    /// Reads `10.0.0.0/8`, or an address. What is written as IPv4 mapped into IPv6 is IPv4.
     fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
@@ -46,7 +46,14 @@ impl Network {
             Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
             None => most,
         };
-        Some(Self { address, bits })
+        let mapped = 128 - 32;
+        Some(match address.to_canonical() {
+            v4 @ IpAddr::V4(_) if address.is_ipv6() && bits >= mapped => Self {
+                address: v4,
+                bits: bits - mapped,
+            },
+            _ => Self { address, bits },
+        })
     }
 
     /// What they begin with.
@@ -136,6 +143,9 @@ mod tests {
             ("0.0.0.0/0", "2001:db8::1", false),
             ("fd00::/8", "fd12::7", true),
             ("::/0", "fd12::7", true),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "::ffff:11.1.2.3", false),
+            ("::ffff:10.1.2.3", "10.1.2.3", true),
         ] {
             let network = Network::parse(network).unwrap();
             assert_eq!(network.contains(address.parse().unwrap()), holds, "{network} {address}");

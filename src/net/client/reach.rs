@@ -23,8 +23,8 @@ pub struct Reach {
     pub allowed: Vec<Network>,
     /// Never these.
     pub denied: Vec<Network>,
-    /// Whether this machine is among them where `allowed` is empty.
-    pub this_machine: bool,
+    /// Whether loopback is among them where `allowed` is empty.
+    pub loopback: bool,
 }
 
 /// An address that is not connected to.
@@ -36,18 +36,19 @@ impl Reach {
     /// Whether an address may be connected to. Those that no service of one's own has (link-local ones, where clouds keep
     /// credentials, and their like) only if a network among those allowed is about them.
     pub fn holds(&self, address: IpAddr) -> bool {
-        let address = canonical(address);
-        let within = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
-        if within(&self.denied) {
+        let meant = canonical(address);
+        // a network may be written as what carries the address, or as what the address stands for
+        let has = |network: &Network| network.contains(address) || network.contains(meant);
+        if self.denied.iter().any(has) {
             return false;
         }
-        if is_special(address) {
+        if is_special(meant) {
             let about_it = |network: &&Network| network.bits() >= NARROW_BITS && is_special(network.address());
-            return self.allowed.iter().filter(about_it).any(|one| one.contains(address));
+            return self.allowed.iter().filter(about_it).any(|one| one.contains(meant));
         }
         match self.allowed.as_slice() {
-            [] => self.this_machine || !address.is_loopback(),
-            allowed => within(allowed),
+            [] => self.loopback || !meant.is_loopback(),
+            allowed => allowed.iter().any(has),
         }
     }
 
@@ -77,8 +78,10 @@ fn canonical(address: IpAddr) -> IpAddr {
     let [a, b, c, d, e, f, g, h] = v6.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low)).into();
     match [a, b, c, d, e, f] {
-        // NAT64
-        [0x64, 0xff9b, 0, 0, 0, 0] => v4(g, h),
+        // NAT64; that of one's own network too, if its prefix has 96 bits
+        [0x64, 0xff9b, 0, 0, 0, 0] | [0x64, 0xff9b, 1, ..] => v4(g, h),
+        // SIIT
+        [0, 0, 0, 0, 0xffff, 0] => v4(g, h),
         // 6to4
         [0x2002, high, low, ..] => v4(high, low),
         // compatible, given up long ago; ::1 and :: are none
@@ -160,7 +163,7 @@ impl Service<Name> for Resolver {
 mod tests {
     use super::*;
 
-    fn reach(allowed: &[&str], denied: &[&str], this_machine: bool) -> Reach {
+    fn reach(allowed: &[&str], denied: &[&str], loopback: bool) -> Reach {
         let networks = |texts: &[&str]| -> Vec<Network> {
             let parse = |text: &&str| serde_json::from_value(serde_json::json!(text)).unwrap();
             texts.iter().map(parse).collect()
@@ -168,7 +171,7 @@ mod tests {
         Reach {
             allowed: networks(allowed),
             denied: networks(denied),
-            this_machine,
+            loopback,
         }
     }
 
@@ -185,7 +188,10 @@ mod tests {
                 "169.254.170.2",
                 "::ffff:169.254.169.254",
                 "::169.254.169.254",
+                "::ffff:0:169.254.169.254",
                 "64:ff9b::a9fe:a9fe",
+                "64:ff9b:1::a9fe:a9fe",
+                "64:ff9b:1:7:0:0:a9fe:a9fe",
                 "2002:a9fe:a9fe::1",
                 "fe80::1",
                 "fd00:ec2::254",
@@ -221,10 +227,37 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_reached_by_leave() {
+    fn networks_mean_addresses_however_these_are_written() {
+        let wrapped = [
+            "64:ff9b::a01:203",
+            "64:ff9b:1::a01:203",
+            "2002:a01:203::1",
+            "::ffff:0:10.1.2.3",
+        ];
+        for (address, own) in wrapped
+            .iter()
+            .zip(["64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "::ffff:0:0:0/96"])
+        {
+            for network in [own, "10.0.0.0/8", "::ffff:10.0.0.0/104"] {
+                assert!(!holds(&reach(&[], &[network], true), address), "{address} {network}");
+                assert!(holds(&reach(&[network], &[], true), address), "{address} {network}");
+            }
+            assert!(holds(&reach(&[], &[], true), address) && !holds(&reach(&["fd00::/8"], &[], true), address));
+        }
+        assert!(holds(&reach(&["::ffff:10.0.0.0/104"], &[], true), "10.1.2.3"));
+        assert!(!holds(
+            &reach(&["64:ff9b::/96", "64:ff9b:1::/48"], &[], true),
+            "64:ff9b::a9fe:a9fe"
+        ));
+        assert!(holds(&reach(&["::ffff:169.254.0.0/112"], &[], true), "169.254.1.1"));
+    }
+
+    #[test]
+    fn loopback_is_reached_by_leave() {
         assert!(holds(&reach(&[], &[], true), "127.0.0.1"));
         let other = reach(&[], &[], false);
         assert!(!holds(&other, "127.0.0.1") && !holds(&other, "::ffff:127.9.9.9") && !holds(&other, "::1"));
+        assert!(!holds(&other, "::ffff:0:127.0.0.1") && !holds(&other, "64:ff9b:1::7f00:1"));
         assert!(holds(&reach(&["127.0.0.0/8"], &[], false), "127.0.0.1"));
         assert!(!holds(&reach(&[], &["127.0.0.0/8"], true), "127.0.0.1"));
     }

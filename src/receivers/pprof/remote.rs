@@ -111,7 +111,7 @@ impl RemoteConfig {
         let reach = Reach {
             allowed: self.allowed_networks,
             denied: Vec::new(),
-            this_machine: true,
+            loopback: true,
         };
         let (base, path) = address(&self.endpoint, &reach)?;
         let credentials = self.auth.as_ref().map(|auth| auth.client("remote.auth"));

@@ -42,7 +42,7 @@ fn client(reach: Reach) -> Client {
 
 fn here() -> Client {
     client(Reach {
-        this_machine: true,
+        loopback: true,
         ..Reach::default()
     })
 }

@@ -1,13 +1,12 @@
 //! Targets in files, as Prometheus's `file_sd_configs` has them: looked at again and again, and read when they have changed.
 //!
-//! A file that cannot be read or understood changes nothing: its targets stay, and the log says so once. One that is gone takes its
-//! targets with it.
+//! A file that cannot be read or understood changes nothing: its targets stay, and the log says so once. So do those of a directory
+//! that cannot be read. What is gone takes its targets with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::targets::{Group, Maker, Roster};
 use crate::net::client::Client;
 use crate::pipeline::units::io_reason;
 use crate::receivers::pull::{Found, Target};
+use crate::receivers::regular;
 
 /// Largest file that is read.
 const FILE_BYTES: u64 = 4 << 20;
@@ -66,22 +66,31 @@ impl Pattern {
         })
     }
 
-    fn files(&self) -> Vec<PathBuf> {
+    /// The files that there are, or the one that it names.
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
         if !self.name.contains('*') {
-            return vec![self.directory.join(&self.name)];
+            return Ok(vec![self.directory.join(&self.name)]);
         }
         let directory = match self.directory.as_os_str().is_empty() {
             true => Path::new("."),
             false => &self.directory,
         };
-        let names = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        let mut found: Vec<PathBuf> = names
-            .filter(|name| !name.starts_with('.') && matches(&self.name, name))
-            .map(|name| self.directory.join(name))
-            .collect();
-        found.sort();
-        found
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            let Ok(name) = entry?.file_name().into_string() else {
+                continue;
+            };
+            if !name.starts_with('.') && matches(&self.name, &name) {
+                found.push(self.directory.join(name));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a file that was found is one of these.
+    fn holds(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        path.parent() == Some(&self.directory) && name.is_some_and(|name| matches(&self.name, name))
     }
 }
 
@@ -90,11 +99,17 @@ fn matches(pattern: &str, name: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };
-    let Some(name) = name.strip_prefix(first) else {
-        return false;
-    };
-    let starts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-    starts.filter_map(|at| name.get(at..)).any(|tail| matches(rest, tail))
+    let (between, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let inner = name.strip_prefix(first).and_then(|name| name.strip_suffix(last));
+    let Some(mut inner) = inner else { return false };
+    // whatever stands between stars is best found as early as it can be
+    between.split('*').all(|text| match inner.split_once(text) {
+        Some((_, after)) => {
+            inner = after;
+            true
+        }
+        None => false,
+    })
 }
 
 /// Files, as they were read last.
@@ -102,6 +117,10 @@ fn matches(pattern: &str, name: &str) -> bool {
 struct Files {
     known: BTreeMap<PathBuf, Known>,
     hasher: RandomState,
+    /// Directories that could not be read, which the log says once.
+    unreadable: BTreeSet<PathBuf>,
+    /// There are more than are read, which the log says once.
+    are_cut: bool,
 }
 
 #[derive(Default)]
@@ -167,25 +186,51 @@ impl Discovery {
 impl Files {
     /// Reads what has changed; false if nothing has.
     fn look(&mut self, patterns: &[Pattern], receiver: &str) -> bool {
-        let mut paths: Vec<PathBuf> = patterns.iter().flat_map(Pattern::files).collect();
-        paths.sort();
-        paths.dedup();
-        if paths.len() > FILES {
-            tracing::debug!(
+        let (mut paths, unseen) = self.list(patterns, receiver);
+        let is_kept = |path: &Path| unseen.iter().any(|pattern| pattern.holds(path));
+        let kept = self.known.keys().filter(|path| is_kept(path)).count();
+        let (files, most) = (paths.len(), FILES.saturating_sub(kept));
+        let were_cut = std::mem::replace(&mut self.are_cut, files > most);
+        if self.are_cut && !were_cut {
+            tracing::warn!(
                 receiver,
-                files = paths.len(),
-                most = FILES,
-                "not all files of targets are read"
+                files,
+                most,
+                "too many files of targets; the last ones are not read"
             );
-            paths.truncate(FILES);
+        }
+        while paths.len() > most {
+            paths.pop_last();
         }
         let before = self.known.len();
-        self.known.retain(|path, _| paths.contains(path));
+        self.known.retain(|path, _| paths.contains(path) || is_kept(path));
         let mut changed = self.known.len() != before;
         for path in paths {
             changed |= self.look_at(path, receiver);
         }
         changed
+    }
+
+    /// The files that there are, and the patterns of which nobody can know that.
+    fn list<'a>(&mut self, patterns: &'a [Pattern], receiver: &str) -> (BTreeSet<PathBuf>, Vec<&'a Pattern>) {
+        let (mut paths, mut unseen, mut unreadable) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
+        for pattern in patterns {
+            match pattern.files() {
+                Ok(found) => paths.extend(found),
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::NotFound {
+                        unseen.push(pattern);
+                    }
+                    let is_told = self.unreadable.contains(&pattern.directory);
+                    if unreadable.insert(pattern.directory.clone()) && !is_told {
+                        let (directory, why) = (pattern.directory.display(), io_reason(&error));
+                        tracing::warn!(receiver, %directory, why, "a directory of files of targets cannot be read");
+                    }
+                }
+            }
+        }
+        self.unreadable = unreadable;
+        (paths, unseen)
     }
 
     fn look_at(&mut self, path: PathBuf, receiver: &str) -> bool {
@@ -227,12 +272,14 @@ impl Unread {
 }
 
 fn read(path: &Path) -> Result<String, Unread> {
-    let unread = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Unread::Gone,
+    let unread = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Unread::Gone,
         _ => Unread::Because(io_reason(&error)),
     };
     let mut text = String::new();
-    let file = File::open(path).map_err(unread)?;
+    let Some(file) = regular::open(path, true).map_err(unread)? else {
+        return Err(Unread::Because("not a regular file".to_owned()));
+    };
     file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(unread)?;
     match text.len() as u64 > FILE_BYTES {
         true => Err(Unread::Because(format!("the file is larger than {FILE_BYTES} bytes"))),
@@ -324,6 +371,67 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_cannot_be_read_keeps_its_targets_and_one_that_is_gone_takes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (directory, aside) = (folder.path().join("d"), folder.path().join("aside"));
+        let (mut files, patterns) = files(&folder, "d/*.json");
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("t.json"), r#"[{"targets": ["a:1"]}]"#).unwrap();
+        assert!(files.look(&patterns, "test"));
+        std::fs::rename(&directory, &aside).unwrap();
+        std::os::unix::fs::symlink(&directory, &directory).unwrap();
+        assert!(!files.look(&patterns, "test"));
+        assert_eq!(targets(&files), ["a:1"]);
+        std::fs::remove_file(&directory).unwrap();
+        assert!(files.look(&patterns, "test"));
+        assert!(targets(&files).is_empty());
+        std::fs::rename(&aside, &directory).unwrap();
+        assert!(files.look(&patterns, "test"));
+        assert_eq!(targets(&files), ["a:1"]);
+    }
+
+    #[test]
+    fn files_have_a_most_and_those_of_a_directory_that_cannot_be_read_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut files, mut patterns) = files(&folder, "a/*.yml");
+        patterns.push(Pattern::parse(folder.path().join("b/*.yml").to_str().unwrap()).unwrap());
+        for (directory, count) in [("a", 1), ("b", FILES)] {
+            let directory = folder.path().join(directory);
+            std::fs::create_dir(&directory).unwrap();
+            for file in 0..count {
+                std::fs::write(directory.join(format!("{file}.yml")), "").unwrap();
+            }
+        }
+        files.look(&patterns, "test");
+        assert_eq!((files.known.len(), files.are_cut), (FILES, true));
+        let directory = folder.path().join("a");
+        std::fs::remove_dir_all(&directory).unwrap();
+        std::os::unix::fs::symlink(&directory, &directory).unwrap();
+        files.look(&patterns, "test");
+        assert_eq!((files.known.len(), files.are_cut), (FILES, true));
+        std::fs::remove_file(&directory).unwrap();
+        files.look(&patterns, "test");
+        assert_eq!((files.known.len(), files.are_cut), (FILES, false));
+    }
+
+    #[test]
+    fn a_pipe_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.path().join("t.yaml"))
+            .status();
+        assert!(made.unwrap().success());
+        let (mut files, patterns) = files(&folder, "*.yaml");
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            files.look(&patterns, "test");
+            tell.send(files).unwrap();
+        });
+        let files = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(targets(&files).is_empty());
+    }
+
+    #[test]
     fn errors_say_where_and_quote_nothing() {
         for (name, text, place) in [
             ("x.json", r#"{"targets": ["planted-secret"]}"#, "line 1, column 0"),
@@ -359,6 +467,9 @@ mod tests {
             ("a*b*.yml", "a.yml", false),
             ("a*", "ü", false),
             ("*b", "üb", true),
+            ("ab*ba.yml", "aba.yml", false),
+            ("*ab*ab*.yml", "abab.yml", true),
+            ("*ab*ab*.yml", "ab.yml", false),
         ] {
             assert_eq!(matches(pattern, name), is, "{pattern} {name}");
         }

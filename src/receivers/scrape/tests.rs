@@ -82,6 +82,26 @@ fn what_is_wrong_is_told_by_its_key_and_not_quoted() {
             "drop one",
         ),
         (
+            json!({ "proxy_url": "http://p:1", "allowed_networks": ["127.0.0.0/8"] }),
+            "proxy_url",
+            "drop one",
+        ),
+        (
+            json!({ "proxy_url": "http://p:1", "denied_networks": ["10.0.0.0/8"] }),
+            "proxy_url",
+            "drop one",
+        ),
+        (
+            json!({ "file_sd_configs": files, "tls": { "cert_file": "shop.pem", "key_file": "shop.key" } }),
+            "tls.cert_file",
+            "allowed_networks",
+        ),
+        (
+            json!({ "file_sd_configs": files, "tls": { "cert_pem": "planted-token", "key_file": "shop.key" } }),
+            "tls.cert_pem",
+            "allowed_networks",
+        ),
+        (
             json!({ "file_sd_configs": files, "headers": { "authorization": "planted-token" } }),
             "headers",
             "allowed_networks",
@@ -112,6 +132,7 @@ fn what_is_wrong_is_told_by_its_key_and_not_quoted() {
         );
     }
     for fine in [
+        json!({ "proxy_url": "http://p:1" }),
         json!({ "allowed_networks": ["169.254.0.0/16"], "static_configs": [{ "targets": ["169.254.1.1:80"] }] }),
         json!({ "file_sd_configs": files, "headers": { "x": "y" }, "allowed_networks": ["10.0.0.0/8", "127.0.0.0/8", "::1"] }),
         json!({ "static_configs": [], "file_sd_configs": files }),
@@ -244,7 +265,7 @@ async fn targets_of_files_come_and_go_and_stay_within_reach() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn this_machine_is_not_looked_for_in_files_unless_allowed() {
+async fn loopback_in_files_is_refused_unless_allowed() {
     let (port, folder) = (serve().await, tempfile::tempdir().unwrap());
     let path = folder.path().join("targets.yaml");
     std::fs::write(&path, format!("- targets: ['127.0.0.1:{port}', 'localhost:{port}']\n")).unwrap();

@@ -1,14 +1,12 @@
 //! One file to profiles: opened with care, read, dated, and named by its path.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use regex::Regex;
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::config::Reading;
@@ -19,6 +17,7 @@ use crate::formats::{Decoded, Fault, Format, jfr, sniff};
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Origin, Permit, Received, Refusal};
 use crate::profile::Profiles;
+use crate::receivers::regular;
 use crate::receivers::series::Series;
 use crate::receivers::window::YEAR_1971;
 
@@ -75,13 +74,9 @@ impl Open {
             let why = format!("larger than the {} bytes of `max_file_size`", reading.max_file_size);
             return Err(Refusal::too_large(crate::pipeline::Limit::Body, why).into());
         }
-        // a pipe that took the place of the file must not keep anybody waiting
-        let mut flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
-        if !reading.follow_symlinks {
-            flags |= OFlags::NOFOLLOW;
-        }
-        let flags = i32::try_from(flags.bits()).unwrap_or_default();
-        let mut file = OpenOptions::new().read(true).custom_flags(flags).open(&found.path)?;
+        let Some(mut file) = regular::open(&found.path, reading.follow_symlinks)? else {
+            return Err(Unread::Changed);
+        };
         is_same(&file, &found)?;
         let mut head = Vec::new();
         file.by_ref().take(4).read_to_end(&mut head)?;
@@ -124,8 +119,7 @@ impl Open {
 
 /// Whether an open file is the one that was found, as it was found.
 fn is_same(file: &File, found: &Found) -> Result<(), Unread> {
-    let about = file.metadata()?;
-    match about.is_file() && Identity::of(&about) == found.identity {
+    match Identity::of(&file.metadata()?) == found.identity {
         true => Ok(()),
         false => Err(Unread::Changed),
     }
