@@ -38,18 +38,14 @@ fn name_of(comment: &str) -> Option<(u64, &str, &str, i64)> {
 }
 
 /// `{"key":"value", "key":"value"}` in the quotes of Go; as far as it is that.
-fn labels_of(text: &str) -> Vec<(String, String)> {
-    let mut labels = Vec::new();
+fn labels_of(text: &str) -> impl Iterator<Item = (String, String)> {
     let mut rest = text;
-    while let Some(label) = rest.find('"').and_then(|at| rest.get(at..)) {
-        let Some((key, after)) = unquoted(label) else { break };
-        let Some((value, after)) = after.strip_prefix(':').and_then(unquoted) else {
-            break;
-        };
-        labels.push((key, value));
+    std::iter::from_fn(move || {
+        let (key, after) = unquoted(rest.get(rest.find('"')?..)?)?;
+        let (value, after) = unquoted(after.strip_prefix(':')?)?;
         rest = after;
-    }
-    labels
+        Some((key, value))
+    })
 }
 
 /// A text in quotes, and what follows it.
@@ -95,7 +91,7 @@ mod tests {
 
     #[test]
     fn labels_are_unquoted_as_far_as_they_are_labels() {
-        let labels = |text| labels_of(text);
+        let labels = |text| labels_of(text).collect::<Vec<_>>();
         let of = |all: &[(&str, &str)]| -> Vec<(String, String)> {
             all.iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

@@ -1,7 +1,7 @@
 //! Heap profiles: what was allocated where, and what of it is left.
 
 use super::draft::Draft;
-use super::scan::{Scan, addresses, call, is_empty_or_comment, unsampled};
+use super::scan::{Scan, addresses, call, is_empty_or_comment};
 use super::{below, end, maps};
 use crate::formats::DecodeError;
 use crate::formats::lines::Lines;
@@ -135,9 +135,31 @@ fn sample(line: &str, heading: &Heading) -> Option<Sample> {
     Some((values, size, stack))
 }
 
+/// How sampling missed most of it: the chance of an allocation to be sampled grows with its size, so what was sampled is divided
+/// by it. A rate of 1 or less misses nothing.
+pub(super) fn unsampled(count: i64, bytes: i64, rate: i64) -> (i64, i64) {
+    if count == 0 || bytes == 0 {
+        return (0, 0);
+    }
+    if rate <= 1 {
+        return (count, bytes);
+    }
+    let size = bytes as f64 / count as f64;
+    let scale = 1.0 / (1.0 - (-size / rate as f64).exp());
+    ((count as f64 * scale) as i64, (bytes as f64 * scale) as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_allocations_stand_for_more() {
+        assert_eq!(unsampled(1, 1 << 19, 1 << 19), (1, 829_411));
+        assert_eq!(unsampled(1, 16, 1 << 19), (32_768, 524_296));
+        assert_eq!(unsampled(3, 300, 1), (3, 300));
+        assert_eq!(unsampled(0, 7, 1 << 19), (0, 0));
+    }
 
     #[test]
     fn the_heading_says_how_much_was_sampled() {

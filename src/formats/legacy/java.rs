@@ -2,7 +2,8 @@
 
 use super::contention::nanoseconds;
 use super::draft::Draft;
-use super::scan::{Scan, addresses, is_empty_or_comment, unsampled};
+use super::heap::unsampled;
+use super::scan::{Scan, addresses, is_empty_or_comment};
 use crate::formats::DecodeError;
 use crate::formats::lines::Lines;
 

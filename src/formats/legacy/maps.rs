@@ -1,5 +1,6 @@
 //! The binaries that were mapped into the process: lines of `/proc/self/maps`, or shorter ones.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::formats::building::Building;
@@ -29,8 +30,10 @@ struct Range {
 #[derive(Debug, Default)]
 pub(super) struct Mappings {
     list: Vec<Range>,
-    /// `$name` and what stands for it.
+    /// Names, each with what stands for `$name`.
     variables: Vec<(String, String)>,
+    /// Bytes of all lines with values in the place of variables.
+    filled_in: usize,
 }
 
 /// The same as rows, found by address.
@@ -43,6 +46,8 @@ pub(super) struct Known {
 const RANGE_BYTES: usize = 3 * size_of::<Range>() + size_of::<Mapping>() + size_of::<MappingId>();
 /// More variables than a text has.
 const MOST_VARIABLES: usize = 64;
+/// No variable has a longer name.
+const LONGEST_VARIABLE: usize = 64;
 
 impl Mappings {
     /// Reads what follows the heading. What is no range and no `name=value` is left alone.
@@ -50,40 +55,56 @@ impl Mappings {
         for line in lines {
             let text = line.text();
             let text = self.filled_in(without_log_prefix(building.text(&text)?), building)?;
+            building.element(0)?;
             match Entry::parse(&text) {
                 Some(Entry::Code(range)) => {
                     building.element(RANGE_BYTES + range.file.len() + range.build_id.len())?;
                     self.list.push(range);
                 }
                 Some(Entry::Data) => {}
-                None => self.variable(&text),
+                None => self.variable(&text, building)?,
             }
         }
         Ok(())
     }
 
-    fn variable(&mut self, text: &str) {
-        if let Some((name, value)) = text.split_once('=')
-            && self.variables.len() < MOST_VARIABLES
-            && !name.trim().is_empty()
-        {
-            let name = format!("${}", name.trim());
-            self.variables.push((name, value.trim().to_owned()));
+    fn variable(&mut self, text: &str, building: &mut Building<'_>) -> Result<(), DecodeError> {
+        let Some((name, value)) = text.split_once('=') else {
+            return Ok(());
+        };
+        let (name, value) = (name.trim(), value.trim());
+        if (1..=LONGEST_VARIABLE).contains(&name.len()) && self.variables.len() < MOST_VARIABLES {
+            building.element(name.len() + value.len())?;
+            self.variables.push((name.to_owned(), value.to_owned()));
         }
+        Ok(())
     }
 
-    /// The line with values in the place of variables.
-    fn filled_in(&self, text: &str, building: &Building<'_>) -> Result<String, DecodeError> {
-        let mut text = text.to_owned();
-        for (name, value) in &self.variables {
-            let times = text.matches(name.as_str()).count();
-            if times.saturating_mul(value.len()) > building.limits.string_bytes {
-                return Err(building.too_large(Limit::String, "a path too long"));
+    /// The line with values in the place of variables. A few bytes may stand for many, so all of them together are bounded as
+    /// what comes out of compression is.
+    fn filled_in<'t>(&mut self, text: &'t str, building: &mut Building<'_>) -> Result<Cow<'t, str>, DecodeError> {
+        let mut parts = text.split('$');
+        let mut filled = Cow::Borrowed(parts.next().unwrap_or_default());
+        for part in parts {
+            let value = self
+                .variables
+                .iter()
+                .find_map(|(name, value)| Some((value, part.strip_prefix(name)?)));
+            let filled = filled.to_mut();
+            match value {
+                Some((value, behind)) => filled.extend([value, behind]),
+                None => filled.extend(["$", part]),
             }
-            text = text.replace(name.as_str(), value);
+            building.text(filled)?;
+            building.element(0)?;
         }
-        building.text(&text)?;
-        Ok(text)
+        if let Cow::Owned(filled) = &filled {
+            self.filled_in = self.filled_in.saturating_add(filled.len());
+        }
+        match self.filled_in > building.limits.decompressed_bytes {
+            true => Err(building.too_large(Limit::Decompressed, "paths of too many bytes")),
+            false => Ok(filled),
+        }
     }
 
     /// Mends what profilers of old got wrong. `addresses` are those that are looked for.
@@ -380,6 +401,31 @@ mod tests {
         let text = format!("a={}\n1000-2000 {}\n", "x".repeat(60_000), "$a".repeat(60_000));
         let error = read(&text).map(|_| ()).unwrap_err();
         assert_eq!(error.fault, Fault::TooLarge(Limit::String));
+        let lines = format!("a={}\n{}", "x".repeat(1 << 19), "$a\n".repeat(200));
+        let error = read(&lines).map(|_| ()).unwrap_err();
+        assert_eq!(error.fault, Fault::TooLarge(Limit::Decompressed));
+    }
+
+    #[test]
+    fn a_sign_that_no_variable_is_behind_stays() {
+        let text = "a=/x\nb=$a/$\n1000-2000 $b$$c$ab\n";
+        assert_eq!(list(text), [one(0x1000, 0x2000, 0, "/x/$$$c/xb", "")]);
+    }
+
+    #[test]
+    fn lines_that_are_no_mapping_count() {
+        let limits = Limits {
+            elements: 9,
+            ..Limits::default()
+        };
+        let fault = |lines: usize| {
+            let mut building = Building::new(Format::PprofLegacy, &limits, &Unlimited);
+            let text = "nothing\n".repeat(lines);
+            let read = Mappings::default().read(Lines::new(text.as_bytes()), &mut building);
+            read.map_err(|error| error.fault)
+        };
+        assert_eq!(fault(9), Ok(()));
+        assert_eq!(fault(10), Err(Fault::TooLarge(Limit::Elements)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Small pieces of text: numbers, addresses, names below stacks.
+//! Small pieces of text: numbers and addresses.
 
 /// What is read from the beginning of a text.
 #[derive(Clone, Copy)]
@@ -51,20 +51,6 @@ pub(super) fn is_empty_or_comment(line: &[u8]) -> bool {
     matches!(line.trim_ascii_start().first(), None | Some(b'#'))
 }
 
-/// How sampling missed most of it: the chance of an allocation to be sampled grows with its size, so what was sampled is divided
-/// by it. A rate of 1 or less misses nothing.
-pub(super) fn unsampled(count: i64, bytes: i64, rate: i64) -> (i64, i64) {
-    if count == 0 || bytes == 0 {
-        return (0, 0);
-    }
-    if rate <= 1 {
-        return (count, bytes);
-    }
-    let size = bytes as f64 / count as f64;
-    let scale = 1.0 / (1.0 - (-size / rate as f64).exp());
-    ((count as f64 * scale) as i64, (bytes as f64 * scale) as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,13 +61,5 @@ mod tests {
         assert_eq!(addresses(""), Some(vec![]));
         assert_eq!(addresses("0xfffffffffffffffff"), None);
         assert_eq!(addresses_anywhere("PC:  0x10: f(0x7) 0x 0xzz"), Some(vec![16, 7]));
-    }
-
-    #[test]
-    fn small_allocations_stand_for_more() {
-        assert_eq!(unsampled(1, 1 << 19, 1 << 19), (1, 829_411));
-        assert_eq!(unsampled(1, 16, 1 << 19), (32_768, 524_296));
-        assert_eq!(unsampled(3, 300, 1), (3, 300));
-        assert_eq!(unsampled(0, 7, 1 << 19), (0, 0));
     }
 }

@@ -245,6 +245,22 @@ fn threads_share_stacks_and_keep_their_names() {
 }
 
 #[test]
+fn the_name_behind_several_addresses_is_that_of_the_last() {
+    let name = "x".repeat(1 << 19);
+    let text = format!(
+        "--- Thread 7f01 (name: a/1) stack: ---\n  {}: {name}\n",
+        "0x10 0x20 ".repeat(100)
+    );
+    let profiles = read(text.as_bytes());
+    assert_eq!(profiles.dictionary().lines.items().len(), 1, "of the last");
+    let long = format!("--- Thread 7f01 (name: a/1) stack: ---\n  0x1: {name}{name}x\n");
+    assert_eq!(
+        error(long.as_bytes(), &Limits::default()).fault,
+        Fault::TooLarge(Limit::String)
+    );
+}
+
+#[test]
 fn binaries_without_frames_stay_and_the_main_binary_is_first() {
     let profiles = read(
         b"heap profile: 1: 8 [1: 8] @ heapprofile\n1: 8 [1: 8] @ 0x3010\n\nMAPPED_LIBRARIES:\n\
@@ -341,6 +357,12 @@ fn limits_hold() {
         Err(Fault::TooLarge(Limit::Elements))
     );
     assert_eq!(fault(&text(&"1 @\n".repeat(6))), Err(Fault::TooLarge(Limit::Elements)));
+    let thread = |lines: &str| format!("--- Thread 7f01 (name: a/1) stack: ---\n{lines}").into_bytes();
+    assert_eq!(fault(&thread("0x1: a\n0x2 0x3\n")), Ok(()));
+    assert_eq!(
+        fault(&thread("0x1: a\n0x2 0x3 0x4: b\n")),
+        Err(Fault::TooLarge(Limit::StackDepth))
+    );
     let deep = words(true, false, &[0, 3, 0, 1, 0, 1, u64::MAX]);
     assert_eq!(fault(&deep), Err(Fault::TooLarge(Limit::StackDepth)));
 }

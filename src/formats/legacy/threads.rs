@@ -3,8 +3,8 @@
 use super::draft::Draft;
 use super::end;
 use super::scan::{addresses_anywhere, call, is_empty_or_comment};
-use crate::formats::DecodeError;
 use crate::formats::lines::{Line, Lines};
+use crate::formats::{DecodeError, Limit};
 
 const SAME: &str = "same as previous thread";
 
@@ -14,7 +14,6 @@ struct Thread {
     name: String,
     id: Option<i64>,
     stack: Vec<u64>,
-    names: Vec<(u64, String)>,
     is_same: bool,
 }
 
@@ -68,23 +67,28 @@ impl Thread {
         })
     }
 
-    /// `0x0040be31: main`, several addresses, or a word that the stack is the one above.
-    fn line(&mut self, text: &str, line: &Line<'_>, draft: &Draft<'_>) -> Result<(), DecodeError> {
+    /// `0x0040be31: main`, where the name is of the last of several addresses, or a word that the stack is the one above.
+    fn line(&mut self, text: &str, line: &Line<'_>, draft: &mut Draft<'_>) -> Result<(), DecodeError> {
+        let text = draft.building.text(text)?;
         if text.contains(SAME) {
             self.is_same = true;
             return Ok(());
         }
         let found = addresses_anywhere(text).ok_or_else(|| draft.malformed(line, "an address beyond 64 bits"))?;
-        let behind = text.rsplit_once(": ").map(|(_, name)| name);
+        if self.stack.len() + found.len() > draft.building.limits.stack_depth {
+            return Err(draft.building.too_large(Limit::StackDepth, "a stack too deep"));
+        }
+        let has_addresses = !found.is_empty();
         for address in found {
             // the leaf is no call
-            let address = if self.stack.is_empty() { address } else { call(address) };
-            if let Some(name) = behind.filter(|name| !name.contains("0x")) {
-                self.names.push((address, name.to_owned()));
-            }
-            self.stack.push(address);
+            self.stack
+                .push(if self.stack.is_empty() { address } else { call(address) });
         }
-        Ok(())
+        let behind = text.rsplit_once(": ").map(|(_, name)| name);
+        match (behind.filter(|name| !name.contains("0x")), self.stack.last()) {
+            (Some(name), Some(last)) if has_addresses => draft.symbol(*last, name, "", 0),
+            _ => Ok(()),
+        }
     }
 
     /// Adds the thread as a sample. The stack, for threads that have the same.
@@ -96,9 +100,6 @@ impl Thread {
         }
         if let Some(id) = self.id {
             draft.number("thread.id", id);
-        }
-        for (address, name) in self.names {
-            draft.symbol(address, &name, "", 0)?;
         }
         Ok(stack)
     }
