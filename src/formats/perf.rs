@@ -20,7 +20,7 @@ mod tests;
 pub use script::decode_within;
 
 use super::lines::Lines;
-use sample::Sample;
+use sample::{RECORD, Sample};
 
 /// The attribute of a profile that names its event as perf does.
 pub const EVENT: &str = "perf.event";
@@ -47,5 +47,5 @@ fn is_comment(line: &[u8]) -> bool {
 
 /// A line about something else than a sample: a file that was mapped, a thread that began.
 fn is_record(line: &[u8]) -> bool {
-    !line.starts_with(b"\t") && memchr::memmem::find(line, b" PERF_RECORD_").is_some()
+    !line.starts_with(b"\t") && memchr::memmem::find(line, RECORD.as_bytes()).is_some()
 }

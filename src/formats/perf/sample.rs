@@ -21,24 +21,24 @@ impl<'a> Sample<'a> {
     /// None if the line is not of a sample. Names of threads hold blanks, digits and colons: the first number after which
     /// everything is as it should be is the thread's.
     pub fn parse(line: &'a str) -> Option<Self> {
-        let mut at = 0;
-        for word in line.split(' ') {
-            if let Some((process_id, thread_id)) = ids(word)
-                && let Some(told) = Self::told(line.get(at + word.len()..)?)
-            {
-                return Some(Self {
-                    thread: line.get(..at)?.trim(),
-                    thread_id,
-                    process_id,
-                    ..told
-                });
-            }
-            at += word.len() + 1;
-        }
-        None
+        let line = line.trim_end();
+        let sample = numbers(line).find_map(|(at, end, (process_id, thread_id))| {
+            Some(Self {
+                thread: line.get(..at)?.trim(),
+                thread_id,
+                process_id,
+                ..Self::told(line.get(end..)?)?
+            })
+        });
+        sample.filter(|sample| !sample.is_record())
     }
 
-    /// What follows the numbers.
+    /// Whether it stands where a sample names its event, or before what would have been one, that it is about something else.
+    fn is_record(&self) -> bool {
+        self.event.starts_with(RECORD.trim_start()) || self.thread.contains(RECORD)
+    }
+
+    /// What follows the numbers, up to the end of the line.
     fn told(text: &'a str) -> Option<Self> {
         let mut told = Self::default();
         let mut rest = skip(text, is_cpu);
@@ -51,9 +51,9 @@ impl<'a> Sample<'a> {
         }
         let (event, after) = take(rest, |word| word.strip_suffix(':').filter(|event| !event.is_empty()));
         match event {
-            Some(event) => (told.event, told.rest) = (event, after.trim()),
+            Some(event) => (told.event, told.rest) = (event, after.trim_start()),
             // without an event, nothing or a frame follows
-            None if told.time.is_some() => told.rest = rest.trim(),
+            None if told.time.is_some() => told.rest = rest.trim_start(),
             None => return None,
         }
         (!told.event.is_empty() || told.rest.is_empty() || super::frame::Frame::with_address(told.rest).is_some())
@@ -64,6 +64,23 @@ impl<'a> Sample<'a> {
     pub fn is_measured(&self) -> bool {
         self.time.is_some() || self.period.is_some()
     }
+}
+
+/// Before the kind of a line that is about something else than a sample.
+pub(super) const RECORD: &str = " PERF_RECORD_";
+/// More numbers than the name of a thread has: one of 15 bytes has 8, and those of the kernel's threads have no blanks.
+const MOST_NUMBERS: usize = 32;
+
+/// Where the numbers of the thread may stand, from and to, and what they are.
+fn numbers(line: &str) -> impl Iterator<Item = (usize, usize, (Option<i64>, i64))> {
+    let mut next = 0;
+    let words = line.split(' ').map(move |word| {
+        let at = next;
+        next += word.len() + 1;
+        (at, word)
+    });
+    let numbers = words.filter_map(|(at, word)| Some((at, at + word.len(), ids(word)?)));
+    numbers.take(MOST_NUMBERS)
 }
 
 /// The first word read as something, and what follows it; the same text if it is something else.
@@ -183,6 +200,24 @@ mod tests {
             told("shop 7 1.5:  7f01 work+0x1 (/srv/shop)"),
             Some(("", "7f01 work+0x1 (/srv/shop)"))
         );
+    }
+
+    #[test]
+    fn a_line_is_tried_so_many_times() {
+        assert_eq!(numbers(&"1 ".repeat(100_000)).count(), MOST_NUMBERS);
+        let sample = |name: &str| Sample::parse(&format!("{name} 17 1.5: cycles:")).map(|sample| sample.thread_id);
+        assert_eq!(sample("1 2 3 4 5 6 7 x"), Some(17));
+        assert_eq!(sample(&"1 ".repeat(100)), None);
+    }
+
+    #[test]
+    fn lines_about_something_else_are_no_samples() {
+        for line in [
+            "shop 7 [000] 1.5: PERF_RECORD_COMM: shop:7/7",
+            "shop 7 [000] 1.5: PERF_RECORD_MMAP2 7/7: [0x1(0x2) @ 0 fd:01 12 3]: r-xp /srv/shop",
+        ] {
+            assert_eq!(Sample::parse(line), None, "{line}");
+        }
     }
 
     #[test]

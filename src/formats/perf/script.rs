@@ -124,15 +124,16 @@ impl<'a> Script<'a> {
         if is_comment(line.bytes) {
             return Ok(());
         }
+        let is_indented = text.starts_with('\t');
+        // what a tracepoint says may look like a record
+        if !is_indented && let Some(sample) = Sample::parse(&text) {
+            self.close()?;
+            return self.open(&sample);
+        }
         if is_record(line.bytes) {
             self.close()?;
             self.last = Last::Record;
             return Ok(());
-        }
-        let is_indented = text.starts_with('\t');
-        if !is_indented && let Some(sample) = Sample::parse(&text) {
-            self.close()?;
-            return self.open(&sample);
         }
         match self.last {
             Last::Sample(_) if is_indented => self.frame(&Frame::parse(inside)),

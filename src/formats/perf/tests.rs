@@ -207,6 +207,15 @@ fn bad_lines_are_named_and_never_quoted() {
 }
 
 #[test]
+fn what_tracepoints_say_is_no_record() {
+    let text = "shop 17 [000] 1.5: sched:sched_wakeup: comm= PERF_RECORD_X pid=1\n\t7f main\n\n\
+                shop 17 [000] 1.6: PERF_RECORD_COMM: shop:17/17\n";
+    let decoded = read(text);
+    assert_eq!(stacks(&decoded, profiles(&decoded)[0]), "main 1\n");
+    assert_eq!(decoded.profiles.sample_count(), 1);
+}
+
+#[test]
 fn limits_hold() {
     let limits = Limits {
         stack_depth: 3,
