@@ -31,13 +31,25 @@ pub fn pprof(bytes: &[u8]) {
 
 /// OTLP in protobuf, and files of many messages.
 pub fn otlp(bytes: &[u8]) {
-    let _ = decode_file(Format::Otlp, bytes, &recordings::Options::default(), &limits());
+    let _ = decode_file(
+        Format::Otlp,
+        bytes,
+        &recordings::Options::default(),
+        &limits(),
+        &Unlimited,
+    );
     stays_the_same(Format::Otlp, bytes);
 }
 
 /// OTLP in JSON, and files of many lines.
 pub fn otlp_json(bytes: &[u8]) {
-    let _ = decode_file(Format::OtlpJson, bytes, &recordings::Options::default(), &limits());
+    let _ = decode_file(
+        Format::OtlpJson,
+        bytes,
+        &recordings::Options::default(),
+        &limits(),
+        &Unlimited,
+    );
     stays_the_same(Format::OtlpJson, bytes);
 }
 

@@ -12,6 +12,7 @@ use crate::config::io_reason;
 use crate::formats::any::{decode_file, default_column, encode, encode_one};
 use crate::formats::compress::{Compression, Inflation, compress};
 use crate::formats::quantity::counted;
+use crate::formats::room::Unlimited;
 use crate::formats::{Decoded, Format, Limits, jfr, sniff, v8};
 use crate::profile::{Dictionary, Profile, Profiles};
 
@@ -187,7 +188,7 @@ fn of_bytes_with(stored: Bytes, from: Option<FormatName>, options: &jfr::Options
         Some(name) => name.format(),
         None => sniff(&plain).map_err(|error| error.to_string())?,
     };
-    let decoded = decode_file(format, &plain, options, &LIMITS);
+    let decoded = decode_file(format, &plain, options, &LIMITS, &Unlimited);
     Ok(Input {
         format,
         bytes: plain.len(),

@@ -51,7 +51,7 @@ pub struct Recognised {
 pub fn decode_any(bytes: Bytes, limits: &Limits) -> Result<Recognised, AnyError> {
     let plain = Inflation::new(limits).unwrap_layers(bytes)?;
     let format = sniff(&plain)?;
-    let decoded = decode_file(format, &plain, &jfr::Options::default(), limits)?;
+    let decoded = decode_file(format, &plain, &jfr::Options::default(), limits, &Unlimited)?;
     Ok(Recognised { format, plain, decoded })
 }
 
@@ -61,11 +61,12 @@ pub fn decode_file(
     plain: &[u8],
     jfr: &jfr::Options<'_>,
     limits: &Limits,
+    room: &dyn Room,
 ) -> Result<Decoded, DecodeError> {
     match format {
-        Format::Otlp | Format::OtlpJson if is_framed(plain) => records::decode_framed(plain, limits),
-        Format::OtlpJson => records::decode_lines(plain, limits),
-        _ => decode_as_asked(format, plain, jfr, limits, &Unlimited),
+        Format::Otlp | Format::OtlpJson if is_framed(plain) => records::decode_framed(plain, limits, room),
+        Format::OtlpJson => records::decode_lines(plain, limits, room),
+        _ => decode_as_asked(format, plain, jfr, limits, room),
     }
 }
 

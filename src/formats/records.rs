@@ -1,13 +1,15 @@
 //! Files of many OTLP messages, as the exporter `file` and the Collector's of that name write them: OTLP/JSON with a line for each;
 //! and protobuf, or either form with each message compressed by Zstandard, behind its length in four bytes, big-endian.
 //!
-//! The messages of a file become one [`Profiles`], and the limits hold for all of them together. A file that somebody is still
+//! The messages of a file become one [`Profiles`], and the limits hold for all of them together; memory is asked for each message
+//! while it is read, and for what they become. A file that somebody is still
 //! writing to, or that a crash left, ends in the middle of a message: that one is rejected, and what is before it is read.
 
 use bytes::Bytes;
 
-use super::any::decode_as;
+use super::any::decode_as_within;
 use super::compress::Inflation;
+use super::room::{Loan, Room, Tab};
 use super::{DecodeError, Decoded, Fault, Format, Limit, Limits, sniff};
 use crate::profile::{Merger, Profiles};
 
@@ -28,9 +30,10 @@ pub(super) fn is_compressed(message: &[u8]) -> bool {
     message.starts_with(ZSTD)
 }
 
-/// Reads a file of which [`first_framed`] gave a message.
-pub(super) fn decode_framed(bytes: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
-    let mut all = Together::new(bytes, limits);
+/// Reads a file of which [`first_framed`] gave a message, with memory from `room`.
+pub(super) fn decode_framed(bytes: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
+    let loan = Loan::new(room);
+    let mut all = Together::new(bytes, limits, room, &loan);
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let Some(message) = framed(rest) else {
@@ -49,13 +52,14 @@ fn framed(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(..u32::from_be_bytes(*length) as usize)
 }
 
-/// Reads lines of OTLP/JSON. One text that is spread over many lines stays one.
-pub(super) fn decode_lines(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+/// Reads lines of OTLP/JSON, with memory from `room`. One text that is spread over many lines stays one.
+pub(super) fn decode_lines(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
     let mut ends = memchr::memchr_iter(b'\n', text).filter(|at| is_between_messages(text, *at));
     let Some(first) = ends.next() else {
-        return decode_as(Format::OtlpJson, text, limits);
+        return decode_as_within(Format::OtlpJson, text, limits, room);
     };
-    let mut all = Together::new(text, limits);
+    let loan = Loan::new(room);
+    let mut all = Together::new(text, limits, room, &loan);
     let mut begin = 0;
     for end in std::iter::once(first).chain(ends) {
         all.add(text.get(begin..end).unwrap_or_default(), begin)?;
@@ -87,10 +91,14 @@ struct Together<'a> {
     /// What is left of the limits.
     limits: Limits,
     inflation: Inflation<'a>,
+    /// For what the messages become.
+    tab: Tab<'a>,
+    /// For a message while it is read.
+    loan: &'a Loan<'a>,
 }
 
-impl Together<'_> {
-    fn new(file: &[u8], limits: &Limits) -> Self {
+impl<'a> Together<'a> {
+    fn new(file: &[u8], limits: &Limits, room: &'a dyn Room, loan: &'a Loan<'a>) -> Self {
         let unpacked = Limits {
             decompressed_bytes: limits.decompressed_bytes.saturating_sub(file.len()),
             ..*limits
@@ -100,7 +108,9 @@ impl Together<'_> {
             decoded: Decoded::default(),
             messages: 0,
             limits: *limits,
-            inflation: Inflation::new(&unpacked),
+            inflation: Inflation::within(&unpacked, loan),
+            tab: Tab::new(room),
+            loan,
         }
     }
 
@@ -116,6 +126,9 @@ impl Together<'_> {
         })?;
         self.spend(&decoded.profiles)?;
         self.merger.add(&decoded.profiles);
+        let held = self.tab.hold(self.merger.heap_bytes());
+        held.map_err(|why| DecodeError::no_room(Format::Otlp, why))?;
+        self.loan.repay();
         let all = &mut self.decoded;
         all.repairs += decoded.repairs;
         all.overflows += decoded.overflows;
@@ -126,7 +139,7 @@ impl Together<'_> {
 
     fn decode(&mut self, message: &[u8], at: usize) -> Result<Decoded, DecodeError> {
         if !is_compressed(message) {
-            return decode_message(message, &self.limits).map_err(|error| DecodeError {
+            return decode_message(message, &self.limits, self.loan).map_err(|error| DecodeError {
                 offset: error.offset.map(|offset| at + offset),
                 ..error
             });
@@ -137,7 +150,7 @@ impl Together<'_> {
             offset: None,
             ..DecodeError::malformed(Format::Otlp, at, error.to_string())
         })?;
-        decode_message(&plain, &self.limits).map_err(|error| DecodeError {
+        decode_message(&plain, &self.limits, self.loan).map_err(|error| DecodeError {
             // that of the message would be one in what was compressed
             offset: Some(at),
             ..error
@@ -169,14 +182,14 @@ impl Together<'_> {
     }
 }
 
-fn decode_message(message: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
+fn decode_message(message: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
     let format = match message.first() {
         Some(b'{') => Format::OtlpJson,
         // a line break and a brace also begin a message whose first resource has 123 bytes
         _ if sniff(message) == Ok(Format::OtlpJson) => Format::OtlpJson,
         _ => Format::Otlp,
     };
-    decode_as(format, message, limits)
+    decode_as_within(format, message, limits, room)
 }
 
 /// Rows of the table that has most of them.

@@ -3,6 +3,8 @@
 //! A request says little about the memory that it comes to: decoders multiply its bytes by up to a few dozen. So they ask as they go, and
 //! whoever counts the memory of all requests can say no in time.
 
+use std::cell::Cell;
+
 /// Where the memory of a request comes from.
 pub trait Room: std::fmt::Debug {
     /// Asks for `bytes` more.
@@ -62,6 +64,41 @@ impl<'a> Tab<'a> {
             self.asked += more;
         }
         Ok(())
+    }
+}
+
+/// Memory that is taken for a while, and given back all at once.
+#[derive(Debug)]
+pub(super) struct Loan<'a> {
+    room: &'a dyn Room,
+    taken: Cell<usize>,
+}
+
+impl<'a> Loan<'a> {
+    /// Nothing is taken yet.
+    pub fn new(room: &'a dyn Room) -> Self {
+        Self {
+            room,
+            taken: Cell::new(0),
+        }
+    }
+
+    /// Gives all of it back.
+    pub fn repay(&self) {
+        self.room.give_back(self.taken.take());
+    }
+}
+
+impl Room for Loan<'_> {
+    fn take(&self, bytes: usize) -> Result<(), OutOfBudget> {
+        self.room.take(bytes)?;
+        self.taken.set(self.taken.get() + bytes);
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.room.give_back(bytes);
+        self.taken.set(self.taken.get().saturating_sub(bytes));
     }
 }
 
@@ -134,8 +171,6 @@ impl<'a> Allowance<'a> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     /// A room of so many bytes, which counts the most that were taken.

@@ -26,6 +26,8 @@ impl Profiles {
 pub struct Merger {
     interner: Interner,
     resources: Resources,
+    /// Bytes of all resources that were added.
+    tree: usize,
 }
 
 impl Merger {
@@ -33,8 +35,14 @@ impl Merger {
     pub fn add(&mut self, part: &Profiles) {
         let mut transfer = Transfer::new(part.dictionary(), &mut self.interner);
         for resource in part.resources().iter().filter_map(|r| transfer.resource(r)) {
+            self.tree += resource.heap_bytes();
             self.resources.add(resource);
         }
+    }
+
+    /// About the bytes held: the tables, the maps that find what is in them already, and the profiles.
+    pub fn heap_bytes(&self) -> usize {
+        2 * self.interner.dictionary().heap_bytes() + self.tree
     }
 
     /// All of them.

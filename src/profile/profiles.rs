@@ -125,11 +125,7 @@ impl Profiles {
 
     /// Bytes held, for the memory budget.
     pub fn heap_bytes(&self) -> usize {
-        self.dictionary.heap_bytes()
-            + self
-                .iter()
-                .map(|p| size_of::<Profile>() + size_of_val(&*p.profile.mappings) + p.profile.samples.heap_bytes())
-                .sum::<usize>()
+        self.dictionary.heap_bytes() + self.resources.iter().map(ResourceProfiles::heap_bytes).sum::<usize>()
     }
 }
 
@@ -158,6 +154,13 @@ pub struct ResourceProfiles {
 }
 
 impl ResourceProfiles {
+    /// Bytes held by its profiles.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let profiles = self.scopes.iter().flat_map(|scope| &scope.profiles);
+        let bytes = |p: &Profile| size_of::<Profile>() + size_of_val(&*p.mappings) + p.samples.heap_bytes();
+        profiles.map(bytes).sum()
+    }
+
     /// The value of an attribute.
     pub fn attribute<'a>(&'a self, dictionary: &Dictionary, key: &str) -> Option<&'a Value> {
         find(&self.attributes, dictionary, key)

@@ -3,6 +3,10 @@ use proptest::prelude::*;
 use super::super::any::{AnyError, decode_any};
 use super::super::{Compression, compress::compress, otlp};
 use super::*;
+use crate::formats::any::decode_file;
+use crate::formats::room::Unlimited;
+use crate::formats::room::tests::Counted;
+use crate::formats::{jfr, sniff};
 use crate::profile::testing::any_profiles;
 use crate::testing;
 
@@ -135,6 +139,27 @@ fn limits_hold_for_all_messages_together() {
 }
 
 #[test]
+fn memory_is_asked_for_messages_and_for_what_they_become() {
+    let all: Vec<Profiles> = recordings().into_iter().cycle().take(60).collect();
+    for (way, write) in WAYS {
+        let stored = file(write, &all);
+        let format = sniff(&stored).unwrap();
+        let read = |room: &dyn Room| decode_file(format, &stored, &jfr::Options::default(), &Limits::default(), room);
+        let room = Counted::new(usize::MAX);
+        let held = read(&room).unwrap().profiles.heap_bytes();
+        let asked = room.used.get();
+        assert!(
+            (held..4 * held).contains(&asked),
+            "{way}: asked for {asked}, holds {held}"
+        );
+        for part in [2, 64, 1_024] {
+            let error = read(&Counted::new(held / part)).map(|_| ()).unwrap_err();
+            assert!(matches!(error.fault, Fault::NoRoom(_)), "{way}: {error}");
+        }
+    }
+}
+
+#[test]
 fn machine_words_are_no_messages() {
     // cpu profiles of gperftools, zeros, and a length before what is no OTLP
     for bytes in [
@@ -167,7 +192,7 @@ fn a_message_whose_first_bytes_are_those_of_json_is_told_from_it() {
     // a resource with one attribute, whose key is as long as makes the whole 123 bytes: a brace
     let mut message = b"\n{\x0a\x79\x0a\x77\x0a\x75".to_vec();
     message.extend([b'k'; 117]);
-    let format = match decode_message(&message, &Limits::default()) {
+    let format = match decode_message(&message, &Limits::default(), &Unlimited) {
         Ok(_) => Format::Otlp,
         Err(error) => error.format,
     };
@@ -176,7 +201,7 @@ fn a_message_whose_first_bytes_are_those_of_json_is_told_from_it() {
 
 /// What is left of profiles on the way through OTLP.
 fn through_otlp(profiles: &Profiles) -> Profiles {
-    decode_message(&otlp::encode(profiles), &Limits::default())
+    decode_message(&otlp::encode(profiles), &Limits::default(), &Unlimited)
         .unwrap()
         .profiles
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::config::Reading;
 use super::identity::{Found, Identity};
-use crate::formats::any::{decode_as_asked, decode_file};
+use crate::formats::any::decode_file;
 use crate::formats::compress::Inflation;
 use crate::formats::{Decoded, Fault, Format, jfr, sniff};
 use crate::pipeline::outlet::Arrival;
@@ -23,9 +23,6 @@ use crate::receivers::window::YEAR_1971;
 
 /// Differences of local time to UTC are smaller, in nanoseconds.
 const ZONES: u64 = 15 * 3_600 * 1_000_000_000;
-
-/// How many times its own size OTLP takes when it is decoded, at most.
-const OTLP_GROWTH: usize = 4;
 
 /// Why there is nothing of a file, or not yet.
 #[derive(Debug)]
@@ -147,15 +144,7 @@ fn of_bytes(content: Bytes, reading: &Reading, permit: &Permit) -> Result<(Recei
         false => Unread::Unfinished(unknown.into()),
     })?;
     let options = reading.jfr.options(&[]);
-    let decoded = match format {
-        Format::Otlp | Format::OtlpJson => {
-            // files may hold many messages, whose decoder asks for no memory by itself
-            let most = bytes.len().saturating_mul(OTLP_GROWTH);
-            permit.grow(most).map_err(Refusal::from)?;
-            decode_file(format, &bytes, &options, limits)
-        }
-        _ => decode_as_asked(format, &bytes, &options, limits, permit),
-    };
+    let decoded = decode_file(format, &bytes, &options, limits, permit);
     let decoded = decoded.map_err(|error| unread(error.fault, error.into()))?;
     Ok((Received { format, bytes }, decoded))
 }
