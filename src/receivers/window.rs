@@ -51,6 +51,22 @@ impl Window {
     }
 }
 
+/// Dates the profiles that have no time, or one in 1970, as if they ended when they came. Whether there were any.
+pub(super) fn date(profiles: &mut Profiles, came: SystemTime) -> bool {
+    if profiles.iter().all(|at| at.profile.time_unix_nano >= YEAR_1971) {
+        return false;
+    }
+    let came = Window::between(came, None).from;
+    let resources = profiles.edit_resources().iter_mut();
+    let scopes = resources.flat_map(|resource| &mut resource.scopes);
+    for profile in scopes.flat_map(|scope| &mut scope.profiles) {
+        if profile.time_unix_nano < YEAR_1971 {
+            profile.time_unix_nano = came.saturating_sub(profile.duration_nano);
+        }
+    }
+    true
+}
+
 /// Digits are seconds, milliseconds, microseconds or nanoseconds by their number, eight of them a day (YYYYMMDD);
 /// else `now` or `now-1h`.
 fn instant(text: &str, now: u64) -> Option<u64> {

@@ -10,7 +10,7 @@ use axum::routing::post;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::formats::{Decoded, Format, v8};
+use crate::formats::Decoded;
 use crate::net::body::Whole;
 use crate::net::reply;
 use crate::pipeline::outlet::Arrival;
@@ -18,7 +18,7 @@ use crate::pipeline::{Receipt, Refusal};
 use crate::receivers::door::{Door, encodings};
 use crate::receivers::series::Series;
 use crate::receivers::unnamed::{self, Reading};
-use crate::receivers::window::Window;
+use crate::receivers::window::{self, Window};
 
 const PATH: &str = "/v1/pprof";
 
@@ -56,12 +56,7 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
     let decode = move |sent| {
         let (mut decoded, received) = unnamed::decode(sent, &encodings, &reading, &permit)?;
         said.write_to(&mut decoded);
-        if matches!(
-            received.format,
-            Format::CpuProfile | Format::HeapProfile | Format::ChromeTrace
-        ) {
-            v8::date(&mut decoded.profiles, "", origin.arrived);
-        }
+        decoded.exact &= !window::date(&mut decoded.profiles, origin.arrived);
         Ok(vec![Arrival {
             decoded,
             received,

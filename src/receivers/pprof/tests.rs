@@ -104,6 +104,26 @@ async fn a_profile_may_be_named_in_the_query() {
 }
 
 #[tokio::test]
+async fn what_says_no_time_was_made_when_it_came() {
+    let engine = Engine::new();
+    let gate = gate(&engine).await;
+    let before = std::time::SystemTime::now();
+    for body in [
+        "main;work 3\n",
+        "shop 17 1.5: 5 cycles:\n\t7f main\n\nshop 17 2.0: 5 cycles:\n\t7f main\n",
+        "goroutine profile: total 1\n1 @ 0x1\n",
+        r#"{"code":[],"ticks":[{"tm":1,"vm":0,"s":[]},{"tm":9,"vm":0,"s":[]}]}"#,
+    ] {
+        assert_eq!(post(gate, "/v1/pprof", &[], body).await.status, 200, "{body}");
+        let batches = engine.take().batches;
+        let profile = batches[0].as_profiles().unwrap().iter().next().unwrap().profile.clone();
+        let ended = std::time::Duration::from_nanos(profile.time_unix_nano + profile.duration_nano);
+        let ended = std::time::UNIX_EPOCH + ended;
+        assert!(before <= ended && ended <= std::time::SystemTime::now(), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn waits_in_recordings_are_a_profile_where_they_are_asked_for() {
     for (config, asked) in [(json!({}), false), (json!({ "jfr": { "off_cpu": true } }), true)] {
         let engine = Engine::new();

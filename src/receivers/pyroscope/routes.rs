@@ -24,6 +24,7 @@ use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Origin, Permit, Receipt, Received, Refusal};
 use crate::receivers::door::{Door, encodings, media_type};
 use crate::receivers::otlp_routes;
+use crate::receivers::window;
 
 /// Path of the push API, for Connect and gRPC alike.
 pub(super) const PUSH_PATH: &str = "/push.v1.PusherService/Push";
@@ -201,7 +202,8 @@ fn arrivals(
     for one in pushed {
         let before = permit.bytes();
         let held = match one.decode(inflation, limits, permit)? {
-            Ok((decoded, plain)) => {
+            Ok((mut decoded, plain)) => {
+                window::date(&mut decoded.profiles, origin.arrived);
                 let held = plain.len() + decoded.profiles.heap_bytes();
                 arrivals.push(arrival(decoded, plain));
                 held
