@@ -181,6 +181,12 @@ fn a_trace_gives_its_profiles_by_thread() {
         chunk(json!([{"id": 1, "callFrame": frame("(root)")}, {"id": 2, "parent": 1, "callFrame": frame("main")}]), json!([2]), json!([10])),
         chunk(json!([{"id": 3, "parent": 2, "callFrame": frame("work")}]), json!([3, 2]), json!([20, 30])),
     ]);
+    let short = Limits {
+        label_value_bytes: 8,
+        ..Limits::default()
+    };
+    let bounded = decode_as(Format::ChromeTrace, events.to_string().as_bytes(), &short).expect("a trace");
+    assert_eq!(bounded.overflows.values, 1, "the name of the thread");
     for file in [json!({"metadata": {"a": [1]}, "traceEvents": events}), events.clone()] {
         let text = file.to_string();
         let profiles = decode_as(Format::ChromeTrace, text.as_bytes(), &Limits::default())

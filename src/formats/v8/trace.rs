@@ -11,7 +11,7 @@ use super::recording::Recording;
 use super::spans::Spans;
 use crate::formats::building::Building;
 use crate::formats::room::Room;
-use crate::formats::{DecodeError, Decoded, Format, Limits};
+use crate::formats::{DecodeError, Decoded, Format, Limits, overflow};
 use crate::profile::Profile;
 
 /// Reads the profiles of a Chrome trace, with memory from `room`.
@@ -32,10 +32,11 @@ pub fn decode_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<De
     }
     json.end()?;
     let profiles = trace.profiles(&mut building)?;
-    Ok(Decoded {
+    let decoded = Decoded {
         profiles: building.finish(profiles),
         ..Decoded::default()
-    })
+    };
+    Ok(overflow::bound(decoded, limits))
 }
 
 /// A thread, or a recording of one: process and number, as they are written.
