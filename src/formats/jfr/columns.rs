@@ -123,8 +123,13 @@ impl Columns {
                 (true, [.., last]) if spec.period_type == CPU_PERIOD => *last,
                 _ => spec.period_type,
             };
+            let default_sample_type = match types {
+                [first, _] if column.only_counts() => interner.string(first.0),
+                _ => Id::UNSET,
+            };
             profiles.push(Profile {
                 sample_types: types.iter().map(|of| value_type(*of, interner)).collect(),
+                default_sample_type,
                 period_type: value_type(period_type, interner),
                 attributes: column.attributes(interner),
                 period: column.period,
@@ -137,6 +142,11 @@ impl Columns {
 }
 
 impl Column {
+    /// Whether nothing was measured beside the count: no size of an old object before JDK 21. What is shown by default would be empty.
+    fn only_counts(&self) -> bool {
+        self.values.iter().all(|[_, measured]| *measured == 0)
+    }
+
     fn attributes(&self, interner: &mut Interner) -> AttributeSetId {
         if self.lost == 0 {
             return Id::UNSET;

@@ -8,7 +8,7 @@ mod writer;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::formats::any::decode_any;
+use crate::formats::any::{decode_any, default_column};
 use crate::formats::compress::Inflation;
 use crate::formats::{Decoded, Fault, Format};
 use crate::profile::{Profile, Role, Value};
@@ -276,6 +276,26 @@ fn waits_are_counted_when_asked_for() {
         .expect("waits");
     let has_reason = |set: &_| d.attribute(*set, "off_cpu.reason").is_some();
     assert!(waits.samples.attributes.iter().all(has_reason));
+}
+
+/// Before JDK 21 an old object has no size: what is shown of it is how many there are.
+#[test]
+fn what_was_only_counted_is_shown_by_its_count() {
+    for (file, shown) in [
+        ("jfr/jdk17-profile.jfr", "old_objects"),
+        ("jfr/jdk25-cputime.jfr", "old_space"),
+    ] {
+        let Some((decoded, at)) = corpus_profile(file, "old_space") else {
+            return;
+        };
+        let (d, profile) = (
+            decoded.profiles.dictionary(),
+            decoded.profiles.iter().nth(at).expect("a profile").profile,
+        );
+        let column = default_column(d, profile);
+        assert_eq!(d.str(profile.sample_types[column].kind), shown, "{file}");
+        assert!(profile.samples.sum(column, profile.sample_types.len()) > 0, "{file}");
+    }
 }
 
 /// The recording, and the profile with a type in it.
