@@ -419,7 +419,10 @@ fn locate(node: &Node, key_place: &Place, above: &[Step], error: &BuildError) ->
     };
     let mut path = dotted(&[above, &below].concat());
     if !rest.is_empty() {
-        path.push('.');
+        // an item of a list stands without a dot
+        if !rest.starts_with('[') {
+            path.push('.');
+        }
         path.push_str(&rest);
     }
     let mut message = plain_message(&error.message);
@@ -466,7 +469,7 @@ fn steps(node: &Node, path: &str) -> (Vec<Step>, String) {
         at = below;
         rest = after;
     }
-    (steps, rest.to_owned())
+    (steps, rest.trim_start_matches('.').to_owned())
 }
 
 fn next_step<'p>(at: &Node, path: &'p str) -> Option<(Step, &'p str)> {

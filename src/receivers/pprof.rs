@@ -25,7 +25,7 @@ Takes pprof profiles, and has the same blocks as the Collector's receiver of thi
 
 `server` takes POST `/v1/pprof`: one profile in pprof's protobuf or any other format that is read, told from its content, plain or
 compressed, with or without `content-encoding`. The query may say what the profile itself cannot: `name=my.app{env=prod}` names the service and its labels, `from` and `until` date
-it (`curl --data-binary @cpu.pb.gz 'http://localhost:8080/v1/pprof?name=shop'`). Of recordings of the JVM
+it, as `/ingest` of Pyroscope writes them, where what is no time means now (`curl --data-binary @cpu.pb.gz 'http://localhost:8080/v1/pprof?name=shop'`). Of recordings of the JVM
 `jfr: {off_cpu: true}` takes waits too. The answer is 200, or 400 for what cannot be
 decoded, 413 for what is too large, 415 for an encoding that is not spoken, 503 with `Retry-After` when there is no room.
 

@@ -32,10 +32,10 @@ The application's name, or the label `service_name`, becomes the resource attrib
 resource attributes under their own keys. `spyName`, `__name__` and `__session_id__` become the profile attributes
 `pyroscope.spy`, `pyroscope.name` and `pyroscope.session_id`; every other label that begins with `__` is dropped. The last part of
 an application's name says what text counts (`my.app.cpu`), and lines of `cpu` and `wall` become nanoseconds by `sampleRate`.
-`from` and `until` date profiles that say no time themselves. Of recordings of the JVM `jfr: {off_cpu: true}` takes waits too.
+`from` and `until` date profiles that say no time themselves; what is no time there means now, as it does to Pyroscope. Of recordings of the JVM `jfr: {off_cpu: true}` takes waits too.
 
-Errors are `{\"code\":...,\"message\":...}`: 400 for what cannot be decoded, 413 for what is too large, 415 for `trie` and
-`tree`, which are not read yet, 503 with `Retry-After` when there is no room. A defective profile among good ones in a push
+Errors are `{\"code\":...,\"message\":...}`: 400 for what cannot be decoded, 413 for what is too large, 415 for a compression that is
+not spoken, 503 with `Retry-After` when there is no room. A defective profile among good ones in a push
 costs itself alone and is counted; the answer is 200, because a client that resends would double the rest.
 
 With `auth` only those get in whom the authenticator knows, and their credential names the tenant. Else `X-Scope-OrgID` names it if the

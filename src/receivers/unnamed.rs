@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::jfr::JfrConfig;
 use crate::formats::any::decode_as_asked;
 use crate::formats::compress::{ContentEncoding, Inflation};
-use crate::formats::{Decoded, Format, Limits, sniff};
+use crate::formats::{Decoded, Limits, sniff};
 use crate::pipeline::{Permit, Received, Refusal};
 
 /// How profiles are read.
@@ -28,12 +28,7 @@ pub(super) fn decode(
     let body = inflation.inflate_all(encodings, sent)?;
     let bytes = inflation.unwrap_layers(body)?;
     permit.set(bytes.len())?;
-    let format = match sniff(&bytes) {
-        Ok(format) => format,
-        Err(unknown) if unknown.is_named() => return Err(unknown.into()),
-        // whose decoder says what is wrong with it
-        Err(_) => Format::Pprof,
-    };
+    let format = sniff(&bytes)?;
     let decoded = decode_as_asked(format, &bytes, &reading.jfr.options(&[]), &reading.limits, permit)?;
     Ok((decoded, Received { format, bytes }))
 }

@@ -75,6 +75,9 @@ async fn refusals_say_what_is_wrong() {
         assert_eq!(answer.status, status, "{path}: {:?}", answer.body);
         assert!(answer.body.len() > 10, "{path}");
     }
+    let unknown = post(gate, "/v1/pprof", &[], "some text").await;
+    let told = String::from_utf8_lossy(&unknown.body);
+    assert!(told.contains("no format of profiles that is read here"), "{told}");
     assert_eq!(engine.held(), 0);
 }
 
