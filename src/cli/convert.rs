@@ -10,6 +10,10 @@ use crate::formats::jfr;
 
 /// What `convert` takes.
 #[derive(Args)]
+#[command(after_help = "\
+Where the input holds several profiles and the format of the output holds one, each becomes a file of its own with its kind before
+the ending: out.cpu.collapsed, out.alloc.collapsed. Where no kind is known, or several of one kind show different sample types, the
+sample type stands there: out.malloc_bytes.collapsed. What is named alike all the same is numbered: out.cpu.2.collapsed.")]
 pub struct ConvertArgs {
     /// File to read, `-` for the standard input
     input: PathBuf,
@@ -37,8 +41,7 @@ pub fn convert(args: &ConvertArgs) -> Result<(), Failure> {
         ..jfr::Options::default()
     };
     let input = files::read_with(&args.input, args.from, &options)?;
-    files::warn_of_rejected(&input.decoded);
-    let profiles = files::pick(input.decoded.profiles, args.type_name.as_deref())?;
+    let profiles = files::pick(files::sound(input.decoded)?, args.type_name.as_deref())?;
     let written = output.write(&profiles, args.type_name.as_deref())?;
     if written.len() > 1 {
         for path in written {

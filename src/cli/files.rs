@@ -292,27 +292,28 @@ impl Output {
             );
             return Err(Failure::Trouble(message));
         }
+        let names = part_names(profiles, type_name);
         let mut written: Vec<PathBuf> = Vec::with_capacity(count);
-        for at in profiles.iter() {
+        for (at, name) in profiles.iter().zip(&names) {
             let column = column(dictionary, at.profile, type_name);
             let bytes = encode_one(self.format, dictionary, at, column, MOST_WRITTEN);
             let bytes = bytes.map_err(|error| Failure::No(error.to_string()))?;
-            let path = self.path_of(count, crate::exporters::kind(dictionary, at.profile), &written);
+            let path = self.path_of(count, name, &written);
             self.store(&path, &bytes)?;
             written.push(path);
         }
         Ok(written)
     }
 
-    fn path_of(&self, count: usize, kind: &str, written: &[PathBuf]) -> PathBuf {
+    fn path_of(&self, count: usize, name: &str, written: &[PathBuf]) -> PathBuf {
         if count == 1 {
             return self.path.clone();
         }
-        let mut path = self.named(kind);
+        let mut path = self.named(name);
         let mut number = 1;
         while written.contains(&path) {
             number += 1;
-            path = self.named(&format!("{kind}.{number}"));
+            path = self.named(&format!("{name}.{number}"));
         }
         path
     }
@@ -333,6 +334,35 @@ impl Output {
             .and_then(|()| std::fs::rename(&temporary, path))
             .map_err(fail)
     }
+}
+
+/// What tells the profiles of one file apart: the kind of each, or the sample type that is shown where the kind is `other` or is
+/// that of several with different sample types.
+fn part_names(profiles: &Profiles, type_name: Option<&str>) -> Vec<String> {
+    let dictionary = profiles.dictionary();
+    let parts: Vec<(&str, String)> = profiles
+        .iter()
+        .map(|at| {
+            let shown = at.profile.sample_types.get(column(dictionary, at.profile, type_name));
+            let shown = shown.map_or("", |of| dictionary.str(of.kind));
+            (crate::exporters::kind(dictionary, at.profile), file_word(shown))
+        })
+        .collect();
+    let is_alike = |kind: &str, shown: &str| parts.iter().all(|(other, of)| *other != kind || of == shown);
+    let name = |(kind, shown): &(&str, String)| match shown.is_empty() || (*kind != "other" && is_alike(kind, shown)) {
+        true => (*kind).to_owned(),
+        false => shown.clone(),
+    };
+    parts.iter().map(name).collect()
+}
+
+/// A word of a profile as a part of a file's name: whoever wrote the profile must not choose where files go.
+fn file_word(word: &str) -> String {
+    let plain = |letter: char| match letter.is_ascii_alphanumeric() || letter == '-' {
+        true => letter,
+        false => '_',
+    };
+    word.chars().take(64).map(plain).collect()
 }
 
 /// `in.pb.gz` as `in.word.pb.gz`, in the same directory.
@@ -383,6 +413,15 @@ pub fn warn_of_rejected(decoded: &Decoded) {
             "warning: left out: {}; the first: {first}",
             counted(decoded.rejected.profiles as usize, "defective profile")
         );
+    }
+}
+
+/// The profiles of a file, to write them again: defective ones are told and left out, and it is an error if no other is there.
+pub fn sound(decoded: Decoded) -> Result<Profiles, Failure> {
+    warn_of_rejected(&decoded);
+    match decoded.profiles.profile_count() {
+        0 => Err(Failure::No("no profile to write".to_owned())),
+        _ => Ok(decoded.profiles),
     }
 }
 
@@ -452,6 +491,32 @@ mod tests {
         }
         let output = Output::new(Path::new("x"), Some(FormatName::Collapsed)).ok().unwrap();
         assert_eq!(output.format, Format::Collapsed);
+    }
+
+    #[test]
+    fn parts_are_named_by_kind_and_where_that_says_too_little_by_sample_type() {
+        let named = |types: &[&str]| {
+            let parts = types.iter().map(|kind| {
+                let stack = b"main 1\n";
+                let mut profiles = crate::formats::collapsed::decode(stack, &Limits::default())
+                    .unwrap()
+                    .profiles;
+                let (dictionary, resources) = profiles.edit();
+                resources[0].scopes[0].profiles[0].sample_types[0].kind = dictionary.strings.push(kind);
+                profiles
+            });
+            part_names(&Profiles::merge(&parts.collect::<Vec<_>>()), None)
+        };
+        assert_eq!(
+            named(&["cpu", "malloc_bytes", "old_objects"]),
+            ["cpu", "malloc_bytes", "old_objects"]
+        );
+        assert_eq!(
+            named(&["alloc_space", "alloc_objects", "cpu"]),
+            ["alloc_space", "alloc_objects", "cpu"]
+        );
+        assert_eq!(named(&["cpu", "cpu"]), ["cpu", "cpu"]);
+        assert_eq!(named(&["../a b/Ä", ""]), ["___a_b__", "other"]);
     }
 
     #[test]

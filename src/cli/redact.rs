@@ -97,8 +97,7 @@ pub fn redact(args: &RedactArgs) -> Result<(), Failure> {
         );
         return Err(Failure::Trouble(message));
     }
-    files::warn_of_rejected(&input.decoded);
-    let mut profiles = input.decoded.profiles;
+    let mut profiles = files::sound(input.decoded)?;
     let report = policies.redact(&mut profiles);
     escrow::finish();
     let mut written = Vec::new();

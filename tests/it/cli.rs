@@ -52,6 +52,16 @@ fn validate_names_the_place_of_every_error() {
 }
 
 #[test]
+fn a_key_that_is_missing_is_named_below_the_block_it_belongs_to() {
+    let (_folder, path) = config(
+        "receivers: {pprof: {remote: }}\nexporters: {debug: }\n\
+         service: {pipelines: {profiles: {receivers: [pprof], exporters: [debug]}}}\n",
+    );
+    let err = run(&["validate", "--config", &path]).err();
+    assert!(err.contains("receivers.pprof.remote.endpoint: missing"), "{err}");
+}
+
+#[test]
 fn a_missing_file_is_trouble_and_not_an_answer() {
     let run = run(&["validate", "--config", "/no/such/file.yaml"]);
     assert_eq!(run.code(), 2);
@@ -279,6 +289,32 @@ fn one_file_for_each_profile_where_the_format_holds_one() {
             "out.inuse.pb.gz"
         ]
     );
+}
+
+#[test]
+fn where_all_is_defective_the_reason_is_told_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = data("bad-empty-sample.otlp.gz");
+    let input = input.to_str().unwrap();
+    let inspected = run(&["inspect", input]).out();
+    assert!(
+        inspected.contains("defective profile; the first: otlp: "),
+        "{inspected}"
+    );
+    for name in ["y.pb.gz", "y.svg", "y.otlp", "y.html"] {
+        let output = folder.path().join(name);
+        let output = output.to_str().unwrap();
+        for args in [&["convert", input, output][..], &["redact", input, "-o", output]] {
+            let run = run(args);
+            assert_eq!(run.code(), 1, "{args:?}");
+            let told = run.err();
+            assert!(
+                told.contains("the first: otlp: ") && told.contains("no profile to write"),
+                "{told}"
+            );
+        }
+    }
+    assert!(files(folder.path()).is_empty());
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub struct Summary {
     pub bytes: usize,
     /// Defective profiles that are left out of everything below.
     pub rejected_profiles: u64,
+    /// Why the first of them is; none if there is none.
+    pub first_rejected: Option<String>,
     /// How often something was mended while reading.
     pub repairs: u64,
     /// Its profiles.
@@ -102,6 +104,7 @@ impl Summary {
             format: input.format.name(),
             bytes: input.bytes,
             rejected_profiles: input.decoded.rejected.profiles,
+            first_rejected: input.decoded.rejected.first.as_ref().map(ToString::to_string),
             repairs: input.decoded.repairs,
             profiles: summaries.collect(),
         }

@@ -16,9 +16,9 @@ pub fn text(summary: &Summary) -> String {
         counted(count, "profile"),
         quantity(summary.bytes as i128, "bytes")
     );
-    if summary.rejected_profiles > 0 {
+    if let Some(first) = &summary.first_rejected {
         let left_out = counted(summary.rejected_profiles as usize, "defective profile");
-        let _ = writeln!(page, "left out: {left_out}");
+        let _ = writeln!(page, "left out: {left_out}; the first: {first}");
     }
     if summary.repairs > 0 {
         let _ = writeln!(
@@ -40,7 +40,11 @@ fn one(page: &mut String, profile: &ProfileSummary) {
         .get("service.name")
         .map(|name| format!(" of {}", plain(name)))
         .unwrap_or_default();
-    let _ = writeln!(page, "{}{service}", profile.kind);
+    let what = match (profile.kind, profile.shown_type.as_str()) {
+        ("other", shown) if !shown.is_empty() => plain(shown),
+        (kind, _) => kind.into(),
+    };
+    let _ = writeln!(page, "{what}{service}");
     for of in &profile.types {
         let total = plain(&quantity(of.total, &of.unit));
         line(page, &format!("total {}", plain(&of.name)), &total);
