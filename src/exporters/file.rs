@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
+use ring::digest::{Context, SHA256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,13 +29,14 @@ use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
 use crate::pipeline::units::{ByteSize, Span, io_reason};
+use crate::profile::Profile;
 
 const DOCS: &str = "\
 With `directory`: one file for each profile, named `<UTC milliseconds>-<kind>-<8 hex>.<ending>` by the time of writing. The
 kind is one of cpu, wall, off_cpu, alloc, inuse, mutex, block, park, goroutine, threads, exceptions, other; a Go heap is
-`inuse`, what it shows by default. Nothing of a name comes from the payload. A profile that
-came from a file is named by its own time, and keeps its name: what a killed process had written and writes again takes its own
-place. A file appears whole or not at all. When all
+`inuse`, what it shows by default. No text of a name comes from the payload. A profile that the receiver `file` took is named by its
+own time and a hash of its ids, and keeps its name: what a killed process had written and writes again takes its own place; two
+recordings that say the same ids of the same nanosecond count as one. A file appears whole or not at all. When all
 files together pass `max_bytes`, or one passes `max_age`, the oldest go; only files of such names are ever removed.
 
 A pprof has no place for the attributes of its resource (`service.name`, the labels of a series). `resource: comments` writes
@@ -336,12 +338,24 @@ fn name(part: &Batch) -> Name {
             lasting: None,
         };
     };
-    let id = profile.ids.first().filter(|_| part.followers().is_any());
-    let number = |id: &[u8; 16]| u128::from_be_bytes(*id) as u32 ^ part.piece().rotate_left(16);
+    let lasts = part.followers().is_any() && !profile.ids.is_empty();
+    let millis = profile.time_unix_nano / 1_000_000;
     Name {
         kind: kind::kind(dictionary, profile),
-        lasting: id.map(|id| (profile.time_unix_nano / 1_000_000, number(id))),
+        lasting: lasts.then(|| (millis, number(profile, part.piece()))),
     }
+}
+
+/// The number of a piece of a profile, the same whenever it is written. The ids may be the sender's, who may have made them anyhow: so
+/// all of each counts, and not some bits.
+fn number(profile: &Profile, piece: u32) -> u32 {
+    let mut context = Context::new(&SHA256);
+    profile.ids.iter().for_each(|id| context.update(id));
+    context.update(&profile.time_unix_nano.to_be_bytes());
+    context.update(&piece.to_be_bytes());
+    let digest = context.finish();
+    let (head, _) = digest.as_ref().split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+    u32::from_be_bytes(*head)
 }
 
 impl FileExporter {

@@ -22,16 +22,20 @@ file that was truncated, is a new one. When every exporter is through with a fil
 moved only when it was delivered. Killed before that, the gate takes the file again at the next start. So nothing is lost, and
 what an exporter already had may be sent twice, but not to a directory of the exporter `file`, where it takes its own place; to
 other backends its profiles go with the same ids (`profile_id` of OTLP). An exporter that is not `required` may give up without harm to the file, as long as
-another one has it; otherwise the file stays and is not taken again (`lost`). Files that are gone are forgotten after an hour.
+another one has it; otherwise the file stays and is not taken again (`lost`). Files that are gone are forgotten after an hour,
+unless they may lie in a directory that could be looked into before and cannot now.
 
 **What nothing is made of.** A file that is refused is counted, told once in the log with format and offset, and stays, unless `refused`
 says otherwise. The log never has the names of files, which may tell more than they should: `find DIR -inum N` finds the inode that it
-has. Where the gate has no room, files wait where they are. Pipes, devices and symbolic links are never opened
+has. Where the gate has no room, files wait where they are; one that needs more memory than is left now lets others go first. What a
+file needs at once must fit into `memory_budget`: its size when it is inflated, and that of what it is decoded to; a recording of the
+JVM is read chunk by chunk, and needs less. Raise it together with `max_file_size`. What is larger than the whole
+budget is refused as `too_large`; it is never deleted for that, also not with `refused: delete`. Pipes, devices and symbolic links are never opened
 (links are with `follow_symlinks`).
 
 **Time and identity.** What a recording does not say itself comes from the file: V8's profiles and stacks as text end when the file was
-written, unless its name has a date (`CPU.20261121.160501…`) more than a zone away: then the file was copied, and they begin at that
-date, read as UTC. `resource` and the named groups of `path_pattern` say whose profiles they are.
+written, unless its name has a date (`CPU.20261121.160501…`). A date that Node.js wrote is read in the time zone in which it fits when the file was
+written; where there is none, or a date of another form is more than a zone away, the file was copied, and they begin at that date, read as UTC. `resource` and the named groups of `path_pattern` say whose profiles they are.
 
 Metrics: `flamegate_files{result}` (`delivered`, `lost`, `invalid`, `too_large`, `unsupported`), `flamegate_file_bytes`,
 `flamegate_files_waiting`, `flamegate_files_in_flight`.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -16,26 +16,29 @@ use super::scan::regular;
 const MOST_NAMES: usize = 1_000;
 
 impl After {
-    /// Does it, unless another file has the path by now. Says whether the file is gone from where it was.
+    /// Does it, unless another file has the path by now. Says whether there is nothing left of the file: it may have other names.
     pub(super) fn apply(&self, found: &Found, follow_symlinks: bool) -> io::Result<bool> {
         if *self == Self::Keep {
             return Ok(false);
         }
         let about = regular(&found.path, follow_symlinks);
-        if about.is_none_or(|about| Identity::of(&about) != found.identity) {
+        let Some(about) = about.filter(|about| Identity::of(about) == found.identity) else {
             return Ok(false);
-        }
+        };
         match self {
-            Self::Keep => {}
-            Self::Delete => fs::remove_file(&found.path)?,
-            Self::Move(to) => return put_aside(&found.path, to),
+            Self::Keep => Ok(false),
+            Self::Delete => {
+                let is_link = fs::symlink_metadata(&found.path)?.is_symlink();
+                fs::remove_file(&found.path)?;
+                Ok(!is_link && about.nlink() == 1)
+            }
+            Self::Move(to) => put_aside(&found.path, to).map(|()| false),
         }
-        Ok(true)
     }
 }
 
-/// Moves a file to a directory, under another name if that is taken there; false if it is there already.
-fn put_aside(path: &Path, to: &Path) -> io::Result<bool> {
+/// Moves a file to a directory, under another name if that is taken there, unless it is there already.
+fn put_aside(path: &Path, to: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o750).create(to)?;
     let from = path.parent().unwrap_or(Path::new("."));
     let from = if from.as_os_str().is_empty() {
@@ -44,7 +47,7 @@ fn put_aside(path: &Path, to: &Path) -> io::Result<bool> {
         from
     };
     if from.canonicalize()? == to.canonicalize()? {
-        return Ok(false);
+        return Ok(());
     }
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     for at in 0..MOST_NAMES {
@@ -53,7 +56,7 @@ fn put_aside(path: &Path, to: &Path) -> io::Result<bool> {
             target.as_mut_os_string().push(format!(".{at}"));
         }
         match rename(path, &to.join(target)) {
-            Ok(()) => return Ok(true),
+            Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -96,17 +99,35 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_several_names_is_still_there_when_one_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, hard, soft] = ["a", "hard", "soft"].map(|name| folder.path().join(name));
+        fs::write(&path, "one").unwrap();
+        fs::hard_link(&path, &hard).unwrap();
+        std::os::unix::fs::symlink(&path, &soft).unwrap();
+        let linked = Found {
+            path: soft,
+            ..found(&path)
+        };
+        assert!(!After::Delete.apply(&linked, true).unwrap());
+        assert!(!After::Delete.apply(&found(&hard), true).unwrap());
+        assert!(path.exists() && !hard.exists() && fs::symlink_metadata(&linked.path).is_err());
+        assert!(After::Delete.apply(&found(&path), true).unwrap());
+    }
+
+    #[test]
     fn moved_files_do_not_take_the_place_of_others() {
         let folder = tempfile::tempdir().unwrap();
         let (path, to) = (folder.path().join("a"), folder.path().join("done"));
         for content in ["one", "two"] {
             fs::write(&path, content).unwrap();
-            assert!(After::Move(to.clone()).apply(&found(&path), false).unwrap());
+            After::Move(to.clone()).apply(&found(&path), false).unwrap();
         }
         let content = |name| fs::read_to_string(to.join(name)).unwrap();
         assert_eq!((content("a"), content("a.1")), ("one".to_owned(), "two".to_owned()));
         assert!(!path.exists());
         let there = found(&to.join("a"));
-        assert!(!After::Move(to).apply(&there, false).unwrap(), "it is there already");
+        After::Move(to.clone()).apply(&there, false).unwrap();
+        assert_eq!(fs::read_dir(to).unwrap().count(), 2, "it is there already");
     }
 }

@@ -37,14 +37,17 @@ pub(super) enum Outcome {
     Lost,
     /// No recording, too large, or defective.
     Refused,
+    /// Refused because it takes more memory than the process may have.
+    Oversized,
     /// There before the first look, and not wanted.
     Skipped,
 }
 
-const OUTCOMES: [(Outcome, &str); 4] = [
+const OUTCOMES: [(Outcome, &str); 5] = [
     (Outcome::Delivered, "delivered"),
     (Outcome::Lost, "lost"),
     (Outcome::Refused, "refused"),
+    (Outcome::Oversized, "oversized"),
     (Outcome::Skipped, "skipped"),
 ];
 
@@ -78,10 +81,30 @@ struct State {
     known: HashMap<Identity, Entry>,
     /// What was read from the file and not seen yet, without the device: that may have got another number.
     strangers: HashMap<(u64, u64, i64, u64), Identity>,
-    under_way: HashSet<Identity>,
+    /// With the look that saw it last.
+    under_way: HashMap<Identity, u32>,
     unwritten: HashMap<Identity, Entry>,
     /// Number of the current look at the directories.
     look: u32,
+    /// Marks of directories that cannot be looked into, with the first look that could not.
+    dark: HashMap<u64, u32>,
+}
+
+/// A file that was taken. It goes back when this is dropped, unless it is finished with.
+#[derive(Debug)]
+pub(super) struct Taken {
+    ledger: Arc<Ledger>,
+    identity: Identity,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut state = self.ledger.state();
+        // what waits for the disk is finished with: the next look writes it
+        if !state.unwritten.contains_key(&self.identity) {
+            state.under_way.remove(&self.identity);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +198,8 @@ impl Ledger {
     pub(super) fn see(&self, found: &Found) -> Known {
         let mut state = self.state();
         let look = state.look;
-        if state.under_way.contains(&found.identity) {
+        if let Some(seen) = state.under_way.get_mut(&found.identity) {
+            *seen = look;
             return Known::UnderWay;
         }
         if let Some(entry) = state.known.get_mut(&found.identity) {
@@ -199,28 +223,31 @@ impl Ledger {
         Known::Done(entry.outcome)
     }
 
-    /// A look ended. What was not seen in a whole one is forgotten when it has been gone for a while.
-    pub(super) fn end_look(&self, is_whole: bool) -> io::Result<()> {
-        if is_whole {
-            let mut state = self.state();
-            let (look, now) = (state.look, Instant::now());
-            state.strangers = HashMap::new();
-            state.known.retain(|_, entry| {
-                entry.seen == look || now.duration_since(*entry.gone.get_or_insert(now)) < KEEP_GONE
-            });
+    /// A look ended that could not look into the directories of these marks; none if it may be any. What it did not see is forgotten
+    /// when it has been gone for a while.
+    pub(super) fn end_look(&self, dark: Option<&HashSet<u64>>) -> io::Result<()> {
+        let mut state = self.state();
+        match dark {
+            Some(dark) => state.forget_gone(dark),
+            None => state.dark.clear(),
         }
+        drop(state);
         self.write()
     }
 
-    /// A file is taken; false if somebody else has it.
-    pub(super) fn take(&self, identity: Identity) -> bool {
+    /// A file is taken; none if somebody else has it.
+    pub(super) fn take(self: &Arc<Self>, identity: Identity) -> Option<Taken> {
         let mut state = self.state();
-        !state.known.contains_key(&identity) && state.under_way.insert(identity)
-    }
-
-    /// A file that was taken goes back.
-    pub(super) fn give_back(&self, identity: &Identity) {
-        self.state().under_way.remove(identity);
+        if state.known.contains_key(&identity) || state.under_way.contains_key(&identity) {
+            return None;
+        }
+        let look = state.look;
+        state.under_way.insert(identity, look);
+        drop(state);
+        Some(Taken {
+            ledger: self.clone(),
+            identity,
+        })
     }
 
     /// A file is finished with. Returns when that is on the disk; until then the file counts as on its way. Fails if that cannot be
@@ -240,10 +267,11 @@ impl Ledger {
     /// A file is finished with; that is on the disk after the next [`write`](Self::write).
     pub(super) fn note(&self, found: &Found, outcome: Outcome) {
         let mut state = self.state();
+        let seen = state.under_way.get(&found.identity).copied();
         let entry = Entry {
             outcome,
             path: path_mark(&found.path),
-            seen: state.look,
+            seen: seen.unwrap_or(state.look),
             gone: None,
         };
         state.unwritten.insert(found.identity, entry);
@@ -289,6 +317,25 @@ impl Ledger {
             *disk = write_anew(&self.path, known.iter().map(|(identity, entry)| (identity, entry)))?;
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// Forgets what has been gone for a while. A file that was seen when every directory that is dark now was dark already lay in
+    /// none of them.
+    fn forget_gone(&mut self, dark: &HashSet<u64>) {
+        let (look, now) = (self.look, Instant::now());
+        let before = std::mem::take(&mut self.dark);
+        let since = |mark: &u64| (*mark, before.get(mark).copied().unwrap_or(look));
+        self.dark = dark.iter().map(since).collect();
+        if self.dark.is_empty() {
+            self.strangers = HashMap::new();
+        }
+        let all_dark_since = self.dark.values().copied().max().unwrap_or(0);
+        self.known.retain(|_, entry| match entry.seen {
+            seen if seen == look || seen < all_dark_since => true,
+            _ => now.duration_since(*entry.gone.get_or_insert(now)) < KEEP_GONE,
+        });
     }
 }
 
@@ -421,6 +468,18 @@ pub(super) fn close(folder: &Path) {
     open.retain(|(path, _)| !path.starts_with(&folder));
 }
 
+/// Fills the disk of what is open below a folder.
+#[cfg(test)]
+pub(super) fn fill_disk(folder: &Path) {
+    let folder = folder.canonicalize().unwrap();
+    let open = OPEN.lock().unwrap();
+    let ours = open.iter().filter(|(path, _)| path.starts_with(&folder));
+    for ledger in ours.filter_map(|(_, ledger)| ledger.upgrade()) {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        *ledger.disk.lock().unwrap() = Some(Disk { file: full, lines: 0 });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,14 +504,15 @@ mod tests {
     async fn what_was_taken_is_known_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(folder.path(), "file/a").unwrap();
-        assert!(ledger.is_new() && ledger.take(found(1).identity) && !ledger.take(found(1).identity));
+        let taken = ledger.take(found(1).identity);
+        assert!(ledger.is_new() && taken.is_some() && ledger.take(found(1).identity).is_none());
         assert_eq!(see(&ledger, 1), Known::UnderWay);
         for (n, outcome) in (1..).zip([Outcome::Delivered, Outcome::Refused]) {
             ledger.remember(&found(n), outcome).await.unwrap();
         }
-        assert!(ledger.take(found(3).identity), "on its way when the process ends");
+        let on_its_way = ledger.take(found(3).identity).unwrap();
         let path = ledger.path.clone();
-        drop(ledger);
+        drop((ledger, taken, on_its_way));
         // a crash in the middle of a line
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         let whole = line(&found(4).identity, &parse(line_of(&path).trim_end()).unwrap().1);
@@ -487,7 +547,7 @@ mod tests {
         moved.identity.device = 2;
         assert_eq!(ledger.see(&moved), Known::Done(Outcome::Delivered));
         assert_eq!(ledger.see(&moved), Known::Done(Outcome::Delivered));
-        ledger.end_look(true).unwrap();
+        ledger.end_look(Some(&HashSet::new())).unwrap();
         moved.identity.device = 3;
         assert_eq!(ledger.see(&moved), Known::New, "another device of now is another one");
     }
@@ -539,9 +599,57 @@ mod tests {
         let long_ago = Instant::now().checked_sub(2 * KEEP_GONE);
         ledger.state().known.get_mut(&found(2).identity).unwrap().gone = long_ago;
         ledger.begin_look();
-        ledger.end_look(false).unwrap();
-        assert_eq!(ledger.len(), 2, "only a whole look says what is gone");
-        ledger.end_look(true).unwrap();
+        ledger.end_look(None).unwrap();
+        assert_eq!(ledger.len(), 2, "a look that was cut does not say what is gone");
+        ledger.end_look(Some(&HashSet::from([7]))).unwrap();
+        assert_eq!(ledger.len(), 2, "it may be where nobody can look now");
+        ledger.end_look(Some(&HashSet::new())).unwrap();
         assert_eq!((ledger.len(), see(&ledger, 1)), (1, Known::Done(Outcome::Delivered)));
+    }
+
+    #[test]
+    fn a_directory_that_was_always_dark_hides_nothing_that_was_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), "file").unwrap();
+        let always = HashSet::from([7]);
+        ledger.begin_look();
+        ledger.end_look(Some(&always)).unwrap();
+        ledger.begin_look();
+        let taken = ledger.take(found(1).identity).unwrap();
+        ledger.note(&found(1), Outcome::Delivered);
+        ledger.end_look(Some(&always)).unwrap();
+        drop(taken);
+        let gone = |ledger: &Ledger| {
+            ledger
+                .state()
+                .known
+                .get(&found(1).identity)
+                .map(|entry| entry.gone.is_some())
+        };
+        ledger.begin_look();
+        ledger.end_look(Some(&HashSet::from([7, 8]))).unwrap();
+        assert_eq!(gone(&ledger), Some(false), "it may be in the other one");
+        ledger.begin_look();
+        ledger.end_look(Some(&always)).unwrap();
+        assert_eq!(gone(&ledger), Some(true));
+        ledger.state().known.get_mut(&found(1).identity).unwrap().gone = Instant::now().checked_sub(2 * KEEP_GONE);
+        ledger.end_look(Some(&always)).unwrap();
+        assert_eq!(ledger.len(), 0);
+    }
+
+    #[test]
+    fn what_was_taken_goes_back_unless_it_is_finished_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), "file").unwrap();
+        let taken = ledger.take(found(1).identity).unwrap();
+        assert!(ledger.take(found(1).identity).is_none());
+        drop(taken);
+        assert_eq!(see(&ledger, 1), Known::New);
+        let taken = ledger.take(found(1).identity).unwrap();
+        ledger.note(&found(1), Outcome::Delivered);
+        drop(taken);
+        assert_eq!(see(&ledger, 1), Known::UnderWay, "it is not on the disk yet");
+        ledger.write().unwrap();
+        assert_eq!(see(&ledger, 1), Known::Done(Outcome::Delivered));
     }
 }

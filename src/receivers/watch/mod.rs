@@ -25,12 +25,12 @@ use futures_util::StreamExt;
 pub use self::config::{After, Globs, StartAt};
 pub(super) use self::config::{Watch, WatchConfig};
 use self::identity::Found;
-use self::ledger::{Known, Ledger, Outcome};
+use self::ledger::{Known, Ledger, Outcome, Taken};
 use self::queue::{Candidate, Ready, Waiting};
 use self::read::{Open, Unread};
 use self::scan::Look;
 use crate::pipeline::units::io_reason;
-use crate::pipeline::{Fate, Outlet, ReceiverError, Refusal, Stop};
+use crate::pipeline::{Fate, Limit, Outlet, ReceiverError, Refusal, Stop};
 use crate::telemetry::{FileMetrics, SeldomEach};
 
 /// Of all time no more than this part is spent on looking.
@@ -40,6 +40,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The same for a disk that does not take what is to be remembered.
 const DISK_PAUSE: Duration = Duration::from_secs(5);
+/// The same for a file for which there was no memory.
+const MEMORY_PAUSE: Duration = Duration::from_secs(5);
+/// Files for which there may be no memory before the round ends.
+const NO_MEMORY_IN_A_ROUND: usize = 8;
 /// At most one line of a kind in so long a time, where files are not told one by one.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Refused files that are told one by one in one round.
@@ -82,6 +86,8 @@ pub(super) struct Watcher {
 struct Round {
     /// There was no room for one, so that the others were left.
     no_room: AtomicBool,
+    /// Files for which there was no memory.
+    no_memory: AtomicUsize,
     /// Files refused.
     refused: AtomicUsize,
 }
@@ -159,7 +165,7 @@ impl Watcher {
             // what was not seen was there as well: the next start skips all of it
             return Ready::default();
         }
-        match self.ledger.end_look(look.is_whole()) {
+        match self.ledger.end_look(look.dark()) {
             // a directory that comes later is not one that was there
             Ok(()) => self.skips.store(false, Ordering::Relaxed),
             Err(error) => {
@@ -183,10 +189,13 @@ impl Watcher {
         let after = match outcome {
             Outcome::Delivered => &self.watch.after,
             Outcome::Refused => &self.watch.refused,
+            // more memory may be given to the process
+            Outcome::Oversized if self.watch.refused == After::Delete => return,
+            Outcome::Oversized => &self.watch.refused,
             Outcome::Lost | Outcome::Skipped => return,
         };
         match after.apply(found, self.watch.reading.follow_symlinks) {
-            Ok(true) if *after == After::Delete => self.ledger.forget(&found.identity),
+            Ok(true) => self.ledger.forget(&found.identity),
             Ok(_) => {}
             Err(error) => {
                 if let Some(files) = self.told.happened("after", 1) {
@@ -218,7 +227,7 @@ impl Watcher {
             }
         }
         if look.hidden > 0 && self.told.happened("hidden", look.hidden as u64).is_some() {
-            tracing::warn!(%receiver, directories = look.hidden, "directories cannot be looked into");
+            tracing::warn!(%receiver, directories = look.hidden, "directories cannot be looked into, or are too far down");
         }
         if look.is_cut && !stop.is_asked() && self.told.happened("cut", 1).is_some() {
             tracing::warn!(%receiver, "too many files and directories to look at all; narrow `include`");
@@ -235,7 +244,7 @@ impl Watcher {
     async fn take_all(self: &Arc<Self>, candidates: Vec<Candidate>, round: &Round, out: &Outlet, stop: &Stop) {
         let taking = candidates.into_iter().map(|candidate| async move {
             if !stop.is_asked() && !round.no_room.load(Ordering::Relaxed) {
-                self.take(candidate, round, out).await;
+                self.take(candidate, round, out, stop).await;
             }
         });
         let at_once = self.watch.concurrency;
@@ -250,25 +259,19 @@ impl Watcher {
     }
 
     /// Takes one file, as far as it goes.
-    async fn take(self: &Arc<Self>, candidate: Candidate, round: &Round, out: &Outlet) {
+    async fn take(self: &Arc<Self>, candidate: Candidate, round: &Round, out: &Outlet, stop: &Stop) {
         let Candidate { found, is_last } = candidate;
-        if !self.ledger.take(found.identity) {
+        let Some(taken) = self.ledger.take(found.identity) else {
             return;
-        }
-        match self.hand_over(&found, is_last, out).await {
-            Ok(()) => {}
-            Err(Unread::Changed) => self.ledger.give_back(&found.identity),
-            Err(Unread::Unfinished(_)) => {
-                self.waiting().tried(&found.identity, Instant::now());
-                self.ledger.give_back(&found.identity);
-            }
-            Err(Unread::Refused(Refusal::Unavailable { .. })) => {
-                round.no_room.store(true, Ordering::Relaxed);
-                self.ledger.give_back(&found.identity);
-            }
+        };
+        let taken = Arc::new(taken);
+        match self.hand_over(&found, &taken, is_last, out, stop).await {
+            Ok(()) | Err(Unread::Changed) => {}
+            Err(Unread::Unfinished(_)) => self.waiting().tried(&found.identity, Instant::now()),
+            Err(Unread::Refused(Refusal::Unavailable { .. })) => round.no_room.store(true, Ordering::Relaxed),
+            Err(Unread::NoMemory) => self.too_large_for_now(&found, round),
             Err(Unread::Unreadable(kind)) => {
                 self.waiting().later(&found.identity, Instant::now(), TELL_EVERY);
-                self.ledger.give_back(&found.identity);
                 if let Some(files) = self.told.happened("file", 1) {
                     let (receiver, inode) = (&self.watch.receiver, found.identity.inode);
                     let why = io_reason(&kind.into());
@@ -279,24 +282,50 @@ impl Watcher {
                 self.tell_refusal(&found, &refusal, round);
                 let size = usize::try_from(found.identity.size).unwrap_or(usize::MAX);
                 out.refused_for_good(size, &refusal);
-                self.finish(found, Outcome::Refused, refusal.label()).await;
+                let outcome = match refusal {
+                    Refusal::TooLarge {
+                        limit: Limit::Memory, ..
+                    } => Outcome::Oversized,
+                    _ => Outcome::Refused,
+                };
+                self.finish(found, outcome, refusal.label(), stop).await;
             }
         }
     }
 
+    /// There is no memory for a file. Another one may need less; but if there is none for so many, it is not for their size.
+    fn too_large_for_now(&self, found: &Found, round: &Round) {
+        if round.no_memory.fetch_add(1, Ordering::Relaxed) >= NO_MEMORY_IN_A_ROUND {
+            round.no_room.store(true, Ordering::Relaxed);
+            return;
+        }
+        self.waiting().later(&found.identity, Instant::now(), MEMORY_PAUSE);
+        if let Some(files) = self.told.happened("memory", 1) {
+            let (receiver, inode, size) = (&self.watch.receiver, found.identity.inode, found.identity.size);
+            tracing::warn!(%receiver, inode, size, files, "no room in the memory budget for a file now; trying again, and others first");
+        }
+    }
+
     /// Reads a file and hands it to the pipelines. What becomes of it is heard later.
-    async fn hand_over(self: &Arc<Self>, found: &Found, is_last: bool, out: &Outlet) -> Result<(), Unread> {
+    async fn hand_over(
+        self: &Arc<Self>,
+        found: &Found,
+        taken: &Arc<Taken>,
+        is_last: bool,
+        out: &Outlet,
+        stop: &Stop,
+    ) -> Result<(), Unread> {
         out.admit()?;
         let (watcher, permit) = (self.clone(), out.budget().permit());
         let own = found.clone();
         let opened = tokio::task::spawn_blocking(move || Open::new(own, &watcher.watch.reading, permit));
-        let open = opened.await.unwrap_or(Err(Unread::Changed))?;
+        let open = opened.await.unwrap_or(Err(Unread::Changed)).map_err(Unread::of_file)?;
         let unread = Arc::new(Mutex::new(None));
         let (watcher, slot) = (self.clone(), unread.clone());
         let job = move || {
             let reading = &watcher.watch.reading;
             let origin = read::origin(&watcher.watch.receiver, reading);
-            match open.decode(reading, &origin, is_last) {
+            match open.decode(reading, &origin, is_last).map_err(Unread::of_file) {
                 Ok(arrival) => Ok(vec![arrival]),
                 Err(Unread::Refused(refusal)) => Err(refusal),
                 // for now there is nothing of it, which is no refusal
@@ -313,31 +342,36 @@ impl Watcher {
         tracing::debug!(receiver = %self.watch.receiver, inode = found.identity.inode, size = found.identity.size, rejected = receipt.rejected, "file taken");
         self.metrics().bytes.add(found.identity.size);
         self.metrics().in_flight.add(1);
-        let (watcher, found) = (self.clone(), found.clone());
+        let (watcher, found, taken, stop) = (self.clone(), found.clone(), taken.clone(), stop.clone());
         out.afterwards(async move {
             let fate = delivery.fate().await;
             match fate {
-                Fate::Delivered => watcher.finish(found, Outcome::Delivered, "delivered").await,
+                Fate::Delivered => watcher.finish(found, Outcome::Delivered, "delivered", &stop).await,
                 Fate::Lost => {
                     let (receiver, inode) = (&watcher.watch.receiver, found.identity.inode);
                     if let Some(files) = watcher.told.happened("lost", 1) {
                         tracing::warn!(%receiver, inode, files, "a file was not delivered to all who must have it: it stays, and is not taken again");
                     }
-                    watcher.finish(found, Outcome::Lost, "lost").await;
+                    watcher.finish(found, Outcome::Lost, "lost", &stop).await;
                 }
                 // the next process takes it
-                Fate::Interrupted => watcher.ledger.give_back(&found.identity),
+                Fate::Interrupted => {}
             }
+            drop(taken);
             watcher.metrics().in_flight.sub(1);
         });
         Ok(())
     }
 
-    /// Writes down that a file is finished with, then does with it what is to be done.
-    async fn finish(self: &Arc<Self>, found: Found, outcome: Outcome, result: &'static str) {
+    /// Writes down that a file is finished with, then does with it what is to be done. When `stop` is asked a disk that is full is
+    /// not waited for: the file is taken again at worst.
+    async fn finish(self: &Arc<Self>, found: Found, outcome: Outcome, result: &'static str, stop: &Stop) {
         while let Err(error) = self.ledger.remember(&found, outcome).await {
             self.tell_storage(&error);
-            tokio::time::sleep(DISK_PAUSE).await;
+            tokio::select! {
+                () = stop.asked() => return,
+                () = tokio::time::sleep(DISK_PAUSE) => {}
+            }
         }
         self.metrics().finished(result);
         let watcher = self.clone();

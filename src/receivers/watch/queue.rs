@@ -1,5 +1,6 @@
 //! Which of the files that were seen are to be taken now: the oldest that are whole.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,7 +9,7 @@ use super::identity::{Found, Identity};
 
 /// Files that one look hands on; the next look begins at once if there are more.
 const MOST: usize = 1_000;
-/// Files that are waited for at once; beyond it a file has no second chance.
+/// Files that are waited for at once. What cannot be kept in mind beyond it is read again at each look.
 const MOST_PATIENCE: usize = 10_000;
 
 /// A file to be taken.
@@ -82,22 +83,31 @@ impl Waiting {
 
     /// A file was read, and was not whole.
     pub(super) fn tried(&mut self, identity: &Identity, now: Instant) {
-        self.wait(identity, now).is_tried = true;
+        if let Some(wait) = self.wait(identity, now) {
+            wait.is_tried = true;
+        }
     }
 
     /// A file is not to be taken before so much time has passed.
     pub(super) fn later(&mut self, identity: &Identity, now: Instant, pause: Duration) {
-        self.wait(identity, now).not_before = now.checked_add(pause);
+        if let Some(wait) = self.wait(identity, now) {
+            wait.not_before = now.checked_add(pause);
+        }
     }
 
-    fn wait(&mut self, identity: &Identity, now: Instant) -> &mut Wait {
-        let seen = self.look;
-        self.files.entry(*identity).or_insert(Wait {
-            since: now,
-            is_tried: false,
-            not_before: None,
-            seen,
-        })
+    /// What is kept in mind of a file, unless there are too many.
+    fn wait(&mut self, identity: &Identity, now: Instant) -> Option<&mut Wait> {
+        let (seen, is_full) = (self.look, self.files.len() >= MOST_PATIENCE);
+        match self.files.entry(*identity) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(_) if is_full => None,
+            Entry::Vacant(new) => Some(new.insert(Wait {
+                since: now,
+                is_tried: false,
+                not_before: None,
+                seen,
+            })),
+        }
     }
 }
 
@@ -115,7 +125,7 @@ impl Queue<'_> {
         let is_early = wait
             .and_then(|wait| wait.not_before)
             .is_some_and(|then| self.now.0 < then);
-        let is_last = quiet >= self.patience.give_up_after || self.waiting.files.len() >= MOST_PATIENCE;
+        let is_last = quiet >= self.patience.give_up_after;
         if quiet < self.patience.settle || is_early || (is_tried && !is_last) {
             self.unsettled += 1;
             return;
@@ -275,6 +285,18 @@ mod tests {
         waiting.later(&files[0].identity, start + Duration::from_secs(30), pause);
         assert_eq!(look(&mut waiting, start, 39, &files).0, [(2, false)]);
         assert_eq!(look(&mut waiting, start, 40, &files).0.len(), 2);
+    }
+
+    #[test]
+    fn many_that_wait_cost_no_other_its_chance() {
+        let (mut waiting, start) = (Waiting::default(), Instant::now());
+        let many: Vec<_> = (0..2 * MOST_PATIENCE as u64).map(|n| found(n, 100)).collect();
+        assert_eq!(look(&mut waiting, start, 101, &many), (vec![], many.len()));
+        assert_eq!(waiting.files.len(), MOST_PATIENCE);
+        let (candidates, _) = look(&mut waiting, start, 110, &many);
+        assert!(candidates.iter().all(|(_, is_last)| !is_last));
+        many.iter().for_each(|found| waiting.tried(&found.identity, start));
+        assert_eq!(waiting.files.len(), MOST_PATIENCE);
     }
 
     #[test]

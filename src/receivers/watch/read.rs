@@ -1,5 +1,6 @@
 //! One file to profiles: opened with care, read, dated, and named by its path.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::sync::Arc;
@@ -13,16 +14,19 @@ use super::config::Reading;
 use super::identity::{Found, Identity};
 use crate::formats::any::decode_file;
 use crate::formats::compress::Inflation;
-use crate::formats::{Decoded, Fault, Format, jfr, sniff};
+use crate::formats::{Decoded, Fault, Format, jfr, sniff, v8};
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Origin, Permit, Received, Refusal};
-use crate::profile::Profiles;
+use crate::profile::{ProfileId, Profiles};
 use crate::receivers::regular;
 use crate::receivers::series::Series;
 use crate::receivers::window::YEAR_1971;
 
 /// Differences of local time to UTC are smaller, in nanoseconds.
 const ZONES: u64 = 15 * 3_600 * 1_000_000_000;
+
+/// What stands where a profile has no id.
+const UNSET_ID: ProfileId = [0; 16];
 
 /// Why there is nothing of a file, or not yet.
 #[derive(Debug)]
@@ -31,10 +35,22 @@ pub(super) enum Unread {
     Changed,
     /// It may be half of a recording.
     Unfinished(Refusal),
-    /// It is refused, or there is no room for it now.
+    /// It is refused, or nothing is let in now.
     Refused(Refusal),
+    /// There is no memory for as much as it needs, now.
+    NoMemory,
     /// It cannot be opened or read.
     Unreadable(io::ErrorKind),
+}
+
+impl Unread {
+    /// The same, from where a file is read and decoded: what there is no room for is the file.
+    pub(super) fn of_file(self) -> Self {
+        match self {
+            Self::Refused(Refusal::Unavailable { .. }) => Self::NoMemory,
+            other => other,
+        }
+    }
 }
 
 impl From<io::Error> for Unread {
@@ -104,7 +120,7 @@ impl Open {
         if let Some(first) = decoded.rejected.first.as_ref().filter(|_| !is_last) {
             return Err(Unread::Unfinished(Refusal::Invalid(first.to_string())));
         }
-        reading.complete(&mut decoded, &self.found);
+        reading.complete(&mut decoded, received.format, &self.found);
         Ok(Arrival {
             decoded,
             received,
@@ -175,9 +191,9 @@ fn unread(fault: Fault, refusal: Refusal) -> Unread {
 impl Reading {
     /// Adds to profiles what their file tells and its content does not: whose they are, when they were made, and ids by which a
     /// backend knows those again that it has got.
-    fn complete(&self, decoded: &mut Decoded, found: &Found) {
+    fn complete(&self, decoded: &mut Decoded, format: Format, found: &Found) {
         decoded.exact = false;
-        date(&mut decoded.profiles, found);
+        date(&mut decoded.profiles, format, found);
         name(&mut decoded.profiles, &found.identity);
         self.series(found).write_to(&mut decoded.profiles);
     }
@@ -202,9 +218,12 @@ impl Reading {
 
 /// Dates profiles whose format tells no time, or time since the machine was started: V8's, stacks as text. A file is written when
 /// its recording ends. If it was copied since, its name may say when that began.
-fn date(profiles: &mut Profiles, found: &Found) {
+fn date(profiles: &mut Profiles, format: Format, found: &Found) {
     let ended = u64::try_from(found.identity.modified).unwrap_or_default();
     let file_name = found.path.file_name().unwrap_or_default().to_string_lossy();
+    if format == Format::CpuProfile && v8::is_dated(&file_name) {
+        v8::date(profiles, &file_name, found.identity.modified_at());
+    }
     let named = named_date(&file_name);
     let scopes = profiles
         .edit_resources()
@@ -242,14 +261,19 @@ fn named_date(name: &str) -> Option<u64> {
     })
 }
 
-/// Gives ids to profiles that have none.
+/// Gives ids to profiles that have none, or that of another one in the file: no two of them may go by the same.
 fn name(profiles: &mut Profiles, identity: &Identity) {
+    let mut known = HashSet::new();
     let scopes = profiles
         .edit_resources()
         .iter_mut()
         .flat_map(|resource| &mut resource.scopes);
     for (at, profile) in scopes.flat_map(|scope| &mut scope.profiles).enumerate() {
-        if profile.ids.is_empty() {
+        let has_id = profile
+            .ids
+            .first()
+            .is_some_and(|id| *id != UNSET_ID && known.insert(*id));
+        if !has_id {
             let types = 0..profile.sample_types.len();
             profile.ids = types.map(|sample_type| identity.profile_id(at, sample_type)).collect();
         }
@@ -386,7 +410,30 @@ mod tests {
         file.set_modified(written).unwrap();
         let (began, lasted) = times(&path);
         assert!(lasted > 0);
-        assert_eq!(began + lasted, named + 3_600_000_000_000, "an hour is a zone");
+        assert_eq!(began, named + 3_600_000_000_000, "an hour is a zone");
+        let copied = folder.path().join("mine.cpuprofile");
+        std::fs::rename(&path, &copied).unwrap();
+        let (began, lasted) = times(&copied);
+        assert_eq!(began + lasted, named + 3_600_000_000_000);
+    }
+
+    #[test]
+    fn no_two_profiles_of_a_file_go_by_one_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = crate::testing::data("node20-wall-cpu-links.otlp.json.gz");
+        let line = Inflation::new(&crate::formats::Limits::USUAL)
+            .unwrap_layers(line.into())
+            .unwrap();
+        let path = file(folder.path(), "log", &[&line[..], b"\n", &line[..], b"\n"].concat());
+        let ids = |path: &Path| {
+            let profiles = decode(path, &reading(""), false).unwrap();
+            let ids = profiles.iter().map(|place| place.profile.ids[0]);
+            ids.collect::<Vec<_>>()
+        };
+        let all = ids(&path);
+        let different: HashSet<_> = all.iter().filter(|id| **id != UNSET_ID).collect();
+        assert!(all.len() > 1 && different.len() == all.len(), "{all:?}");
+        assert_eq!(ids(&path), all, "the same when it is read again");
     }
 
     #[test]

@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 
 use super::config::Places;
 use super::glob::{Glob, Segment};
-use super::identity::{Found, Identity};
+use super::identity::{Found, Identity, path_mark};
 use crate::pipeline::Stop;
 
 /// Entries of directories that one look passes at most, so that a pattern such as `/**` ends.
 const MOST_ENTRIES: usize = 5_000_000;
 /// Directories below each other.
 const DEEPEST: usize = 64;
+/// Directories that cannot be looked into, of which each is known; with more nothing counts as gone.
+const MOST_HIDDEN: usize = 10_000;
 
 /// What a look came to beside the files.
 #[derive(Debug, Default)]
@@ -25,17 +27,26 @@ pub(super) struct Look {
     pub(super) unreadable: Vec<(usize, io::ErrorKind)>,
     /// Patterns that name a directory and mean the files in it, perhaps.
     pub(super) directories: Vec<usize>,
-    /// Directories further down that cannot be read.
+    /// Directories further down that cannot be read, or are too far down.
     pub(super) hidden: usize,
     /// There is more than one look passes.
     pub(super) is_cut: bool,
+    /// Marks of all directories in which there may be what was not seen.
+    dark: HashSet<u64>,
     entries: usize,
 }
 
 impl Look {
-    /// Whether everything was seen, so that what was not is gone.
-    pub(super) fn is_whole(&self) -> bool {
-        self.unreadable.is_empty() && self.hidden == 0 && !self.is_cut
+    /// Marks of the directories that were not seen; none if it may be any.
+    pub(super) fn dark(&self) -> Option<&HashSet<u64>> {
+        Some(&self.dark).filter(|dark| !self.is_cut && dark.len() < MOST_HIDDEN)
+    }
+
+    /// A directory cannot be looked into.
+    fn hides(&mut self, directory: &Path) {
+        if self.dark.len() < MOST_HIDDEN {
+            self.dark.insert(path_mark(directory));
+        }
     }
 }
 
@@ -51,6 +62,10 @@ pub(super) fn look(places: &Places, stop: &Stop, mut tell: impl FnMut(Found)) ->
             passed: HashSet::new(),
         };
         if let Err(error) = walk.run(&mut tell) {
+            // what is not there hides nothing
+            if error.kind() != io::ErrorKind::NotFound {
+                look.hides(glob.base());
+            }
             look.unreadable.push((at, error.kind()));
         }
         if fs::metadata(glob.text()).is_ok_and(|about| about.is_dir()) && !glob.text().ends_with('/') {
@@ -87,8 +102,11 @@ impl Walk<'_> {
         let mut steps = Vec::new();
         self.enter(&first, &mut steps, tell)?;
         while let Some(step) = steps.pop() {
-            if self.enter(&step, &mut steps, tell).is_err() {
-                self.look.hidden += 1;
+            if let Err(error) = self.enter(&step, &mut steps, tell) {
+                // otherwise it went away meanwhile
+                if error.kind() != io::ErrorKind::NotFound {
+                    self.hidden(&step.directory);
+                }
             }
         }
         Ok(())
@@ -130,14 +148,18 @@ impl Walk<'_> {
         Ok(())
     }
 
+    fn hidden(&mut self, directory: &Path) {
+        self.look.hidden += 1;
+        self.look.hides(directory);
+    }
+
     fn is_last(&self, segment: usize) -> bool {
         segment + 1 == self.glob.segments().len()
     }
 
     fn descend(&mut self, entry: &fs::DirEntry, from: &Step, segment: usize, steps: &mut Vec<Step>) {
         let Ok(kind) = entry.file_type() else {
-            self.look.hidden += 1;
-            return;
+            return self.hidden(&entry.path());
         };
         let follows = kind.is_symlink() && self.places.follow_symlinks;
         let is_directory = kind.is_dir() || (follows && fs::metadata(entry.path()).is_ok_and(|about| about.is_dir()));
@@ -145,8 +167,7 @@ impl Walk<'_> {
             return;
         }
         if from.depth == DEEPEST {
-            self.look.is_cut = true;
-            return;
+            return self.hidden(&entry.path());
         }
         steps.push(Step {
             directory: entry.path(),
@@ -260,7 +281,8 @@ mod tests {
             names.contains("link.jfr") && names.contains("a/round/a/b/3.jfr"),
             "{names:?}"
         );
-        assert!(!names.contains("pipe.jfr") && look.is_whole());
+        assert!(!names.contains("pipe.jfr"));
+        assert_eq!(look.dark(), Some(&HashSet::new()));
     }
 
     #[test]
@@ -279,7 +301,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let look = look(&places(folder.path(), &["/no/*.jfr", "/*"], &[]), &Stop::new(), |_| {});
         assert_eq!(look.unreadable, [(0, io::ErrorKind::NotFound)]);
-        assert!(!look.is_whole() && look.directories.is_empty());
+        assert!(look.directories.is_empty());
+        assert_eq!(look.dark(), Some(&HashSet::new()), "there is nothing in it");
+        symlink("loop", folder.path().join("loop")).unwrap();
+        let look = super::look(&places(folder.path(), &["/loop/*"], &[]), &Stop::new(), |_| {});
+        assert_eq!(look.dark().map(HashSet::len), Some(1), "nobody knows what is in it");
+        fs::remove_file(folder.path().join("loop")).unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
         let look = super::look(&places(folder.path(), &["/a/", "/a"], &[]), &Stop::new(), |_| {});
         assert_eq!(look.directories, [1], "a slash is missing");

@@ -220,6 +220,74 @@ async fn where_there_is_no_room_files_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_does_not_keep_the_process_from_ending() {
+    let (folder, engine) = (Folder::new(), Engine::new());
+    let running = folder.watch(&engine, "{refused: delete}").await;
+    nothing(&engine).await;
+    ledger::fill_disk(&folder.outside("state"));
+    let path = folder.write("a.hprof", "JAVA PROFILE 1.0.2\0 secrets");
+    nothing(&engine).await;
+    let metrics = running.metrics.clone();
+    tokio::time::timeout(DISK_PAUSE / 2, running.end()).await.unwrap();
+    assert!(path.exists() && metrics.finished_count("invalid") == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_two_names_is_taken_once() {
+    let (folder, engine) = (Folder::new(), Engine::new());
+    let path = folder.write("a.collapsed", RECORDING);
+    fs::hard_link(&path, folder.path("b.collapsed")).unwrap();
+    let running = folder.watch(&engine, "{after: delete}").await;
+    drop(seen(&engine).await);
+    until("the end of both", || {
+        (fs::read_dir(folder.outside("in")).unwrap().count() == 0).then_some(())
+    })
+    .await;
+    nothing(&engine).await;
+    running.finished("delivered", 1).await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_needs_much_memory_keeps_no_other_waiting() {
+    let (folder, engine) = (Folder::new(), Engine::new());
+    let others = engine.outlet().budget().permit();
+    others.hold(others.limit() - (1 << 20));
+    let large = folder.write("a.collapsed", RECORDING.repeat(100_000));
+    let then = SystemTime::now() - Duration::from_secs(60);
+    fs::File::options()
+        .append(true)
+        .open(large)
+        .unwrap()
+        .set_modified(then)
+        .unwrap();
+    folder.write("b.collapsed", RECORDING);
+    let running = folder.watch(&engine, "{concurrency: 1}").await;
+    running.finished("delivered", 0).await;
+    drop(seen(&engine).await);
+    running.finished("delivered", 1).await;
+    drop(others);
+    drop(seen(&engine).await);
+    running.finished("delivered", 2).await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_beyond_the_memory_of_the_process_is_never_deleted() {
+    let (folder, engine) = (Folder::new(), Engine::new());
+    let path = folder.0.path().join("in/a.collapsed");
+    // larger than the whole budget, and nothing but a hole
+    let size = engine.outlet().budget().permit().limit() as u64 + 1;
+    fs::File::create(&path).unwrap().set_len(size).unwrap();
+    let keys = "{refused: delete, max_file_size: 1024GiB}";
+    let running = folder.watch(&engine, keys).await;
+    running.finished("too_large", 1).await;
+    nothing(&engine).await;
+    assert!(path.exists());
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_did_not_arrive_stays_and_is_not_taken_again() {
     let (folder, engine) = (Folder::new(), Engine::new());
     let path = folder.write("a.collapsed", RECORDING);
