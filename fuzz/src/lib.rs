@@ -168,6 +168,7 @@ pub fn configuration(bytes: &[u8]) {
     let context = BuildContext {
         id: "fuzzed".into(),
         metrics: Arc::new(Metrics::default()),
+        dry_run: false,
     };
     let _ = loaded.resolve(&CATALOG, &context);
     let _ = config::to_yaml(&loaded.redacted(&CATALOG));

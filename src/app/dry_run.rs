@@ -1,4 +1,4 @@
-//! `--dry-run`: everything is done but the sending.
+//! `--dry-run`: everything is done but the sending. Receivers are told so, and leave what they read as it is.
 
 use std::sync::Arc;
 

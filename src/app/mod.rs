@@ -41,6 +41,7 @@ pub const TABLES: Tables<'static> = Tables {
     receivers: receivers::ALL,
     processors: processors::ALL,
     exporters: exporters::ALL,
+    dry_run: false,
 };
 
 /// Reads, merges and fills in a configuration with the environment of the process.
@@ -183,6 +184,7 @@ fn checking() -> BuildContext {
     BuildContext {
         id: "check".into(),
         metrics: Arc::default(),
+        dry_run: false,
     }
 }
 

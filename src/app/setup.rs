@@ -68,6 +68,7 @@ impl Setup {
                 quiet = dry_run::exporters();
                 Tables {
                     exporters: &quiet,
+                    dry_run,
                     ..TABLES
                 }
             }

@@ -51,6 +51,7 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
     let cx = BuildContext {
         id: "send".into(),
         metrics: Arc::default(),
+        dry_run: false,
     };
     let built = (row.build)(config, &cx).map_err(|error| not_built(&error))?;
     drop(guard);

@@ -126,6 +126,7 @@ fn resolve_text(text: &str) -> Result<Config, ConfigErrors> {
     let cx = BuildContext {
         id: "check".into(),
         metrics: Arc::default(),
+        dry_run: false,
     };
     load_text(text).resolve(&CATALOG, &cx)
 }

@@ -100,6 +100,7 @@ pub(super) fn context(id: &str) -> BuildContext {
     BuildContext {
         id: id.into(),
         metrics: Arc::new(Metrics::default()),
+        dry_run: false,
     }
 }
 

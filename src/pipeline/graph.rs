@@ -57,6 +57,8 @@ pub struct Tables<'a> {
     pub processors: &'a [ProcessorSpec],
     /// Exporters.
     pub exporters: &'a [ExporterSpec],
+    /// Components are to change nothing outside of the process.
+    pub dry_run: bool,
 }
 
 /// A configuration that cannot be built.
@@ -169,7 +171,7 @@ fn build_receivers(
     for id in used(spec, |pipeline| &pipeline.receivers) {
         let raw = configured("receivers", id, &spec.receivers)?;
         let row = find("receivers", id, tables.receivers, |row| &row.about)?;
-        let cx = context(id, metrics);
+        let cx = context(id, tables, metrics);
         let receiver = (row.build)(raw.clone(), &cx).map_err(|e| located("receivers", id, e))?;
         built.push(NamedReceiver {
             id: cx.id,
@@ -189,7 +191,7 @@ fn build_exporters(
     for id in used(spec, |pipeline| &pipeline.exporters) {
         let raw = configured("exporters", id, &spec.exporters)?;
         let row = find("exporters", id, tables.exporters, |row| &row.about)?;
-        let cx = context(id, metrics);
+        let cx = context(id, tables, metrics);
         let exporter = (row.build)(raw.clone(), &cx).map_err(|e| located("exporters", id, e))?;
         exporter.sink.check().map_err(|e| located("exporters", id, e))?;
         built.push(NamedExporter {
@@ -204,7 +206,7 @@ fn build_exporters(
 
 fn build_processor(id: &str, raw: &RawConfig, tables: Tables<'_>, metrics: &Arc<Metrics>) -> Result<Stage, GraphError> {
     let row = find("processors", id, tables.processors, |row| &row.about)?;
-    let cx = context(id, metrics);
+    let cx = context(id, tables, metrics);
     let processor = (row.build)(raw.clone(), &cx).map_err(|e| located("processors", id, e))?;
     Ok(Stage { id: cx.id, processor })
 }
@@ -368,10 +370,11 @@ fn find<'a, Row>(kind: &str, id: &str, rows: &'a [Row], about: fn(&Row) -> &Abou
         .ok_or_else(|| error(&[kind, id], format!("there is no `{name}` among the {kind}")))
 }
 
-fn context(id: &str, metrics: &Arc<Metrics>) -> BuildContext {
+fn context(id: &str, tables: Tables<'_>, metrics: &Arc<Metrics>) -> BuildContext {
     BuildContext {
         id: id.into(),
         metrics: metrics.clone(),
+        dry_run: tables.dry_run,
     }
 }
 

@@ -48,6 +48,8 @@ pub struct BuildContext {
     pub id: Arc<str>,
     /// The metrics of the process.
     pub metrics: Arc<Metrics>,
+    /// Nothing outside of the process may change: what is read stays as it is, and is not remembered.
+    pub dry_run: bool,
 }
 
 /// A configuration that a component refuses.

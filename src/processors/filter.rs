@@ -148,6 +148,7 @@ mod tests {
         let cx = BuildContext {
             id: "filter".into(),
             metrics: Arc::default(),
+            dry_run: false,
         };
         let weight = profiles.received_count();
         let batch = Batch::made(profiles, weight, Arc::new(Origin::local("test")), Permit::unlimited());

@@ -121,6 +121,7 @@ pub(super) fn context() -> BuildContext {
     BuildContext {
         id: "test".into(),
         metrics: Arc::new(Metrics::default()),
+        dry_run: false,
     }
 }
 

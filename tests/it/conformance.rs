@@ -19,6 +19,7 @@ fn context(about: &About) -> BuildContext {
     BuildContext {
         id: about.name.into(),
         metrics: Arc::new(Metrics::default()),
+        dry_run: false,
     }
 }
 

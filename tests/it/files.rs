@@ -84,6 +84,30 @@ fn files_of_every_format_arrive_once_and_go() {
     assert_eq!(files(&folder.path().join("profiles")), written);
 }
 
+#[test]
+fn a_dry_run_leaves_files_and_forgets_them() {
+    let (folder, path) = gate("    after: delete\n    refused: delete", "pprof");
+    let input = folder.path().join("in");
+    std::fs::copy(data("go123-heap.pb.gz"), input.join("heap.pb.gz")).unwrap();
+    std::fs::write(input.join("README"), "no profile").unwrap();
+    let mut dry = Gate::start(folder.path(), &["run", "--dry-run", "--config", &path]);
+    wait_for("the numbers", || dry.err().contains("file refused").then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    dry.signal("TERM");
+    assert_eq!(dry.code(), 0);
+    let said = dry.err();
+    assert!(
+        said.contains("would have been sent") && said.contains("profiles=1"),
+        "{said}"
+    );
+    assert_eq!(files(&input).len(), 2, "a file is gone");
+    assert!(!folder.path().join("state").exists(), "something was remembered");
+    let gate = Gate::start(folder.path(), &["--config", &path]);
+    wait_for("the files to go", || is_empty(&input).then_some(()));
+    drop(gate);
+    assert_eq!(files(&folder.path().join("profiles")).len(), 1);
+}
+
 /// Kills in the middle of the work, wherever that is: each file is there once in the end.
 fn kill_again_and_again(after: &str) {
     const FILES: usize = 600;

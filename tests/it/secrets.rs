@@ -81,6 +81,7 @@ fn errors(loaded: &Loaded) -> String {
     let cx = BuildContext {
         id: "check".into(),
         metrics: Arc::new(Metrics::default()),
+        dry_run: false,
     };
     loaded.resolve(&CATALOG, &cx).unwrap_err().to_string()
 }

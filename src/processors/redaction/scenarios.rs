@@ -156,6 +156,7 @@ fn pass(policy: Json, profiles: Profiles) -> (Profiles, String) {
     let cx = BuildContext {
         id: "redaction".into(),
         metrics: metrics.clone(),
+        dry_run: false,
     };
     let processor = build(policy, &cx).unwrap();
     let batch = Batch::made(profiles, 1, Origin::local("test").into(), Permit::unlimited());

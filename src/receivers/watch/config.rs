@@ -165,6 +165,8 @@ pub(in crate::receivers) struct Watch {
     pub(super) after: After,
     pub(super) refused: After,
     pub(super) storage: PathBuf,
+    /// Not in a dry run: what is taken is forgotten with the process.
+    pub(super) remembers: bool,
     pub(super) reading: Reading,
     pub(super) concurrency: usize,
     pub(super) max_files: usize,
@@ -257,8 +259,9 @@ impl WatchConfig {
                 settle: self.settle.0,
                 give_up_after: self.give_up_after.0.max(self.settle.0),
             },
-            after: self.after,
-            refused: self.refused,
+            after: if cx.dry_run { After::Keep } else { self.after },
+            refused: if cx.dry_run { After::Keep } else { self.refused },
+            remembers: !cx.dry_run,
             storage: self.storage.unwrap_or_else(|| STORAGE.into()),
             reading: Reading {
                 path_pattern: path_pattern(&at("path_pattern"), self.path_pattern.as_deref())?,

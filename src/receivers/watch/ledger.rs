@@ -65,7 +65,8 @@ pub(super) enum Known {
 /// What was taken by one receiver.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    path: PathBuf,
+    /// None if what is taken is forgotten with the process.
+    path: Option<PathBuf>,
     state: Mutex<State>,
     /// None before the first look is done: whether there was one is what the file says too.
     disk: Mutex<Option<Disk>>,
@@ -73,7 +74,7 @@ pub(super) struct Ledger {
     turn: tokio::sync::Mutex<()>,
     is_new: bool,
     /// Keeps other processes away as long as it is open.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +138,12 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// That of a receiver in `folder` as another process may be writing it, for one that only looks: it changes nothing there.
+    pub(super) fn look_at(folder: &Path, receiver: &str) -> io::Result<Arc<Self>> {
+        let known = read(&folder.join(file_name(receiver)))?;
+        Ok(Arc::new(Self::of(known)))
+    }
+
     fn read(path: PathBuf) -> io::Result<Self> {
         let lock = private()
             .create(true)
@@ -147,30 +154,36 @@ impl Ledger {
             // where there are no locks, nobody else is kept away
             Err(TryLockError::Error(_)) | Ok(()) => {}
         }
-        let known = match File::open(&path) {
-            Ok(file) => Some(entries(file)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+        let known = read(&path)?;
+        let disk = match &known {
+            Some(known) => Some(write_anew(&path, known.iter())?),
+            None => None,
         };
+        Ok(Self {
+            path: Some(path),
+            disk: Mutex::new(disk),
+            _lock: Some(lock),
+            ..Self::of(known)
+        })
+    }
+
+    /// What is known, or nothing if this is the first look ever.
+    fn of(known: Option<HashMap<Identity, Entry>>) -> Self {
         let is_new = known.is_none();
         let known = known.unwrap_or_default();
         let strangers = known.iter().map(|(id, entry)| (lasting(id, entry.path), *id)).collect();
-        let disk = match is_new {
-            true => None,
-            false => Some(write_anew(&path, known.iter())?),
-        };
-        Ok(Self {
-            path,
+        Self {
+            path: None,
             state: Mutex::new(State {
                 known,
                 strangers,
                 ..State::default()
             }),
-            disk: Mutex::new(disk),
+            disk: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             is_new,
-            _lock: lock,
-        })
+            _lock: None,
+        }
     }
 
     /// Whether there was none: this is the first look ever.
@@ -284,10 +297,16 @@ impl Ledger {
 
     /// Brings to the disk what is not there yet.
     pub(super) fn write(&self) -> io::Result<()> {
+        let Some(path) = &self.path else {
+            let mut state = self.state();
+            let finished = std::mem::take(&mut state.unwritten);
+            state.finished(finished);
+            return Ok(());
+        };
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let disk = match &mut *disk {
             Some(disk) => disk,
-            none => none.insert(write_anew(&self.path, std::iter::empty())?),
+            none => none.insert(write_anew(path, std::iter::empty())?),
         };
         let unwritten = self.state().unwritten.clone();
         if unwritten.is_empty() {
@@ -302,11 +321,10 @@ impl Ledger {
             disk.lines = usize::MAX;
         })?;
         let mut state = self.state();
-        for (identity, entry) in &unwritten {
+        for identity in unwritten.keys() {
             state.unwritten.remove(identity);
-            state.under_way.remove(identity);
-            state.known.insert(*identity, *entry);
         }
+        state.finished(unwritten);
         if disk.lines > state.known.len().saturating_add(LINES_MORE) {
             let known: Vec<_> = state
                 .known
@@ -314,7 +332,7 @@ impl Ledger {
                 .map(|(identity, entry)| (*identity, *entry))
                 .collect();
             drop(state);
-            *disk = write_anew(&self.path, known.iter().map(|(identity, entry)| (identity, entry)))?;
+            *disk = write_anew(path, known.iter().map(|(identity, entry)| (identity, entry)))?;
         }
         Ok(())
     }
@@ -337,6 +355,13 @@ impl State {
             _ => now.duration_since(*entry.gone.get_or_insert(now)) < KEEP_GONE,
         });
     }
+
+    fn finished(&mut self, files: HashMap<Identity, Entry>) {
+        for (identity, entry) in files {
+            self.under_way.remove(&identity);
+            self.known.insert(identity, entry);
+        }
+    }
 }
 
 impl Disk {
@@ -350,6 +375,15 @@ impl Disk {
         self.file.sync_data()?;
         self.lines = self.lines.saturating_add(count);
         Ok(())
+    }
+}
+
+/// What was written down at a path, if anything was.
+fn read(path: &Path) -> io::Result<Option<HashMap<Identity, Entry>>> {
+    match File::open(path) {
+        Ok(file) => entries(file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -511,7 +545,7 @@ mod tests {
             ledger.remember(&found(n), outcome).await.unwrap();
         }
         let on_its_way = ledger.take(found(3).identity).unwrap();
-        let path = ledger.path.clone();
+        let path = ledger.path.clone().unwrap();
         drop((ledger, taken, on_its_way));
         // a crash in the middle of a line
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
@@ -559,7 +593,7 @@ mod tests {
         let other = Ledger::open(&folder.path().join("."), "file").unwrap();
         assert!(Arc::ptr_eq(&one, &other));
         assert!(!Arc::ptr_eq(&one, &Ledger::open(folder.path(), "file/b").unwrap()));
-        let error = Ledger::read(one.path.clone()).unwrap_err();
+        let error = Ledger::read(one.path.clone().unwrap()).unwrap_err();
         assert!(error.to_string().contains("another process"), "{error}");
     }
 
@@ -574,7 +608,10 @@ mod tests {
             ledger.write().unwrap();
             (0..LINES_MORE as u64).for_each(|n| ledger.forget(&found(round << 32 | n).identity));
         }
-        let lines = fs::read_to_string(&ledger.path).unwrap().lines().count();
+        let lines = fs::read_to_string(ledger.path.as_ref().unwrap())
+            .unwrap()
+            .lines()
+            .count();
         assert!(lines <= 2 * LINES_MORE + 1, "{lines}");
         assert_eq!(ledger.len(), 0);
     }

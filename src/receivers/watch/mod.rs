@@ -53,7 +53,8 @@ impl Watch {
     /// Looks up what was taken before.
     pub(super) async fn open(self) -> Result<Watcher, ReceiverError> {
         let (storage, receiver) = (self.storage.clone(), self.receiver.clone());
-        let opened = tokio::task::spawn_blocking(move || Ledger::open(&storage, &receiver)).await;
+        let open = if self.remembers { Ledger::open } else { Ledger::look_at };
+        let opened = tokio::task::spawn_blocking(move || open(&storage, &receiver)).await;
         let opened = opened.unwrap_or_else(|_| Err(io::Error::other("cut short")));
         let ledger = opened.map_err(|error| {
             let storage = self.storage.display();
