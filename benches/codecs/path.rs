@@ -73,6 +73,7 @@ impl Path {
         let cx = BuildContext {
             id: "redaction".into(),
             metrics: Arc::default(),
+            dry_run: false,
         };
         Self {
             redaction: (spec.build)(config, &cx).unwrap(),
