@@ -14,8 +14,9 @@ use crate::support::{Gate, config, data, files, free_port, http, wait_for};
 
 /// What all requests together may hold.
 const BUDGET: u64 = 128 << 20;
-/// What the process may take beyond it: its own code, threads, tables of the allocator, windows of decoders.
-const BESIDE: u64 = 64 << 20;
+/// What the process may take beyond it: threads, tables of the allocator, windows of decoders. With the 12 MiB that the code of
+/// a release takes it is 64.
+const BESIDE: u64 = 52 << 20;
 
 /// A gate with a small budget, from every dialect to a folder.
 struct Target {
@@ -843,6 +844,6 @@ service:
         );
     }
     let peak = gate.peak_memory();
-    assert!(peak <= 128 << 20, "{} MiB at the peak", peak >> 20);
+    assert!(peak <= 116 << 20, "{} MiB at the peak", peak >> 20);
     assert_eq!(post(intake, PPROF, &[], &body).0, 200);
 }
