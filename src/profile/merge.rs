@@ -55,7 +55,17 @@ impl Merger {
 #[derive(Default)]
 struct Resources {
     list: Vec<ResourceProfiles>,
-    known: HashMap<(Vec<KeyValue>, u32, StringId), usize>,
+    known: HashMap<ResourceKey, Known>,
+}
+
+type ResourceKey = (Vec<KeyValue>, u32, StringId);
+type ScopeKey = (StringId, StringId, StringId, u32, Vec<KeyValue>);
+
+/// Where a resource lies.
+struct Known {
+    place: usize,
+    /// Where its scopes lie in it, once there are others to add.
+    scopes: Option<HashMap<ScopeKey, usize>>,
 }
 
 impl Resources {
@@ -67,13 +77,16 @@ impl Resources {
         );
         match self.known.entry(key) {
             Entry::Vacant(entry) => {
-                entry.insert(self.list.len());
+                let place = self.list.len();
+                entry.insert(Known { place, scopes: None });
                 self.list.push(resource);
             }
             Entry::Occupied(entry) => {
-                if let Some(known) = self.list.get_mut(*entry.get()) {
+                let known = entry.into_mut();
+                if let Some(own) = self.list.get_mut(known.place) {
+                    let places = known.scopes.get_or_insert_with(|| places(&own.scopes));
                     for scope in resource.scopes {
-                        add_scope(&mut known.scopes, scope);
+                        add_scope(&mut own.scopes, places, scope);
                     }
                 }
             }
@@ -81,20 +94,65 @@ impl Resources {
     }
 }
 
-fn add_scope(scopes: &mut Vec<ScopeProfiles>, mut scope: ScopeProfiles) {
-    let profiles = std::mem::take(&mut scope.profiles);
-    let about = |s: &ScopeProfiles| {
-        (
-            s.name,
-            s.version,
-            s.schema_url,
-            s.dropped_attributes_count,
-            s.attributes.clone(),
-        )
-    };
-    let own = about(&scope);
-    match scopes.iter_mut().find(|known| about(known) == own) {
-        Some(known) => known.profiles.extend(profiles),
-        None => scopes.push(ScopeProfiles { profiles, ..scope }),
+/// Of equal scopes the first.
+fn places(scopes: &[ScopeProfiles]) -> HashMap<ScopeKey, usize> {
+    let mut places = HashMap::with_capacity(scopes.len());
+    for (place, scope) in scopes.iter().enumerate() {
+        places.entry(scope_key(scope)).or_insert(place);
+    }
+    places
+}
+
+fn scope_key(scope: &ScopeProfiles) -> ScopeKey {
+    (
+        scope.name,
+        scope.version,
+        scope.schema_url,
+        scope.dropped_attributes_count,
+        scope.attributes.clone(),
+    )
+}
+
+fn add_scope(scopes: &mut Vec<ScopeProfiles>, places: &mut HashMap<ScopeKey, usize>, scope: ScopeProfiles) {
+    match places.entry(scope_key(&scope)) {
+        Entry::Occupied(entry) => {
+            if let Some(known) = scopes.get_mut(*entry.get()) {
+                known.profiles.extend(scope.profiles);
+            }
+        }
+        Entry::Vacant(entry) => {
+            entry.insert(scopes.len());
+            scopes.push(scope);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dictionary::Dictionary;
+    use super::*;
+
+    /// A request with so many scopes, each with a name of its own.
+    fn scopes(count: usize) -> Profiles {
+        let mut d = Dictionary::default();
+        let scopes = (0..count).map(|n| ScopeProfiles {
+            name: d.strings.push(&format!("scope {n}")),
+            profiles: vec![super::super::Profile::default()],
+            ..ScopeProfiles::default()
+        });
+        let resource = ResourceProfiles {
+            scopes: scopes.collect(),
+            ..ResourceProfiles::default()
+        };
+        Profiles::new(d, vec![resource])
+    }
+
+    #[test]
+    fn very_many_scopes_find_their_equals() {
+        let many = scopes(50_000);
+        let merged = Profiles::merge([&many, &many]);
+        let scopes = &merged.resources()[0].scopes;
+        assert_eq!(scopes.len(), 50_000);
+        assert!(scopes.iter().all(|scope| scope.profiles.len() == 2));
     }
 }
