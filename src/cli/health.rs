@@ -64,12 +64,13 @@ fn addresses(endpoint: &str) -> Result<impl Iterator<Item = SocketAddr>, String>
 fn exchange(mut stream: TcpStream, path: &str) -> std::io::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut head = Vec::new();
-    stream.take(64).read_to_end(&mut head)?;
+    let read = stream.take(64).read_to_end(&mut head);
+    if head.is_empty() {
+        read?;
+    }
     let head = String::from_utf8_lossy(&head);
     Ok(head.lines().next().unwrap_or_default().to_owned())
 }
@@ -82,6 +83,10 @@ fn unanswered(error: &std::io::Error) -> String {
             format!(
                 "takes connections, and does not answer within {PATIENCE:?}; is the gate overloaded, or another program there?"
             )
+        }
+        // what is not spoken to in its own protocol may hang up before it is asked
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
+            "hangs up; is that its port, and does it speak plain HTTP?".to_owned()
         }
         _ => format!("{}; is another program there?", io_reason(error)),
     }

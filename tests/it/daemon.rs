@@ -66,8 +66,10 @@ fn a_profile_goes_through_the_gate_and_a_signal_ends_it_in_order() {
 fn health_says_what_is_wrong_and_what_to_do() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let strange = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hasty = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
-    let (silent_at, strange_at) = (at(&silent), at(&strange));
+    let (silent_at, strange_at, hasty_at) = (at(&silent), at(&strange), at(&hasty));
+    std::thread::spawn(move || drop(hasty.accept().unwrap()));
     std::thread::spawn(move || {
         // as TLS answers what is no TLS
         let (mut stream, _) = strange.accept().unwrap();
@@ -82,6 +84,7 @@ fn health_says_what_is_wrong_and_what_to_do() {
         ("a..b:13133", "the host is not found: failed to lookup"),
         (&silent_at, "does not answer within 2s"),
         (&strange_at, "does it speak plain HTTP?"),
+        (&hasty_at, "does it speak plain HTTP?"),
     ] {
         let health = run(&["health", "--endpoint", endpoint]);
         assert_eq!(health.code(), 1);
