@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::process::Command;
 
-use crate::support::{Gate, config, files, free_port, http, wait_for};
+use crate::support::{Gate, config, files, flamegate, free_port, http, wait_for};
 
 #[test]
 fn files_that_run_out_cost_idle_connections_first() {
@@ -16,7 +16,8 @@ service:
   telemetry: {{metrics: {{address: \"localhost:{metrics}\"}}}}
 "
     ));
-    let binary = env!("CARGO_BIN_EXE_flamegate");
+    let binary = flamegate();
+    let binary = binary.get_program().display();
     let start = format!("ulimit -n 96; exec {binary} run --config {path}");
     let gate = Gate::of(Command::new("sh").args(["-c", &start]), folder.path());
     wait_for("ready", || gate.err().contains(" ready").then_some(()));

@@ -8,9 +8,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// The binary.
+/// The binary, or the one at `FLAMEGATE_BINARY`: a release that is to be held to the same.
 pub fn flamegate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_flamegate"))
+    let built = || env!("CARGO_BIN_EXE_flamegate").into();
+    Command::new(std::env::var_os("FLAMEGATE_BINARY").unwrap_or_else(built))
 }
 
 /// Runs the binary to its end.
@@ -187,7 +188,9 @@ impl Gate {
             let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
             line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
         };
-        bytes("VmHWM:") - bytes("RssFile:")
+        let (all, code) = (bytes("VmHWM:"), bytes("RssFile:"));
+        eprintln!("memory: {} MiB at the peak, {} MiB of them code", all >> 20, code >> 20);
+        all - code
     }
 
     /// Forgets the peak so far, where the system lets us.
