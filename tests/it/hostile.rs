@@ -718,63 +718,6 @@ fn large_profiles_at_once_share_one_budget() {
     target.serves("large profiles");
 }
 
-/// A request whose body comes a byte at a time; the head of the answer, in lower case.
-fn trickle(port: u16, path: &str, media_type: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: 100000\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = [0; 1024];
-    wait_for("an answer", || {
-        let _ = stream.write_all(b"\n");
-        stream.read(&mut answer).ok().filter(|read| *read > 0)
-    });
-    String::from_utf8_lossy(&answer).to_lowercase()
-}
-
-#[test]
-fn bodies_that_trickle_are_given_up_by_every_receiver() {
-    let [otlp, grpc, pyroscope, pprof, metrics] = [(); 5].map(|()| free_port());
-    let (folder, path) = config(&format!(
-        "receivers:
-  otlp:
-    protocols:
-      http: {{endpoint: \"localhost:{otlp}\", read_timeout: 300ms}}
-      grpc: {{endpoint: \"localhost:{grpc}\", read_timeout: 300ms}}
-  pyroscope: {{endpoint: \"localhost:{pyroscope}\", read_timeout: 300ms}}
-  pprof: {{server: {{endpoint: \"localhost:{pprof}\", read_timeout: 300ms}}}}
-exporters: {{debug: {{}}}}
-service:
-  pipelines: {{profiles: {{receivers: [otlp, pyroscope, pprof], exporters: [debug]}}}}
-  telemetry: {{metrics: {{address: \"localhost:{metrics}\"}}}}
-"
-    ));
-    let _gate = Gate::start(folder.path(), &["--config", &path]);
-    for (port, path, media_type) in [
-        (otlp, OTLP, "application/x-protobuf"),
-        (otlp, OTLP, "application/json"),
-        (pyroscope, "/ingest?name=a.cpu", "multipart/form-data; boundary=B"),
-        (pyroscope, "/ingest?name=a.cpu&format=pprof", "application/octet-stream"),
-        (pyroscope, "/push.v1.PusherService/Push", "application/proto"),
-        (pprof, PPROF, "application/octet-stream"),
-    ] {
-        let answer = trickle(port, path, media_type);
-        let hinted = answer.contains("\r\nretry-after: 1\r\n");
-        assert!(answer.starts_with("http/1.1 503 ") && hinted, "{path}: {answer}");
-    }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let status = runtime.block_on(async { crate::grpc::Client::connect(grpc).await.never_send().await });
-    assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
-    assert!(!status.details().is_empty(), "no RetryInfo");
-    let (_, text) = http("GET", metrics, "/metrics", b"");
-    for (server, times) in [("otlp", 3), ("pyroscope", 3), ("pprof", 1)] {
-        let line = format!("flamegate_connections_cut_total{{server=\"{server}\",reason=\"body_timeout\"}} {times}\n");
-        assert!(text.contains(&line), "{line}: {text}");
-    }
-}
-
 /// A backend that answers every request over HTTP/1 and HTTP/2 without end; the bytes that it could send.
 fn verbose_backend() -> (u16, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -19,6 +19,7 @@ mod drain;
 mod escrow;
 mod fan_out;
 mod files;
+mod floods;
 mod fuzzed;
 mod graph;
 mod grpc;
