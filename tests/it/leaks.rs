@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod needles;
+mod sources;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,8 @@ use serde_json::{Value, json};
 
 use self::capture::Capture;
 use self::needles::{Needle, Search};
-use self::ways::{OTLP_PATH, PUSH_PATH, Planted, Ports, ask, is_ok, speak};
+use self::sources::Sources;
+use self::ways::{OTLP_PATH, PUSH_PATH, Planted, Ports, ask, broken, is_ok, speak};
 use crate::redaction::{NOT_FOUND_YET, figures};
 use crate::support::{Finished, Gate, corpus, flamegate, free_port, wait_for};
 
@@ -38,7 +40,7 @@ fn ports() -> Ports {
 }
 
 /// A gate with every receiver and every exporter in every form. Two backends are down, one of them required.
-fn config(redaction: &Value, ports: &Ports, backend: u16) -> Value {
+fn config(redaction: &Value, ports: &Ports, sources: &Sources, backend: u16) -> Value {
     let at = |port: u16| json!({ "endpoint": format!("localhost:{port}") });
     let backend = format!("http://localhost:{backend}");
     let nobody = format!("http://localhost:{}", free_port());
@@ -59,21 +61,24 @@ fn config(redaction: &Value, ports: &Ports, backend: u16) -> Value {
     let ids: Vec<String> = exporters.as_object().unwrap().keys().cloned().collect();
     exporters["otlp_http/required"] =
         json!({ "endpoint": nobody, "required": true, "sending_queue": { "queue_size": 1, "num_consumers": 1 } });
+    let mut receivers = json!({
+        "otlp": { "protocols": { "grpc": at(ports.grpc), "http": at(ports.http) } },
+        "pyroscope": at(ports.pyroscope),
+        "pprof": { "server": at(ports.pprof) },
+    });
+    receivers.as_object_mut().unwrap().extend(sources.receivers());
+    let all: Vec<String> = receivers.as_object().unwrap().keys().cloned().collect();
+    receivers["pyroscope/required"] = at(ports.required);
     json!({
         "extensions": { "health_check": at(ports.health), "zpages": at(ports.pages) },
-        "receivers": {
-            "otlp": { "protocols": { "grpc": at(ports.grpc), "http": at(ports.http) } },
-            "pyroscope": at(ports.pyroscope),
-            "pyroscope/required": at(ports.required),
-            "pprof": { "server": at(ports.pprof) },
-        },
+        "receivers": receivers,
         "processors": { "redaction": redaction },
         "exporters": exporters,
         "service": {
             "extensions": ["health_check", "zpages"],
             "drain_timeout": "1s",
             "pipelines": {
-                "profiles": { "receivers": ["otlp", "pyroscope", "pprof"], "processors": ["redaction"], "exporters": ids },
+                "profiles": { "receivers": all, "processors": ["redaction"], "exporters": ids },
                 "profiles/required": {
                     "receivers": ["pyroscope/required"], "processors": ["redaction"], "exporters": ["otlp_http/required"],
                 },
@@ -90,16 +95,8 @@ fn config(redaction: &Value, ports: &Ports, backend: u16) -> Value {
 /// What goes wrong, with planted texts in every place: bodies, heads, paths, queries, and lines that are no requests.
 fn refused(ports: &Ports, all: &[Planted], gone: &[&Needle]) -> Bytes {
     let texts: Vec<&str> = gone.iter().map(|needle| needle.text.as_str()).collect();
-    let lines = texts.join("\n").into_bytes();
-    let json = json!({ "resourceProfiles": texts, "series": texts })
-        .to_string()
-        .into_bytes();
-    let mut bodies = vec![lines.clone(), json.clone(), json[..json.len() - 9].to_vec()];
-    for planted in all.iter().filter(|planted| planted.name.contains("everywhere")) {
-        let bytes = &planted.bytes;
-        bodies.extend([bytes[..bytes.len() / 2].to_vec(), bytes[..bytes.len() - 3].to_vec()]);
-        bodies.push(bytes.iter().rev().copied().collect());
-    }
+    let bodies = broken(all, &texts);
+    let lines = &bodies[0];
     let mut answers = Bytes::new();
     let mut heard = |what: &str, answer: Vec<u8>| answers.push((format!("answer to {what}"), answer));
     let ingest = "/ingest?name=shop.cpu&format=pprof";
@@ -251,8 +248,9 @@ fn walked(folder: &Path) -> Bytes {
 async fn through_a_gate(redaction: &Value, all: &[Planted], gone: &[&Needle]) -> Bytes {
     let (ports, backend) = (ports(), Capture::start());
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("gate.yaml");
-    std::fs::write(&path, config(redaction, &ports, backend.port).to_string()).unwrap();
+    let sources = Sources::new(all, gone);
+    let path = sources.file("gate.yaml");
+    std::fs::write(&path, config(redaction, &ports, &sources, backend.port).to_string()).unwrap();
     let mut gate = Gate::start(folder.path(), &["--config", path.to_str().unwrap()]);
     let mut bytes = Bytes::new();
     for planted in all {
@@ -269,6 +267,7 @@ async fn through_a_gate(redaction: &Value, all: &[Planted], gone: &[&Needle]) ->
     bytes.extend(required(&ports, pprof));
     bytes.extend(pages(&ports));
     bytes.extend(by_command(&path, folder.path(), all, &ports));
+    sources.wait(ports.metrics);
     settle(&ports);
     bytes.extend(pages(&ports));
     gate.signal("TERM");
@@ -280,7 +279,7 @@ async fn through_a_gate(redaction: &Value, all: &[Planted], gone: &[&Needle]) ->
         "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
     ] {
         let requests = seen.iter().filter(|(seen, _)| seen == path).count();
-        assert!(requests >= all.len() * 9, "{requests} requests to {path}");
+        assert!(requests >= all.len() * 13, "{requests} requests to {path}");
     }
     bytes.extend(
         seen.into_iter()
@@ -298,6 +297,8 @@ async fn through_a_gate(redaction: &Value, all: &[Planted], gone: &[&Needle]) ->
         "collapsed/",
         "speedscope/",
         "labels/",
+        "flamegate-state/file",
+        "flamegate-state/pprof.files",
     ] {
         let found = rests
             .iter()

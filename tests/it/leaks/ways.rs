@@ -87,6 +87,23 @@ pub fn planted() -> Vec<Planted> {
     read
 }
 
+/// What no recording is made of: planted texts as lines, as JSON and as half of it, and recordings that are cut or stand on their head.
+pub fn broken(all: &[Planted], texts: &[&str]) -> Vec<Vec<u8>> {
+    let json = serde_json::json!({ "resourceProfiles": texts, "series": texts });
+    let json = json.to_string().into_bytes();
+    let mut broken = vec![
+        texts.join("\n").into_bytes(),
+        json.clone(),
+        json[..json.len() - 9].to_vec(),
+    ];
+    for planted in all.iter().filter(|planted| planted.name.contains("everywhere")) {
+        let bytes = &planted.bytes;
+        broken.extend([bytes[..bytes.len() / 2].to_vec(), bytes[..bytes.len() - 3].to_vec()]);
+        broken.push(bytes.iter().rev().copied().collect());
+    }
+    broken
+}
+
 /// Where the gate listens.
 pub struct Ports {
     pub grpc: u16,
@@ -156,7 +173,7 @@ struct Sample {
 }
 
 /// Texts that come beside the profiles, in queries and labels of series.
-const BESIDE: [(&str, &str); 3] = [
+pub const BESIDE: [(&str, &str); 3] = [
     ("token", "ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0"),
     ("user", "alice.planted@example.com"),
     ("region", "eu-1"),
