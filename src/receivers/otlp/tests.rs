@@ -123,7 +123,7 @@ async fn a_trickled_body_is_given_up_and_others_are_served() {
     let mut said = Vec::new();
     let ended = tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut said);
     assert!(
-        tokio::time::timeout(Duration::from_secs(10), ended).await.is_ok(),
+        tokio::time::timeout(Duration::from_secs(60), ended).await.is_ok(),
         "neither answered nor left"
     );
     let said = String::from_utf8_lossy(&said);
@@ -143,7 +143,7 @@ async fn it_stops_when_told() {
     let (receiver, stop) = (build(config, &context()).unwrap(), Stop::new());
     let running = tokio::spawn(receiver.run(Engine::new().outlet(), stop.clone()));
     stop.ask();
-    let ended = tokio::time::timeout(Duration::from_secs(5), running).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
     assert!(ended.unwrap().unwrap().is_ok());
 }
 

@@ -32,7 +32,7 @@ async fn http2(running: &Running) -> TcpStream {
 }
 
 async fn is_served(running: &Running) {
-    let answer = timeout(Duration::from_secs(5), talk(running.address, ONCE)).await;
+    let answer = timeout(PATIENCE, talk(running.address, ONCE)).await;
     assert!(answer.unwrap().ends_with("hello"));
 }
 
@@ -55,7 +55,7 @@ async fn flood(mut stream: TcpStream, mut next: impl FnMut(u32) -> Vec<u8>) -> u
             () = read => {}
         }
     };
-    timeout(Duration::from_secs(20), closed)
+    timeout(PATIENCE, closed)
         .await
         .expect("the server puts up with it for ever");
     sent
@@ -75,7 +75,7 @@ async fn trickled_heads_are_cut_off() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let (ended, ()) = tokio::join!(timeout(Duration::from_secs(5), trickle), is_served(&running));
+    let (ended, ()) = tokio::join!(timeout(PATIENCE, trickle), is_served(&running));
     assert!(ended.is_ok());
     assert_eq!(running.metrics.cut_count("header_timeout"), 1);
 }
@@ -94,7 +94,7 @@ async fn a_head_that_trickles_in_continuations_is_cut_off() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let (ended, ()) = tokio::join!(timeout(Duration::from_secs(9), trickle), is_served(&running));
+    let (ended, ()) = tokio::join!(timeout(PATIENCE, trickle), is_served(&running));
     assert!(ended.is_ok());
 }
 
@@ -212,7 +212,7 @@ async fn idle_connections_in_any_number_keep_nobody_out() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(5), fewer).await.unwrap();
+    timeout(PATIENCE, fewer).await.unwrap();
     // the same from one address alone
     for _ in 0..500 {
         idle.push(connect_from(20, &running, b"").await);
