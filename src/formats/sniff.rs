@@ -44,7 +44,8 @@ const NOTHING: UnknownFormat = UnknownFormat {
 };
 const ANYTHING: UnknownFormat = unsupported(
     "no format of profiles that is read here",
-    "send pprof, OTLP, JFR, collapsed stacks, speedscope, or what V8 and perf script write",
+    "send pprof, OTLP, JFR, collapsed stacks, speedscope, the .cpuprofile, .heapprofile or Chrome trace of V8, or what perf script and \
+     node --prof-process --preprocess print",
 );
 
 /// Tells the format of bytes that no layer of compression is around any more.
@@ -109,7 +110,7 @@ const GOROUTINE_DUMP: UnknownFormat = unsupported(
     "drop debug=2 from the address: without it, Go answers pprof",
 );
 /// Formats that begin with a word of their own.
-const MAGIC: [(&[u8], UnknownFormat); 6] = [
+const MAGIC: [(&[u8], UnknownFormat); 7] = [
     (b"PERFILE2", PERF_DATA),
     (b"2ELIFREP", PERF_DATA),
     (
@@ -124,6 +125,13 @@ const MAGIC: [(&[u8], UnknownFormat); 6] = [
         unsupported(
             "a Java heap dump, which holds every string of the process",
             "record with JDK Flight Recorder or async-profiler instead, and take care where the dump goes",
+        ),
+    ),
+    (
+        b"heap_v2/",
+        unsupported(
+            "a heap profile of jemalloc, whose symbols are in the program",
+            "run jeprof --collapsed PROGRAM FILE where the program is and send what it prints",
         ),
     ),
     (b"\x7fELF", unsupported("an ELF program", "send a profile of it")),

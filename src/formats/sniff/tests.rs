@@ -137,11 +137,48 @@ fn what_is_no_profile_is_named_with_a_remedy() {
     assert_eq!(what(b"{\"resourceSpans\":[]}"), "OTLP of another signal");
     assert_eq!(what(b"[1, 2]"), "JSON, but no profile");
     assert_eq!(what(b"goroutine 1 [running]:\nmain.main()\n"), "a dump of goroutines");
-    assert_eq!(what(b"404 page not found"), ANYTHING.what);
+    let jemalloc = sniff(b"heap_v2/524288\n  t*: 590: 66321163 [0: 0]\n").unwrap_err();
+    assert!(jemalloc.to_string().contains("jeprof --collapsed"), "{jemalloc}");
+    // letters are fields of a message too: `h` begins a number of pprof's
+    for text in [
+        "404 page not found",
+        "hello",
+        "xx",
+        "P@P@P@",
+        "H1P2",
+        "\"quoted\"",
+        "hello w\u{f6}rld\n",
+    ] {
+        assert_eq!(what(text.as_bytes()), ANYTHING.what, "{text}");
+    }
     assert_eq!(what(b"\xff\xfe\xfd"), ANYTHING.what);
 }
 
+/// A profile that is damaged is told by its decoder, with the place.
+#[test]
+fn what_is_cut_or_bent_is_still_what_it_was() {
+    let pprof = unwrapped(testing::data("go123-heap.pb.gz"));
+    for length in [8, 20, 50, 100, 1_000, pprof.len() - 1] {
+        assert_eq!(sniff(&pprof[..length]), Ok(Format::Pprof), "{length}");
+    }
+    let otlp = unwrapped(testing::data("node20-wall-cpu-links.otlp"));
+    for (whole, format) in [(pprof, Format::Pprof), (otlp, Format::Otlp)] {
+        let mut bent = whole.to_vec();
+        let middle = bent.len() / 2;
+        bent[middle..].fill(0xff);
+        assert_eq!(sniff(&bent), Ok(format));
+    }
+    // the numbers of a profile without samples are one message
+    assert_eq!(sniff(b"\x48\x01\x50\x02"), Ok(Format::Pprof));
+}
+
 proptest! {
+    /// Printable text is no message, whatever its letters mean to protobuf.
+    #[test]
+    fn prop_text_is_no_protobuf(text in "[ -~\n\t]{0,300}") {
+        prop_assert!(!matches!(sniff(text.as_bytes()), Ok(Format::Pprof | Format::Otlp)));
+    }
+
     #[test]
     fn prop_any_bytes_are_sniffed(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = sniff(&bytes);

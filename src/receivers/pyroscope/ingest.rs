@@ -184,8 +184,6 @@ fn looks_like(plain: &[u8], otherwise: Format) -> Result<Format, Refusal> {
         Ok(Format::Otlp | Format::OtlpJson) => Err(Refusal::Invalid(
             "this is OTLP; POST it to /v1development/profiles".to_owned(),
         )),
-        // letters alone may be numbers to protobuf, and no profile is written in them
-        Ok(Format::Pprof) if is_text(plain) => Ok(Format::Collapsed),
         Ok(format) => Ok(format),
         Err(unknown) if unknown.is_named() => Err(unknown.into()),
         Err(_) if otherwise != Format::Collapsed || is_text(plain) => Ok(otherwise),
