@@ -140,6 +140,10 @@ fn inspect_reads_by_content_and_knows_json() {
     assert_eq!(json["profiles"][0]["types"][0]["total"], 2076);
     assert_eq!(json["profiles"][0]["top_flat"][0]["function"], "locked");
     assert_eq!(run(&["inspect", file, "--type", "heap"]).code(), 1);
+    // the vdso and vsyscall pages too, in which nothing was allocated
+    let go = data("go123-heap.pb.gz");
+    let told = run(&["inspect", go.to_str().unwrap()]).out();
+    assert!(told.contains("122 in 3 mappings"), "{told}");
     assert_eq!(run(&["inspect", "/no/such/file"]).code(), 2);
 }
 

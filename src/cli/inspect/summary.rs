@@ -51,7 +51,7 @@ pub struct ProfileSummary {
     pub stacks: usize,
     /// Different functions.
     pub functions: usize,
-    /// Different binaries.
+    /// Different binaries, those in which no frame lies too.
     pub mappings: usize,
     /// Different spans that samples point at.
     pub trace_links: usize,
@@ -233,7 +233,8 @@ impl Frames {
         let types = profile.sample_types.len();
         let (mut flat, mut cumulative) = (HashMap::<String, i128>::new(), HashMap::<String, i128>::new());
         let mut names = HashMap::new();
-        let (mut functions, mut mappings) = (HashSet::new(), HashSet::new());
+        let mut functions = HashSet::new();
+        let mut mappings: HashSet<_> = profile.mappings.iter().copied().collect();
         for (row, stack) in profile.samples.stacks.iter().enumerate() {
             let value = i128::from(profile.samples.total(row, column, types));
             let mut seen = HashSet::new();
