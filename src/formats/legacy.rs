@@ -23,15 +23,13 @@ mod maps;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod text;
 mod threads;
 
 use super::lines::{Line, Lines};
 use super::room::Room;
 use super::{DecodeError, Decoded, Format, Limits};
 use draft::Draft;
-
-/// How much of a text is looked at to tell it.
-const HEAD: usize = 64 << 10;
 
 /// Which of the forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +47,7 @@ impl Form {
         if cpu::Words::of(bytes).is_some() {
             return Some(Self::Cpu);
         }
-        let head = bytes.get(..HEAD).unwrap_or(bytes);
-        let first = Lines::new(head).find(|line| !scan::is_empty_or_comment(line.bytes))?;
+        let first = Lines::of_head(bytes).find(|line| !scan::is_empty_or_comment(line.bytes))?;
         let first = first.bytes.trim_ascii();
         let begins = |with: &[&[u8]]| with.iter().any(|with| first.starts_with(with));
         if begins(&[b"heap profile:"]) {

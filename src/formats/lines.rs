@@ -28,7 +28,15 @@ impl<'a> Lines<'a> {
             number: 0,
         }
     }
+
+    /// Those of as much of a text as is looked at to tell what it is.
+    pub fn of_head(text: &'a [u8]) -> Self {
+        Self::new(text.get(..HEAD).unwrap_or(text))
+    }
 }
+
+/// The most that is looked at to tell what a text is.
+const HEAD: usize = 64 << 10;
 
 impl<'a> Iterator for Lines<'a> {
     type Item = Line<'a>;

@@ -25,13 +25,9 @@ use sample::{RECORD, Sample};
 /// The attribute of a profile that names its event as perf does.
 pub const EVENT: &str = "perf.event";
 
-/// How much of a text is looked at to tell it.
-const HEAD: usize = 64 << 10;
-
 /// Whether a text is of this kind: its first line that is no comment is a sample, or is about another event of perf's.
 pub(super) fn is_script(text: &[u8]) -> bool {
-    let head = text.get(..HEAD).unwrap_or(text);
-    let mut lines = Lines::new(head).filter(|line| !line.bytes.trim_ascii().is_empty() && !is_comment(line.bytes));
+    let mut lines = Lines::of_head(text).filter(|line| !line.bytes.trim_ascii().is_empty() && !is_comment(line.bytes));
     let (Some(first), second) = (lines.next(), lines.next()) else {
         return false;
     };

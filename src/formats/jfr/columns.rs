@@ -7,9 +7,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::sorts::{CPU_PERIOD, SORTS, Sort, Types};
-use crate::profile::{
-    Attribute, AttributeSetId, Id, Interner, LinkId, Observations, Profile, Samples, StackId, Value, ValueType,
-};
+use crate::formats::attributes;
+use crate::profile::{AttributeSetId, Id, Interner, LinkId, Observations, Profile, Samples, StackId, ValueType};
 
 /// Values of one sample: as many as the sort has types, the rest is not looked at.
 pub(super) type Values = [i64; 2];
@@ -151,12 +150,7 @@ impl Column {
         if self.lost == 0 {
             return Id::UNSET;
         }
-        let key = interner.string(super::LOST_SAMPLES);
-        let lost = interner.attribute(Attribute {
-            key,
-            value: Value::Int(self.lost),
-            unit: Id::UNSET,
-        });
+        let lost = attributes::number(interner, super::LOST_SAMPLES, self.lost);
         interner.attribute_set(&[lost])
     }
 

@@ -9,7 +9,8 @@ use super::layout::Kept;
 use super::pools::Pools;
 use super::schema::PoolName;
 use super::symbols::class_name;
-use crate::profile::{Attribute, AttributeId, AttributeSetId, Id, Interner, Link, LinkId, Value};
+use crate::formats::attributes;
+use crate::profile::{AttributeId, AttributeSetId, Id, Interner, Link, LinkId};
 
 type Map<Key, Value> = HashMap<Key, Value, foldhash::fast::RandomState>;
 
@@ -173,12 +174,7 @@ impl Labels {
             // there may be millions of them: their ids would tell nothing and cost much
             labels.push(interner.text_attribute("thread.kind", "virtual"));
         } else if os_id > 0 {
-            let key = interner.string("thread.id");
-            labels.push(interner.attribute(Attribute {
-                key,
-                value: Value::Int(os_id),
-                unit: Id::UNSET,
-            }));
+            labels.push(attributes::number(interner, "thread.id", os_id));
         }
         self.scratch.extend(&labels);
         self.threads.insert(number, labels);

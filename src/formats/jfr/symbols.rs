@@ -8,8 +8,8 @@ use super::defect::Defect;
 use super::layout::SLOTS;
 use super::pools::Pools;
 use super::schema::{PoolName, slot};
-use crate::formats::Limit;
 use crate::formats::frames::{UNKNOWN, build};
+use crate::formats::{Limit, attributes};
 use crate::profile::{
     AttributeSetId, Function, FunctionId, Id, Interner, Line, Location, LocationId, Mapping, MappingId, StackId,
 };
@@ -175,10 +175,8 @@ impl Symbols {
             return Ok(*known);
         }
         let (function, mapping) = self.function(method, code != Code::Java, pools, interner)?;
-        let attributes = *self.attributes.entry(code).or_insert_with(|| {
-            let label = interner.text_attribute("profile.frame.type", code.label());
-            interner.attribute_set(&[label])
-        });
+        let attributes = self.attributes.entry(code);
+        let attributes = *attributes.or_insert_with(|| attributes::frame_type(interner, code.label()));
         let location = Location {
             mapping,
             attributes,

@@ -1,10 +1,11 @@
 //! Waits for locks, of gperftools and of Go.
 
 use super::draft::Draft;
-use super::scan::{Scan, addresses, call, is_empty_or_comment};
-use super::{below, end, java, maps};
+use super::java;
+use super::scan::{Scan, addresses, call};
+use super::text::Text;
 use crate::formats::DecodeError;
-use crate::formats::lines::{Line, Lines};
+use crate::formats::lines::Line;
 
 /// What stands above the samples.
 struct Settings {
@@ -22,29 +23,21 @@ pub(super) fn read(bytes: &[u8], draft: &mut Draft<'_>) -> Result<(), DecodeErro
         cycles_per_second: 0,
         period: 1,
     };
-    let mut lines = Lines::new(bytes);
-    let mut is_begun = false;
-    let mut last = None;
-    for line in lines.by_ref() {
-        let text = line.text();
-        if is_empty_or_comment(line.bytes) {
-            below::read(&text, draft)?;
-        } else if !is_begun {
-            // the heading, by which the form was told
-            is_begun = true;
-        } else if text.starts_with("---") || maps::is_heading(&text) {
-            last = Some(line);
-            break;
-        } else if let Some((key, value)) = text.split_once('=') {
+    let mut text = Text::new(bytes);
+    // the heading, by which the form was told
+    text.next(draft)?;
+    while let Some(line) = text.next(draft)? {
+        let told = line.text();
+        if let Some((key, value)) = told.split_once('=') {
             settings.read(key.trim(), value, &line, draft)?;
         } else {
-            let sample = settings.sample(&text);
+            let sample = settings.sample(&told);
             let (values, stack) = sample.ok_or_else(|| draft.malformed(&line, "no wait with a stack"))?;
             draft.sample(&values, &stack)?;
         }
     }
     draft.period("contentions", "count", settings.period);
-    end(last, lines, draft)
+    text.end(draft)
 }
 
 impl Settings {

@@ -4,15 +4,14 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::maps::Mappings;
+use crate::formats::attributes;
 use crate::formats::building::Building;
 use crate::formats::frames::UNKNOWN;
 use crate::formats::frames::build::Rows;
 use crate::formats::lines;
 use crate::formats::room::Room;
 use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
-use crate::profile::{
-    Attribute, AttributeId, AttributeSetId, Function, Id, Line, Location, LocationId, MappingId, Profile, Value,
-};
+use crate::profile::{AttributeId, AttributeSetId, Function, Id, Line, Location, LocationId, MappingId, Profile};
 
 type Map<Key, Of> = HashMap<Key, Of, RandomState>;
 
@@ -110,12 +109,7 @@ impl<'a> Draft<'a> {
 
     /// The same with a number.
     pub fn number(&mut self, key: &str, value: i64) {
-        let key = self.building.interner.string(key);
-        let label = self.building.interner.attribute(Attribute {
-            key,
-            value: Value::Int(value),
-            unit: Id::UNSET,
-        });
+        let label = attributes::number(&mut self.building.interner, key, value);
         self.below.labels.push(label);
     }
 

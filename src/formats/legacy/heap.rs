@@ -1,10 +1,9 @@
 //! Heap profiles: what was allocated where, and what of it is left.
 
 use super::draft::Draft;
-use super::scan::{Scan, addresses, call, is_empty_or_comment};
-use super::{below, end, maps};
+use super::scan::{Scan, addresses, call};
+use super::text::Text;
 use crate::formats::DecodeError;
-use crate::formats::lines::Lines;
 
 /// What the first line says.
 #[derive(Debug, PartialEq)]
@@ -58,37 +57,22 @@ fn pair(scan: &mut Scan<'_>) -> Option<(i64, i64)> {
 }
 
 pub(super) fn read(bytes: &[u8], draft: &mut Draft<'_>) -> Result<(), DecodeError> {
-    let mut lines = Lines::new(bytes);
-    let mut heading = None;
-    let mut last = None;
-    for line in lines.by_ref() {
-        let text = line.text();
-        if is_empty_or_comment(line.bytes) {
-            below::read(&text, draft)?;
-            continue;
-        }
-        if maps::is_heading(&text) {
-            last = Some(line);
-            break;
-        }
-        match &heading {
-            None => {
-                let told = Heading::parse(&text);
-                let told = told.ok_or_else(|| draft.malformed(&line, "no heading of a heap profile"))?;
-                begin(&told, draft);
-                heading = Some(told);
-            }
-            Some(heading) => {
-                let sample = sample(&text, heading);
-                let (values, size, stack) = sample.ok_or_else(|| draft.malformed(&line, "no sample of a heap"))?;
-                draft.sample(&values, &stack)?;
-                if size != 0 {
-                    draft.number("bytes", size);
-                }
-            }
+    let mut text = Text::new(bytes);
+    let Some(first) = text.next(draft)? else {
+        return text.end(draft);
+    };
+    let heading = Heading::parse(&first.text());
+    let heading = heading.ok_or_else(|| draft.malformed(&first, "no heading of a heap profile"))?;
+    begin(&heading, draft);
+    while let Some(line) = text.next(draft)? {
+        let sample = sample(&line.text(), &heading);
+        let (values, size, stack) = sample.ok_or_else(|| draft.malformed(&line, "no sample of a heap"))?;
+        draft.sample(&values, &stack)?;
+        if size != 0 {
+            draft.number("bytes", size);
         }
     }
-    end(last, lines, draft)
+    text.end(draft)
 }
 
 fn begin(heading: &Heading, draft: &mut Draft<'_>) {

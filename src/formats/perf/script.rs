@@ -7,6 +7,7 @@ use super::EVENT;
 use super::frame::{self, Frame};
 use super::sample::Sample;
 use super::{is_comment, is_record};
+use crate::formats::attributes;
 use crate::formats::building::Building;
 use crate::formats::frames::UNKNOWN;
 use crate::formats::frames::build::Rows;
@@ -14,8 +15,8 @@ use crate::formats::lines::{Line, Lines};
 use crate::formats::room::Room;
 use crate::formats::{DecodeError, Decoded, Format, Limit, Limits, overflow};
 use crate::profile::{
-    self as model, Attribute, AttributeId, AttributeSetId, Function, Id, Interner, Location, LocationId, Mapping,
-    Profile, StackId, StringId, Value, ValueType,
+    self as model, AttributeSetId, Function, Id, Interner, Location, LocationId, Mapping, Profile, StackId, StringId,
+    ValueType,
 };
 
 /// Reads what `perf script` prints, with memory from `room`.
@@ -88,15 +89,10 @@ const EVENT_BYTES: usize = 2 * size_of::<Event>() + size_of::<Profile>() + size_
 impl<'a> Script<'a> {
     fn new(limits: &'a Limits, room: &'a dyn Room) -> Self {
         let mut building = Building::new(Format::PerfScript, limits, room);
-        let interner = &mut building.interner;
-        let mut kind = |name| {
-            let kind = interner.text_attribute("profile.frame.type", name);
-            interner.attribute_set(&[kind])
-        };
         Self {
             kinds: Kinds {
-                kernel: kind("kernel"),
-                native: kind("native"),
+                kernel: attributes::frame_type(&mut building.interner, "kernel"),
+                native: attributes::frame_type(&mut building.interner, "native"),
             },
             building,
             events: Vec::new(),
@@ -339,20 +335,11 @@ fn labels(interner: &mut Interner, sample: &Sample<'_>) -> AttributeSetId {
     if !sample.thread.is_empty() {
         labels.push(interner.text_attribute("thread.name", sample.thread));
     }
-    labels.push(number(interner, "thread.id", sample.thread_id));
+    labels.push(attributes::number(interner, "thread.id", sample.thread_id));
     if let Some(process) = sample.process_id {
-        labels.push(number(interner, "process.pid", process));
+        labels.push(attributes::number(interner, "process.pid", process));
     }
     interner.attribute_set(&labels)
-}
-
-fn number(interner: &mut Interner, key: &str, value: i64) -> AttributeId {
-    let key = interner.string(key);
-    interner.attribute(Attribute {
-        key,
-        value: Value::Int(value),
-        unit: Id::UNSET,
-    })
 }
 
 /// Frames of one address, the innermost function first, as one location; it lies in the binary of the outermost.

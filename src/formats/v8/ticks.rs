@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::frames::{ANONYMOUS, path};
 use super::json::Json;
 use super::recording::nanoseconds;
+use crate::formats::attributes;
 use crate::formats::building::Building;
 use crate::formats::frames::UNKNOWN;
 use crate::formats::frames::build::Rows;
@@ -246,13 +247,9 @@ struct Kinds {
 
 impl Kinds {
     fn new(building: &mut Building<'_>) -> Self {
-        let mut kind = |name| {
-            let kind = building.interner.text_attribute("profile.frame.type", name);
-            building.interner.attribute_set(&[kind])
-        };
         Self {
-            script: kind("v8js"),
-            native: kind("native"),
+            script: attributes::frame_type(&mut building.interner, "v8js"),
+            native: attributes::frame_type(&mut building.interner, "native"),
         }
     }
 }
