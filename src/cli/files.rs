@@ -1,6 +1,6 @@
 //! Profiles in files: reading any format, writing by the name of the file.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -134,12 +134,18 @@ pub fn read(path: &Path, from: Option<FormatName>) -> Result<Input, Failure> {
 pub fn read_with(path: &Path, from: Option<FormatName>, options: &jfr::Options<'_>) -> Result<Input, Failure> {
     let fail = |why: String| Failure::Trouble(format!("{}: {why}", path.display()));
     let of_io = |error: std::io::Error| fail(io_reason(&error));
-    let mut source = open(path).map_err(of_io)?;
-    let is_recording = jfr::is_recording(source.fill_buf().map_err(of_io)?);
-    if is_recording && matches!(from, None | Some(FormatName::Jfr)) {
-        return recording(&mut *source, options).map_err(fail);
-    }
-    let stored = read_bytes(&mut *source).map_err(of_io)?;
+    let stored = if path == Path::new("-") {
+        read_bytes(&mut std::io::stdin().lock())
+    } else {
+        let mut file = BufReader::new(std::fs::File::open(path).map_err(of_io)?);
+        let is_recording = jfr::is_recording(file.fill_buf().map_err(of_io)?);
+        // what comes through a pipe comes only once
+        if is_recording && matches!(from, None | Some(FormatName::Jfr)) && file.stream_position().is_ok() {
+            return recording(file, options).map_err(fail);
+        }
+        read_bytes(&mut file)
+    };
+    let stored = stored.map_err(of_io)?;
     let mut input = of_bytes_with(stored, from, options).map_err(fail)?;
     date(&mut input, path);
     Ok(input)
@@ -154,16 +160,9 @@ fn date(input: &mut Input, path: &Path) {
     }
 }
 
-fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
-    Ok(match path == Path::new("-") {
-        true => Box::new(std::io::stdin().lock()),
-        false => Box::new(BufReader::new(std::fs::File::open(path)?)),
-    })
-}
-
 /// Recordings of weeks are longer than memory.
-fn recording(source: &mut dyn Read, options: &jfr::Options<'_>) -> Result<Input, String> {
-    let read = jfr::decode_stream(source, options, &LIMITS);
+fn recording(file: impl Read + Seek, options: &jfr::Options<'_>) -> Result<Input, String> {
+    let read = jfr::decode_stream(file, options, &LIMITS);
     let read = read.map_err(|error| match error {
         jfr::StreamError::Io(error) => io_reason(&error),
         jfr::StreamError::Decode(error) => error.to_string(),

@@ -4,9 +4,11 @@
 //! lines of all processes of the host, and what the application logs. Only the events of [`events`] are decoded, and of those only
 //! what becomes a stack, a value or a label; everything else is passed over and is nowhere in what comes out.
 //!
-//! It comes in chunks, each with its own types and constants, so no more than one chunk and the next need to be in memory: [`Recording`]
-//! takes them one by one, and equal samples of all of them become one.
+//! It comes in chunks, each with its own types and constants, so no more than one chunk needs to be in memory: [`Recording`] takes them
+//! one by one, and equal samples of all of them become one. What ends in one chunk may tell of samples in chunks before it, so there is a
+//! look [`ahead`] first, where the types of events say that it may be so.
 
+mod ahead;
 mod chunk;
 mod columns;
 mod context;
@@ -26,6 +28,7 @@ mod samples;
 mod schema;
 mod settings;
 mod sorts;
+mod source;
 mod spans;
 mod symbols;
 #[cfg(test)]
@@ -33,13 +36,13 @@ mod tests;
 mod text;
 mod walk;
 
-use std::io::Read;
+use std::io::{Read, Seek};
 
-use super::room::{Room, Tab, Unlimited};
-use super::{DecodeError, Decoded, Format, Limit, Limits};
-use chunk::{HEADER_BYTES, Header, MAGIC};
-use defect::Defect;
+use super::room::{Room, Unlimited};
+use super::{DecodeError, Decoded, Limits};
+use chunk::MAGIC;
 use recording::Recording;
+use source::Stream;
 
 /// The attribute of a profile that counts the samples that the profiler could not keep.
 pub const LOST_SAMPLES: &str = "jfr.lost_samples";
@@ -71,13 +74,7 @@ pub fn decode_within(
     room: &dyn Room,
 ) -> Result<Decoded, DecodeError> {
     let mut recording = Recording::new(options, limits, room)?;
-    let mut at = 0;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        at = match recording.chunk(rest, at)? {
-            Some(size) => at.saturating_add(size),
-            None => break,
-        };
-    }
+    source::read_all(&mut { bytes }, &mut recording)?;
     recording.finish()
 }
 
@@ -101,59 +98,21 @@ pub enum StreamError {
     Decode(#[from] DecodeError),
 }
 
-/// Reads an uncompressed recording of any length, two chunks in memory at a time.
-pub fn decode_stream(source: &mut dyn Read, options: &Options<'_>, limits: &Limits) -> Result<Streamed, StreamError> {
-    decode_stream_within(source, options, limits, &Unlimited)
+/// Reads an uncompressed recording of any length, one chunk in memory at a time. Where events may tell of samples in chunks before their
+/// own, it is read twice.
+pub fn decode_stream(file: impl Read + Seek, options: &Options<'_>, limits: &Limits) -> Result<Streamed, StreamError> {
+    decode_stream_within(file, options, limits, &Unlimited)
 }
 
 /// The same, with memory from `room`.
 pub fn decode_stream_within(
-    source: &mut dyn Read,
+    file: impl Read + Seek,
     options: &Options<'_>,
     limits: &Limits,
     room: &dyn Room,
 ) -> Result<Streamed, StreamError> {
     let mut recording = Recording::new(options, limits, room)?;
-    // the chunk to be read, and the next one behind it
-    let (mut chunks, mut bytes) = (Vec::new(), 0);
-    let mut memory = Tab::new(room);
-    read_chunk(source, limits, bytes, &mut chunks, &mut memory)?;
-    while !chunks.is_empty() {
-        let size = chunks.len();
-        read_chunk(source, limits, bytes + size, &mut chunks, &mut memory)?;
-        if recording.chunk(&chunks, bytes)?.is_none() {
-            break;
-        }
-        chunks.drain(..size);
-        bytes += size;
-    }
+    let bytes = source::read_all(&mut Stream::new(file, limits, room)?, &mut recording)?;
     let decoded = recording.finish()?;
     Ok(Streamed { decoded, bytes })
-}
-
-/// Adds the chunk that begins at `at` in the recording, or what there is of it.
-fn read_chunk(
-    source: &mut dyn Read,
-    limits: &Limits,
-    at: usize,
-    into: &mut Vec<u8>,
-    memory: &mut Tab<'_>,
-) -> Result<(), StreamError> {
-    let begin = into.len();
-    read_some(source, HEADER_BYTES, into)?;
-    // what is no header is for the recording to tell
-    let header = Header::read(into.get(begin..).unwrap_or_default());
-    let rest = header.map_or(0, |header| header.size - HEADER_BYTES);
-    if rest > limits.decompressed_bytes {
-        return Err(Defect::TooLarge(Limit::Decompressed).told(at).into());
-    }
-    let held = memory.hold(into.capacity().max(begin + HEADER_BYTES + rest));
-    held.map_err(|why| DecodeError::no_room(Format::Jfr, why))?;
-    read_some(source, rest, into)?;
-    Ok(())
-}
-
-/// Reads so many bytes more, or fewer if there are no more: memory is taken as they come, whatever was announced.
-fn read_some(source: &mut dyn Read, bytes: usize, into: &mut Vec<u8>) -> std::io::Result<usize> {
-    source.take(bytes as u64).read_to_end(into)
 }

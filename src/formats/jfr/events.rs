@@ -37,10 +37,19 @@ pub(super) enum Event {
     Setting,
     /// From when to when a thread worked for a span.
     Span,
+    /// Which endpoint a request came to.
+    Endpoint,
+}
+
+impl Event {
+    /// Whether it tells of samples in its own chunk and in those before it.
+    pub const fn is_context(self) -> bool {
+        matches!(self, Self::Span | Self::Endpoint)
+    }
 }
 
 /// Names of events in the metadata.
-const EVENTS: [(&str, Event); 31] = [
+const EVENTS: [(&str, Event); 32] = [
     ("jdk.ExecutionSample", Event::Execution),
     ("jdk.NativeMethodSample", Event::Native),
     ("jdk.CPUTimeSample", Event::CpuTime),
@@ -72,6 +81,7 @@ const EVENTS: [(&str, Event); 31] = [
     ("datadog.MethodSample", Event::DatadogWall),
     ("datadog.ObjectSample", Event::DatadogAllocation),
     ("datadog.HeapLiveObject", Event::DatadogLive),
+    ("datadog.Endpoint", Event::Endpoint),
 ];
 
 /// What is kept of an event, whatever its type calls it.
@@ -192,6 +202,24 @@ pub(super) mod span {
     pub(super) const ESSENTIAL: [Slot; 5] = [Slot::Start, Slot::Duration, Slot::Thread, TRACE, SPAN];
 }
 
+/// An endpoint is kept in these.
+pub(super) mod endpoint {
+    use super::Slot;
+
+    /// The span at the root of the trace here.
+    pub const ROOT_SPAN: Slot = Slot::SecondId;
+    /// Where its name stands, or the number of that.
+    pub const NAME: Slot = Slot::SpanName;
+
+    pub(super) fn slot(field: &str) -> Option<usize> {
+        Some(match field {
+            "localRootSpanId" => ROOT_SPAN,
+            "endpoint" => NAME,
+            _ => return None,
+        } as usize)
+    }
+}
+
 /// How to read the events of a type.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -221,6 +249,7 @@ impl Plan {
         let layout = match event {
             Event::Setting => layouts.keep(of, &setting::slot)?,
             Event::Span => layouts.keep(of, &span::slot)?,
+            Event::Endpoint => layouts.keep(of, &endpoint::slot)?,
             _ => layouts.keep(of, &|field| {
                 slot(field).or_else(|| attribute(field).map(|at| FIRST_ATTRIBUTE + at))
             })?,

@@ -29,6 +29,8 @@ pub(super) struct Key {
     pub attributes: AttributeSetId,
     /// The name of the span that the thread was in.
     pub span_name: AttributeId,
+    /// The endpoint of the request that it belongs to.
+    pub endpoint: AttributeId,
 }
 
 /// What the class of a sample is the class of.
@@ -107,9 +109,8 @@ impl Labels {
             self.scratch.push(interner.text_attribute("off_cpu.reason", reason));
         }
         let link = self.context(&key.context, contexts, interner);
-        if key.span_name.is_set() {
-            self.scratch.push(key.span_name);
-        }
+        let names = [key.endpoint, key.span_name];
+        self.scratch.extend(names.iter().filter(|name| name.is_set()));
         self.scratch
             .extend_from_slice(&interner.dictionary().attribute_sets[key.attributes]);
         self.drop_repeated(interner);

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use super::chunk::{Clock, Header};
 use super::defect::Defect;
+use super::events::{Plan, Slot};
 use super::layout::{self, Kept, SLOTS, skip};
 use super::memory::Memory;
 use super::primitives::Cursor;
@@ -160,6 +161,16 @@ impl<'a> Pools<'a> {
             return Err(Defect::TooLarge(Limit::String));
         }
         Ok(text.plain())
+    }
+
+    /// The text that an event tells in a slot, wherever it stands; empty if it tells none that can be read.
+    pub fn told(&self, plan: &Plan, slot: Slot, kept: &Kept) -> Cow<'a, str> {
+        let text = match plan.is_constant(slot) {
+            true => self.constant(PoolName::String, slot.of(kept) as u64),
+            false if slot.of(kept) > 0 => self.text(slot.of(kept)),
+            false => return Cow::Borrowed(""),
+        };
+        text.unwrap_or_default()
     }
 
     fn text_at(&self, place: i64) -> Result<Text<'a>, Defect> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Options;
+use super::ahead::Ahead;
 use super::chunk::Header;
 use super::columns::{Columns, Identity};
 use super::context::Contexts;
@@ -18,7 +19,7 @@ use super::samples::{self, Counting};
 use super::schema::{PoolName, Schema, slot};
 use super::settings::Settings;
 use super::sorts::Sort;
-use super::spans::{SPAN_BYTES, Spans};
+use super::spans::{SPAN_BYTES, Spans, Within};
 use super::symbols::{Stacks, Symbols};
 use super::walk::{Events, event_at};
 use crate::formats::room::Room;
@@ -32,6 +33,8 @@ pub(super) struct Recording<'a> {
     memory: Memory<'a>,
     off_cpu: bool,
     contexts: Contexts,
+    ahead: Ahead,
+    has_looked_ahead: bool,
     interner: Interner,
     columns: Columns,
     heap: Heap,
@@ -62,6 +65,8 @@ impl<'a> Recording<'a> {
             memory,
             off_cpu: options.off_cpu,
             contexts: Contexts::read(options.labels, limits)?,
+            ahead: Ahead::default(),
+            has_looked_ahead: false,
             interner: Interner::new(),
             columns: Columns::new(),
             heap: Heap::default(),
@@ -74,23 +79,45 @@ impl<'a> Recording<'a> {
         })
     }
 
-    /// Reads the chunk that `bytes` begin with; `at` is where that is in the recording. The next one stands behind it if there is one: spans
-    /// may end there. Returns the size of the chunk, or none if it is cut and nothing can follow. A chunk that is defective is rejected, and
-    /// what was read of it before that shows stays.
+    /// Whether the chunk that `bytes` begin with, and those behind it, are to be looked at before it is read: from it on there may be events
+    /// that tell of samples in chunks before their own.
+    pub fn must_look_ahead(&mut self, bytes: &[u8]) -> bool {
+        if self.has_looked_ahead {
+            return false;
+        }
+        let schema = whole(bytes).and_then(|(header, chunk)| self.schema(&header, chunk));
+        schema.is_ok_and(|schema| schema.has_context())
+    }
+
+    /// Learns from the chunk that `bytes` begin with what it tells of samples in other chunks. Returns its size, or none if nothing can
+    /// follow.
+    pub fn look_ahead(&mut self, bytes: &[u8], at: usize) -> Result<Option<usize>, DecodeError> {
+        let Ok((header, chunk)) = whole(bytes) else {
+            return Ok(None);
+        };
+        let learnt = self.learn_ahead(&header, chunk);
+        self.memory.end_of_chunk();
+        match learnt {
+            // what is wrong with it is told when it is read
+            Ok(()) | Err(Defect::Malformed { .. }) => Ok(Some(header.size)),
+            Err(defect) => Err(defect.told(at)),
+        }
+    }
+
+    /// The last chunk was looked at.
+    pub fn looked_ahead(&mut self) {
+        self.ahead.sort();
+        self.has_looked_ahead = true;
+    }
+
+    /// Reads the chunk that `bytes` begin with; `at` is where that is in the recording. Returns the size of the chunk, or none if it is cut
+    /// and nothing can follow. A chunk that is defective is rejected, and what was read of it before that shows stays.
     pub fn chunk(&mut self, bytes: &[u8], at: usize) -> Result<Option<usize>, DecodeError> {
-        let header = match Header::read(bytes) {
-            Ok(header) => header,
+        let (header, chunk) = match whole(bytes) {
+            Ok(chunk) => chunk,
             Err(defect) => return self.reject(defect, at).map(|()| None),
         };
-        let whole = bytes
-            .get(..header.size)
-            .filter(|whole| u32::try_from(whole.len()).is_ok());
-        let Some(whole) = whole else {
-            let problem = "a chunk that is cut: it is longer than what is left";
-            return self.reject(Defect::Malformed { at: 0, problem }, at).map(|()| None);
-        };
-        let next = bytes.get(header.size..).unwrap_or_default();
-        let read = self.read(&header, Cursor::new(whole, header.compressed), next);
+        let read = self.read(&header, chunk);
         self.memory.end_of_chunk();
         if let Err(defect) = read {
             self.reject(defect, at)?;
@@ -142,14 +169,10 @@ impl<'a> Recording<'a> {
         Ok(overflow::bound(decoded, self.limits))
     }
 
-    fn read(&mut self, header: &Header, chunk: Cursor<'_>, next: &[u8]) -> Result<(), Defect> {
+    fn read(&mut self, header: &Header, chunk: Cursor<'_>) -> Result<(), Defect> {
         let schema = self.schema(header, chunk)?;
         let pools = Pools::read(chunk, header, &schema, self.limits.string_bytes, &mut self.memory)?;
         let mut spans = self.learn(header, chunk, &schema, &pools)?;
-        // what else is wrong with the next chunk is told when it is read
-        if let Err(defect @ Defect::NoRoom(_)) = self.learn_ahead(header, next, &mut spans) {
-            return Err(defect);
-        }
         spans.sort();
         let counting = Counting {
             settings: self.settings.clone(),
@@ -165,6 +188,7 @@ impl<'a> Recording<'a> {
             symbols: Symbols::new(schema.is_async_profiler, self.limits.stack_depth, before),
             labels: Labels::default(),
             spans,
+            header: *header,
         };
         let mut events = Events::of(chunk);
         let mut kept: Kept = [0; SLOTS];
@@ -244,35 +268,43 @@ impl<'a> Recording<'a> {
         Ok(spans)
     }
 
-    /// The spans of the next chunk that began before it did.
-    fn learn_ahead(&mut self, header: &Header, next: &[u8], spans: &mut Spans) -> Result<(), Defect> {
-        if next.is_empty() || !self.schema.1.has_spans() {
+    /// The same of what tells of samples in other chunks.
+    fn learn_ahead(&mut self, header: &Header, chunk: Cursor<'_>) -> Result<(), Defect> {
+        let schema = self.schema(header, chunk)?;
+        if !schema.has_context() {
             return Ok(());
         }
-        let ahead = Header::read(next)?;
-        let whole = next.get(..ahead.size).unwrap_or_default();
-        let chunk = Cursor::new(whole, ahead.compressed);
-        let schema = self.schema(&ahead, chunk)?;
-        let mut begun = Vec::new();
+        let mut pools = None;
         let mut events = Events::of(chunk);
         while let Some((type_id, mut event)) = events.next()? {
-            let plan = schema.plan(type_id).filter(|plan| plan.event == Event::Span);
+            let plan = schema.plan(type_id).filter(|plan| plan.event.is_context());
             let mut kept: Kept = [0; SLOTS];
-            if let Some(plan) = plan
-                && layout::read(&mut event, &plan.layout, ahead.clock, &mut kept).is_ok()
-                && Slot::Start.of(&kept) < ahead.begin()
-            {
-                self.memory.take(SPAN_BYTES + size_of::<(&Plan, Kept)>())?;
-                begun.push((plan, kept));
+            let Some(plan) =
+                plan.filter(|plan| layout::read(&mut event, &plan.layout, header.clock, &mut kept).is_ok())
+            else {
+                continue;
+            };
+            if plan.event == Event::Span && Slot::Start.of(&kept) >= header.begin() {
+                continue;
             }
-        }
-        if begun.is_empty() {
-            return Ok(());
-        }
-        let pools = Pools::read(chunk, &ahead, &schema, self.limits.string_bytes, &mut self.memory)?;
-        let shift = ahead.shift_to(header);
-        for (plan, kept) in begun {
-            spans.learn(plan, &kept, shift, &pools, &mut self.interner);
+            let pools = match &mut pools {
+                Some(pools) => pools,
+                none => none.insert(Pools::read(
+                    chunk,
+                    header,
+                    &schema,
+                    self.limits.string_bytes,
+                    &mut self.memory,
+                )?),
+            };
+            match plan.event {
+                Event::Span => self.ahead.learn_span(plan, &kept, header, pools, &mut self.interner),
+                _ => self.ahead.learn_endpoint(plan, &kept, pools, &mut self.interner),
+            }
+            if self.ahead.len() > self.limits.elements {
+                return Err(Defect::TooLarge(Limit::Elements));
+            }
+            self.keep()?;
         }
         Ok(())
     }
@@ -295,8 +327,9 @@ impl<'a> Recording<'a> {
             return self.pay(looked_up);
         }
         let mut key = samples::key(plan, kept);
-        let within = looked_up.spans.at(key.thread, Slot::Start.of(kept));
+        let within = looked_up.within(&self.ahead, key.thread, Slot::Start.of(kept));
         key.span_name = within.name;
+        key.endpoint = self.ahead.endpoint(key.context.root_span);
         key.attributes = looked_up.labels.attributes(plan, kept, pools, &mut self.interner)?;
         if plan.event == Event::OldObject {
             let object = pools.get(PoolName::OldObject, Slot::Object.of(kept) as u64);
@@ -356,8 +389,14 @@ impl<'a> Recording<'a> {
         }
         self.memory
             .look_up(looked_up.symbols.bytes() + looked_up.labels.bytes())?;
+        self.keep()
+    }
+
+    /// Asks for the memory of what stays.
+    fn keep(&mut self) -> Result<(), Defect> {
+        let dictionary = self.interner.dictionary().heap_bytes() * WITH_MAPS;
         self.memory
-            .keep(dictionary.heap_bytes() * WITH_MAPS + self.columns.bytes() + self.heap.bytes())
+            .keep(dictionary + self.columns.bytes() + self.heap.bytes() + self.ahead.bytes())
     }
 }
 
@@ -369,6 +408,27 @@ struct LookedUp {
     symbols: Symbols,
     labels: Labels,
     spans: Spans,
+    /// Of the chunk.
+    header: Header,
+}
+
+impl LookedUp {
+    /// What the innermost spans of the thread of a sample tell. Those that end in later chunks are around those that end in this one.
+    fn within(&self, ahead: &Ahead, thread: u64, time: i64) -> Within {
+        self.spans.at(thread, time).or(ahead.at(thread, time, &self.header))
+    }
+}
+
+/// The chunk that `bytes` begin with.
+fn whole(bytes: &[u8]) -> Result<(Header, Cursor<'_>), Defect> {
+    let header = Header::read(bytes)?;
+    let whole = bytes.get(..header.size);
+    let whole = whole.filter(|whole| u32::try_from(whole.len()).is_ok());
+    let whole = whole.ok_or(Defect::Malformed {
+        at: 0,
+        problem: "a chunk that is cut: it is longer than what is left",
+    })?;
+    Ok((header, Cursor::new(whole, header.compressed)))
 }
 
 /// The number of a state of threads.

@@ -54,7 +54,9 @@ impl Counting {
             Event::DatadogWall => [Some(weighted(plan, kept, Sort::Wall, self.settings.wall())), None],
             Event::DatadogAllocation => [Some(weighted(plan, kept, Sort::DatadogAllocation, size)), None],
             Event::DatadogLive => [Some(weighted(plan, kept, Sort::Live, size)), None],
-            Event::OffCpu(_) | Event::CpuTimeLost | Event::Free | Event::Setting | Event::Span => [None, None],
+            Event::OffCpu(_) | Event::CpuTimeLost | Event::Free | Event::Setting | Event::Span | Event::Endpoint => {
+                [None, None]
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::defect::Defect;
-use super::events::{Event, Plan};
+use super::events::Plan;
 use super::layout::{Layout, Layouts};
 use super::metadata::{Type, Types};
 use super::primitives::Cursor;
@@ -148,9 +148,9 @@ impl Schema {
         self.plans.get(&type_id)
     }
 
-    /// Whether there may be spans.
-    pub fn has_spans(&self) -> bool {
-        self.plans.values().any(|plan| plan.event == Event::Span)
+    /// Whether there may be events that tell of samples in other chunks.
+    pub fn has_context(&self) -> bool {
+        self.plans.values().any(|plan| plan.event.is_context())
     }
 
     /// The constants of a type.

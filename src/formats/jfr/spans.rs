@@ -1,23 +1,21 @@
 //! Spans that an application or its agent writes as events of its own: a thread, from when to when, and the ids of the span, or what
 //! it is called.
 //!
-//! Samples of the thread in that time belong to the span. An event is written as its span ends, so those that begin in one chunk and
-//! end in the next stand in the next. Of a span over more chunks only the last two parts are joined.
-
-use std::borrow::Cow;
+//! Samples of the thread in that time belong to the span. An event is written as its span ends: one that began in another chunk is
+//! found by looking [`ahead`](super::ahead).
 
 use hashbrown::HashMap;
 
 use super::events::{Plan, Slot, span};
 use super::layout::Kept;
 use super::pools::Pools;
-use super::schema::PoolName;
 use crate::profile::{AttributeId, Interner, Link, LinkId};
 
 /// The spans of a chunk, by thread.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
     by_thread: HashMap<u64, Vec<Span>, foldhash::fast::RandomState>,
+    len: usize,
     /// Whether any has ids, and whether any has a name.
     has_links: bool,
     has_names: bool,
@@ -39,6 +37,16 @@ pub(super) struct Within {
     pub name: AttributeId,
 }
 
+impl Within {
+    /// What this does not tell, as `around` tells it.
+    pub fn or(self, around: Self) -> Self {
+        Self {
+            link: if self.link.is_set() { self.link } else { around.link },
+            name: if self.name.is_set() { self.name } else { around.name },
+        }
+    }
+}
+
 /// What a span takes in a list that doubles.
 pub(super) const SPAN_BYTES: usize = 2 * size_of::<Span>();
 /// So many spans that began later and are over are looked past for the one that is not.
@@ -48,14 +56,7 @@ impl Spans {
     /// Notes the span of an event, `shift` nanoseconds later than it says, if it tells anything: text in the place of an id that is none is
     /// not kept.
     pub fn learn(&mut self, plan: &Plan, kept: &Kept, shift: i64, pools: &Pools<'_>, interner: &mut Interner) {
-        let text = |slot: Slot| {
-            let text = match plan.is_constant(slot) {
-                true => pools.constant(PoolName::String, slot.of(kept) as u64),
-                false if slot.of(kept) > 0 => pools.text(slot.of(kept)),
-                false => return Cow::Borrowed(""),
-            };
-            text.unwrap_or_default()
-        };
+        let text = |slot: Slot| pools.told(plan, slot, kept);
         let mut within = Within::default();
         if let (Some(trace_id), Some(span_id)) = (hex(&text(span::TRACE)), hex(&text(span::SPAN))) {
             within.link = interner.link(Link { trace_id, span_id });
@@ -73,6 +74,12 @@ impl Spans {
         let end = start.saturating_add(Slot::Duration.of(kept).max(0));
         let spans = self.by_thread.entry(Slot::Thread.of(kept) as u64).or_default();
         spans.push(Span { start, end, within });
+        self.len += 1;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     /// All of a chunk are known.
@@ -89,12 +96,7 @@ impl Spans {
         let begun = spans.get(..begun).unwrap_or_default().iter().rev().take(MOST_PASSED);
         let mut within = Within::default();
         for span in begun.filter(|span| time <= span.end) {
-            if !within.link.is_set() {
-                within.link = span.within.link;
-            }
-            if !within.name.is_set() {
-                within.name = span.within.name;
-            }
+            within = within.or(span.within);
             if within.link.is_set() == self.has_links && within.name.is_set() == self.has_names {
                 break;
             }

@@ -6,6 +6,7 @@ mod hostile;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::*;
 use crate::formats::any::{decode_any, default_column};
@@ -174,7 +175,7 @@ fn files_are_read_chunk_by_chunk() {
     let (deep, wall) = (plain("jdk17-deep.jfr.gz"), plain("ap-wall.jfr.gz"));
     let whole = [&deep[..], &wall, &deep].concat();
     let options = Options::default();
-    let read = decode_stream(&mut &whole[..], &options, &Limits::default()).expect("a recording");
+    let read = decode_stream(io::Cursor::new(&whole[..]), &options, &Limits::default()).expect("a recording");
     assert_eq!(read.bytes, whole.len());
     let in_memory = decode(&whole, &Limits::default()).expect("a recording");
     assert_eq!(sums(&read.decoded), sums(&in_memory));
@@ -185,14 +186,14 @@ fn files_are_read_chunk_by_chunk() {
         stacks(&decode(&[deep.clone(), wall].concat(), &Limits::default()).expect("two"))
     );
     let cut = &whole[..whole.len() - 1];
-    let read = decode_stream(&mut &cut[..], &options, &Limits::default()).expect("two chunks");
+    let read = decode_stream(io::Cursor::new(cut), &options, &Limits::default()).expect("two chunks");
     assert_eq!(read.decoded.rejected.profiles, 1);
-    assert!(decode_stream(&mut &b""[..], &options, &Limits::default()).is_err());
+    assert!(decode_stream(io::Cursor::new(b""), &options, &Limits::default()).is_err());
     let small = Limits {
         decompressed_bytes: 1_000,
         ..Limits::default()
     };
-    let error = decode_stream(&mut &whole[..], &options, &small).expect_err("a chunk too long");
+    let error = decode_stream(io::Cursor::new(&whole[..]), &options, &small).expect_err("a chunk too long");
     assert!(matches!(error, StreamError::Decode(error) if matches!(error.fault, Fault::TooLarge(_))));
 }
 

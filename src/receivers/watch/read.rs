@@ -167,8 +167,8 @@ fn of_bytes(content: Bytes, reading: &Reading, permit: &Permit) -> Result<(Recei
 
 fn of_recording(file: &File, reading: &Reading, permit: &Permit) -> Result<(Received, Decoded), Unread> {
     let options = reading.jfr.options(&[]);
-    let mut source = io::BufReader::with_capacity(64 << 10, file);
-    let read = jfr::decode_stream_within(&mut source, &options, &reading.limits, permit);
+    let source = io::BufReader::with_capacity(64 << 10, file);
+    let read = jfr::decode_stream_within(source, &options, &reading.limits, permit);
     let read = read.map_err(|error| match error {
         jfr::StreamError::Io(error) => error.into(),
         jfr::StreamError::Decode(error) => unread(error.fault, error.into()),

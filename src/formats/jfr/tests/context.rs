@@ -3,6 +3,7 @@
 use super::writer::Value;
 use super::writer::*;
 use super::*;
+use crate::formats::Limit;
 use How::{Plain, Reference};
 use Value::{Byte, Int, Long, Text};
 
@@ -13,6 +14,7 @@ const ATTRIBUTE: u64 = 43;
 const FORK: u64 = 44;
 const CPU_TIME: u64 = 45;
 const LOST: u64 = 46;
+const ENDPOINT: u64 = 47;
 
 /// async-profiler's spans, an application's own, and the samples of Datadog, of Grafana's fork and of JDK 25.
 const EVENTS: &[Type<'static>] = &[
@@ -86,6 +88,19 @@ const EVENTS: &[Type<'static>] = &[
             ("startTime", LONG, Plain),
             ("lostSamples", INT, Plain),
             ("eventThread", THREAD, Reference),
+        ],
+    ),
+    (
+        ENDPOINT,
+        "datadog.Endpoint",
+        &[
+            ("startTime", LONG, Plain),
+            ("duration", LONG, Plain),
+            ("eventThread", THREAD, Reference),
+            ("stackTrace", STACK, Reference),
+            ("endpoint", STRING, Plain),
+            ("operation", STRING, Plain),
+            ("localRootSpanId", LONG, Plain),
         ],
     ),
 ];
@@ -210,10 +225,108 @@ fn spans_that_end_in_the_next_chunk_are_joined() {
     let expected = [format!("span_name=checkout {link}"), "span_name=checkout".to_owned()];
     let both = [&first[..], &second].concat();
     assert_eq!(told(&both, &Options::default()), expected);
-    let streamed = decode_stream(&mut &both[..], &Options::default(), &Limits::default()).expect("two chunks");
+    let streamed = decode_stream(io::Cursor::new(&both), &Options::default(), &Limits::default()).expect("two chunks");
     let in_memory = decode(&both, &Limits::default()).expect("two chunks");
     assert_eq!(streamed.decoded.profiles.dictionary(), in_memory.profiles.dictionary());
     assert_eq!(told(&first, &Options::default()), [""]);
+}
+
+#[test]
+fn spans_over_many_chunks_are_joined_to_all_of_them() {
+    let request = |start: u64, end: u64, span: &'static str| {
+        let [start, duration] = [start, end - start].map(Long);
+        [start, duration, Long(3), Text("-"), Text(TRACE), Text(span)]
+    };
+    // chunk n begins at 1000 n, with samples at 300 and 700 behind that
+    let outer = request(1_200, 4_600, "00000000000000aa");
+    let inner = request(2_500, 3_500, "00000000000000bb");
+    let mut bytes = Vec::new();
+    for n in 0..6 {
+        let samples = [300, 700].map(|behind| sample(1_000 * n + behind));
+        let mut events: Vec<(u64, &[Value<'_>])> = samples.iter().map(|(id, values)| (*id, &values[..])).collect();
+        match n {
+            3 => events.push((REQUEST, &inner)),
+            4 => events.insert(0, (REQUEST, &outer)),
+            _ => {}
+        }
+        let mut chunk = chunk(&events);
+        chunk.start_ticks = 1_000 * n;
+        bytes.extend(chunk.finish());
+    }
+    let of = |bytes: &[u8]| {
+        let decoded = decode(bytes, &Limits::default()).expect("a recording");
+        let d = decoded.profiles.dictionary();
+        let samples = &decoded.profiles.iter().next().expect("a profile").profile.samples;
+        let mut counts = BTreeMap::new();
+        for (row, link) in samples.links.iter().enumerate() {
+            *counts.entry(d.links[*link].span_id[7]).or_default() += samples.total(row, 0, 2);
+        }
+        counts
+    };
+    // none: both of chunk 0, and all behind the outer one; inner: 2700 and 3300
+    assert_eq!(of(&bytes), BTreeMap::from([(0, 5), (0xaa, 5), (0xbb, 2)]));
+    let streamed = decode_stream(io::Cursor::new(&bytes), &Options::default(), &Limits::default()).expect("chunks");
+    let in_memory = decode(&bytes, &Limits::default()).expect("chunks");
+    assert_eq!(streamed.decoded.profiles.dictionary(), in_memory.profiles.dictionary());
+    // without the chunk in which it ends nobody knows of it
+    let size = bytes.len() / 6;
+    let cut = &bytes[..bytes.len() - size - size / 2];
+    assert_eq!(of(cut).get(&0xaa), None);
+}
+
+#[test]
+fn endpoints_of_requests_are_labels_of_their_samples() {
+    let of_root = |root: u64| {
+        [
+            Long(1),
+            Long(3),
+            Long(5),
+            Long(1),
+            Long(9),
+            Long(root),
+            Long(0),
+            Long(0),
+        ]
+    };
+    let [seven, eight, none] = [7, 8, 0].map(of_root);
+    let endpoint = |root: u64, name: &'static str| {
+        [
+            Long(5),
+            Long(0),
+            Long(3),
+            Long(0),
+            Text(name),
+            Text("servlet.request"),
+            Long(root),
+        ]
+    };
+    let first = chunk(&[(DATADOG, &seven), (DATADOG, &eight), (DATADOG, &none)]).finish();
+    let mut second = chunk(&[
+        (ENDPOINT, &endpoint(7, "GET /cart")),
+        (ENDPOINT, &endpoint(0, "nowhere")),
+        (ENDPOINT, &endpoint(8, "")),
+    ]);
+    second.start_ticks = 1_000;
+    let both = [&first[..], &second.finish()].concat();
+    assert_eq!(
+        told(&both, &Options::default()),
+        [
+            "local root span id=7 span id=9 trace endpoint=GET /cart",
+            "local root span id=8 span id=9",
+            "span id=9"
+        ]
+    );
+    // of more than there may be at all, nothing is read
+    let few = Limits {
+        elements: 1,
+        ..Limits::default()
+    };
+    let mut many = chunk(&[
+        (ENDPOINT, &endpoint(7, "GET /cart")),
+        (ENDPOINT, &endpoint(8, "GET /list")),
+    ]);
+    let error = decode(&many.finish(), &few).expect_err("too many");
+    assert!(matches!(error.fault, Fault::TooLarge(Limit::Elements)), "{error}");
 }
 
 #[test]
