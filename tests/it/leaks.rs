@@ -424,13 +424,25 @@ fn profiles(bytes: &[u8]) -> Profiles {
     read.decoded.profiles
 }
 
+/// What no policy lets through: credentials and persons, but for the few that nothing tells.
+fn promised(needles: &[Needle]) -> Vec<&Needle> {
+    let is_promised = |needle: &&Needle| {
+        matches!(needle.class.as_str(), "credential" | "pii") && !NOT_FOUND_YET.contains(&needle.text.as_str())
+    };
+    needles.iter().filter(is_promised).collect()
+}
+
+/// The policy of `configs/redaction-external.yaml`.
+fn external() -> Value {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/redaction-external.yaml");
+    let mut example: Value = serde_saphyr::from_str(&std::fs::read_to_string(example).unwrap()).unwrap();
+    example["processors"]["redaction"].take()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn by_default_no_credential_and_no_person_gets_through() {
     let needles = needles::all();
-    let is_gone = |needle: &&Needle| {
-        matches!(needle.class.as_str(), "credential" | "pii") && !NOT_FOUND_YET.contains(&needle.text.as_str())
-    };
-    let gone: Vec<&Needle> = needles.iter().filter(is_gone).collect();
+    let gone = promised(&needles);
     assert!(gone.len() > 50);
     let all = ways::planted();
     assert_planted(&gone, &all);
@@ -452,13 +464,11 @@ async fn by_default_no_credential_and_no_person_gets_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vendor_gets_no_planted_text_and_every_figure() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/redaction-external.yaml");
-    let example: Value = serde_saphyr::from_str(&std::fs::read_to_string(example).unwrap()).unwrap();
     let needles = needles::all();
     let gone: Vec<&Needle> = needles.iter().collect();
     let all = ways::planted();
     assert_planted(&gone, &all);
-    let bytes = through_a_gate(&example["processors"]["redaction"], &all, &gone).await;
+    let bytes = through_a_gate(&external(), &all, &gone).await;
     assert_gone(&gone, &all, &bytes);
     for planted in &all {
         let place = redacted(&planted.name);
@@ -468,4 +478,60 @@ async fn a_vendor_gets_no_planted_text_and_every_figure() {
         let (before, after) = (figures(&before), figures(&profiles(written)));
         assert_eq!(before, after, "{}", planted.name);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_pipelines_of_one_receiver_hold_their_own_form_alone() {
+    let (needles, all) = (needles::all(), ways::planted());
+    let ports = ports();
+    let backends = ["house", "vendor"].map(|name| (name, Capture::start()));
+    let at = |port: u16| json!({ "endpoint": format!("localhost:{port}") });
+    let receivers = json!({
+        "otlp": { "protocols": { "grpc": at(ports.grpc), "http": at(ports.http) } },
+        "pyroscope": at(ports.pyroscope),
+        "pprof": { "server": at(ports.pprof) },
+    });
+    let (mut exporters, mut pipelines) = (json!({}), json!({}));
+    for (name, backend) in &backends {
+        let endpoint = format!("http://localhost:{}", backend.port);
+        let ids = [format!("otlp_http/{name}"), format!("file/{name}")];
+        exporters[&ids[0]] = json!({ "endpoint": endpoint });
+        exporters[&ids[1]] = json!({ "directory": format!("./{name}"), "format": "pprof" });
+        pipelines[format!("profiles/{name}")] = json!({
+            "receivers": ["otlp", "pyroscope", "pprof"], "processors": [format!("redaction/{name}")], "exporters": ids,
+        });
+    }
+    let metrics = json!({ "address": format!("localhost:{}", ports.metrics) });
+    let config = json!({
+        "receivers": receivers,
+        "processors": { "redaction/house": {}, "redaction/vendor": external() },
+        "exporters": exporters,
+        "service": { "pipelines": pipelines, "telemetry": { "logs": { "level": "trace" }, "metrics": metrics } },
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gate.yaml");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let mut gate = Gate::start(folder.path(), &["--config", path.to_str().unwrap()]);
+    for planted in &all {
+        ways::send(planted, &ports).await;
+    }
+    settle(&ports);
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0);
+    let rests = walked(folder.path());
+    let (house, others): (Bytes, Bytes) = rests.into_iter().partition(|(place, _)| place.starts_with("house/"));
+    let [at_house, at_vendor] = backends.map(|(_, backend)| backend.seen());
+    let (house, vendor) = ([house, at_house].concat(), [others, at_vendor].concat());
+    assert_gone(&promised(&needles), &all, &house);
+    assert_gone(&needles.iter().collect::<Vec<_>>(), &all, &vendor);
+    let names: Vec<&Needle> = needles.iter().filter(|needle| needle.class == "naming").collect();
+    let pseudonym = Needle {
+        line: 1,
+        class: String::new(),
+        text: "fn_k1_".to_owned(),
+    };
+    let holds = |search: &Search, all: &Bytes| all.iter().any(|(_, bytes)| !search.found(bytes).is_empty());
+    assert!(holds(&Search::new(names), &house), "names are to stay in the house");
+    let pseudonyms = Search::new([&pseudonym]);
+    assert!(!holds(&pseudonyms, &house) && holds(&pseudonyms, &vendor));
 }

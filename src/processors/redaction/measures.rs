@@ -105,6 +105,9 @@ pub struct Measures {
 /// How often a text is looked at until nothing changes any more: rules of users can find each other's masks.
 const ROUNDS: usize = 8;
 
+/// Matches of one pattern after which the whole text goes: each may cost a look at all of the rest.
+const MOST_MATCHES: usize = 1000;
+
 impl Measures {
     /// Checks the configuration and compiles its patterns.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
@@ -234,7 +237,10 @@ impl Measures {
     fn block(&self, pattern: &Regex, text: &str) -> Option<String> {
         let mut out = String::new();
         let mut copied = 0;
-        for found in pattern.find_iter(text) {
+        for (before, found) in pattern.find_iter(text).enumerate() {
+            if before == MOST_MATCHES {
+                return Some(self.blocked(text));
+            }
             if found.is_empty() || self.stands_for(text, found.start(), found.end()) {
                 continue;
             }

@@ -2,6 +2,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
+use super::measures::Class;
 use super::*;
 use crate::profile::testing::{any_profiles, tell};
 use crate::profile::{
@@ -417,6 +418,21 @@ fn a_key_that_is_named_keeps_its_name_and_twice_is_once() {
         policy.redact(&mut profiles);
         profiles.compact();
         assert_eq!(tell(&profiles), once, "{yaml}");
+    }
+}
+
+#[test]
+fn a_text_that_a_pattern_matches_all_over_goes_whole() {
+    let letters = "A".repeat(60_000);
+    for pattern in ["[A-Z]", ".*[^A-Z]|[A-Z]", "a?"] {
+        let policy = policy(serde_json::json!({ "blocked_values": [pattern] }));
+        let masking = policy.measures.mask(&letters, Class::Text).unwrap();
+        assert_eq!(
+            (masking.text.as_str(), &masking.rules[..]),
+            ("****", &["blocked_values"][..]),
+            "{pattern}"
+        );
+        assert!(policy.measures.mask("****", Class::Text).is_none());
     }
 }
 
