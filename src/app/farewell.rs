@@ -17,7 +17,7 @@ struct Book {
 
 /// Says what was delivered, and what was lost, where and why, from the start of the process to its end.
 pub(super) fn tell(metrics: &Metrics, drained: bool) {
-    let (books, losses) = (books(metrics), losses(metrics));
+    let (books, losses, read_again) = (books(metrics), losses(metrics), read_again(metrics));
     for Book {
         exporter,
         accepted,
@@ -40,6 +40,9 @@ pub(super) fn tell(metrics: &Metrics, drained: bool) {
             }
         }
     }
+    for (component, profiles) in &read_again {
+        tracing::info!(exporter = %component.id, profiles, "not delivered before the drain deadline; their files stay, and are read again");
+    }
     for (component, reason, profiles) in kept_out(metrics) {
         tracing::info!(component = %component.id, reason, profiles, "not let through since the start");
     }
@@ -47,15 +50,16 @@ pub(super) fn tell(metrics: &Metrics, drained: bool) {
     let lost = dropped + books.iter().map(|book| book.in_flight).sum::<u64>();
     let how = if drained { "drained" } else { "not drained" };
     match lost {
+        0 if !read_again.is_empty() => tracing::info!("{how}; nothing was lost, and not everything was delivered yet"),
         0 => tracing::info!("{how}; nothing was lost"),
         _ => tracing::warn!(profiles = lost, "{how}; not everything was delivered"),
     }
 }
 
 fn books(metrics: &Metrics) -> Vec<Book> {
-    let losses = losses(metrics);
+    let drops = metrics.drops();
     let book = |(exporter, numbers): (Arc<str>, ExporterMetrics)| {
-        let own = losses
+        let own = drops
             .iter()
             .filter(|(component, _, _)| component.kind == Kind::Exporter && component.id == exporter);
         Book {
@@ -73,8 +77,15 @@ fn books(metrics: &Metrics) -> Vec<Book> {
 /// What was dropped although nobody asked for it.
 fn losses(metrics: &Metrics) -> Vec<(Component, &'static str, u64)> {
     let mut drops = metrics.drops();
-    drops.retain(|(_, reason, _)| !is_kept_out(reason));
+    drops.retain(|(_, reason, _)| !is_kept_out(reason) && *reason != Reason::ReadAgain.label());
     drops
+}
+
+/// What its receiver still has and takes again.
+fn read_again(metrics: &Metrics) -> Vec<(Component, u64)> {
+    let drops = metrics.drops().into_iter();
+    let kept = drops.filter(|(_, reason, _)| *reason == Reason::ReadAgain.label());
+    kept.map(|(component, _, profiles)| (component, profiles)).collect()
 }
 
 /// What a rule keeps back, what no pipeline takes, and what is defective.
@@ -100,12 +111,13 @@ mod tests {
         let (exporter, idle) = (Arc::from("otlp"), Arc::from("idle"));
         let numbers = metrics.exporter(&exporter);
         metrics.exporter(&idle);
-        numbers.accepted.add(9);
+        numbers.accepted.add(10);
         numbers.sent_profiles.add(5);
         numbers.in_flight_profiles.add(1);
         for (component, reason, profiles) in [
             (Kind::Exporter.named("otlp"), Reason::Permanent, 2),
             (Kind::Exporter.named("otlp"), Reason::Shutdown, 1),
+            (Kind::Exporter.named("otlp"), Reason::ReadAgain, 1),
             (Kind::Receiver.named("otlp"), Reason::Defective, 7),
             (Kind::Processor.named("filter"), Reason::Filtered, 7),
             (Kind::Processor.named("redaction"), Reason::FailedClosed, 4),
@@ -126,11 +138,12 @@ mod tests {
         );
         let book = Book {
             exporter,
-            accepted: 9,
+            accepted: 10,
             sent: 5,
-            dropped: 3,
+            dropped: 4,
             in_flight: 1,
         };
         assert_eq!(books(&metrics), [book]);
+        assert_eq!(read_again(&metrics), [(Kind::Exporter.named("otlp"), 1)]);
     }
 }

@@ -216,6 +216,8 @@ pub enum Reason {
     RejectedByBackend,
     /// Still queued when the drain deadline passed.
     Shutdown,
+    /// The same of what its receiver keeps until it has arrived: it is not lost, but read again.
+    ReadAgain,
     /// The backend's format cannot hold it.
     Unrepresentable,
 }
@@ -235,6 +237,7 @@ impl Reason {
             Self::TooLarge => "too_large",
             Self::RejectedByBackend => "rejected_by_backend",
             Self::Shutdown => "shutdown",
+            Self::ReadAgain => "read_again",
             Self::Unrepresentable => "unrepresentable",
         }
     }

@@ -115,32 +115,60 @@ impl Drop for Request {
 
 /// The requests that a batch is made of and somebody follows: none for what came over the network.
 #[derive(Clone, Debug, Default)]
-pub struct Followers(Option<Arc<Vec<Followed>>>);
+pub struct Followers(Option<Arc<Group>>);
+
+#[derive(Debug)]
+struct Group {
+    requests: Vec<Followed>,
+    /// Some of the batch is of a request that nobody follows.
+    has_others: bool,
+}
 
 impl Followers {
     /// Those of one request.
     pub fn of(followed: Option<&Followed>) -> Self {
-        Self(followed.map(|followed| Arc::new(vec![followed.clone()])))
+        Self::new(followed.cloned().into_iter().collect(), false)
+    }
+
+    fn new(requests: Vec<Followed>, has_others: bool) -> Self {
+        let group = Group { requests, has_others };
+        Self((!group.requests.is_empty()).then(|| Arc::new(group)))
     }
 
     /// Those of all of them.
     pub fn union<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
-        let mut union: Vec<Followed> = Vec::new();
-        for followed in all.flat_map(Self::all) {
-            if !union.iter().any(|known| Arc::ptr_eq(&known.0, &followed.0)) {
-                union.push(followed.clone());
+        let (mut union, mut has_others): (Vec<Followed>, bool) = (Vec::new(), false);
+        for followers in all {
+            has_others |= followers.has_others();
+            for followed in followers.all() {
+                if !union.iter().any(|known| Arc::ptr_eq(&known.0, &followed.0)) {
+                    union.push(followed.clone());
+                }
             }
         }
-        Self((!union.is_empty()).then(|| Arc::new(union)))
+        Self::new(union, has_others)
     }
 
     fn all(&self) -> &[Followed] {
-        self.0.as_deref().map_or(&[], Vec::as_slice)
+        self.0.as_deref().map_or(&[], |group| &group.requests)
     }
 
-    /// Whether somebody waits to hear of it, and may send it again if the process ends before.
+    /// Whether some of it is of a request that nobody follows.
+    fn has_others(&self) -> bool {
+        self.0.as_deref().is_none_or(|group| group.has_others)
+    }
+
+    /// Whether somebody waits to hear of it, and sends it again if the process ends before.
     pub fn is_any(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// What a loss counts as: what the end of the process keeps back is not lost where all of it is sent again.
+    pub(super) fn counted_as(&self, reason: Reason) -> Reason {
+        match reason {
+            Reason::Shutdown if !self.has_others() => Reason::ReadAgain,
+            reason => reason,
+        }
     }
 
     /// A sink has taken it on.
@@ -198,6 +226,22 @@ mod tests {
             fate(&[(true, None), (false, Some(Reason::Shutdown))]).await,
             Fate::Interrupted
         );
+    }
+
+    #[test]
+    fn only_what_is_sent_again_as_a_whole_is_not_lost_at_the_end() {
+        let followed = |count| -> Vec<Followers> {
+            let one = |_| Followers::of(Some(&Followed::new().0));
+            (0..count).map(one).collect()
+        };
+        let (none, some) = (Followers::default(), followed(2));
+        let at_end = |all: &[&Followers]| Followers::union(all.iter().copied()).counted_as(Reason::Shutdown);
+        assert_eq!(at_end(&[&some[0], &some[1]]), Reason::ReadAgain);
+        assert_eq!(at_end(&[&some[0], &none]), Reason::Shutdown);
+        assert_eq!(at_end(&[&Followers::of(None), &some[0]]), Reason::Shutdown);
+        assert_eq!(at_end(&[&none]), Reason::Shutdown);
+        assert_eq!(some[0].counted_as(Reason::Shutdown), Reason::ReadAgain);
+        assert_eq!(some[0].counted_as(Reason::Permanent), Reason::Permanent);
     }
 
     #[tokio::test]

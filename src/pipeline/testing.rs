@@ -278,6 +278,7 @@ impl Books {
             TooLarge,
             RejectedByBackend,
             Shutdown,
+            ReadAgain,
             Unrepresentable,
         ];
         let dropped: BTreeMap<_, _> = reasons

@@ -215,6 +215,12 @@ service:
     gate.signal("TERM");
     assert_eq!(gate.code(), 0);
     assert_eq!(files(&input).len(), 1);
+    let log = gate.err();
+    assert!(log.contains("read again exporter=otlp_http profiles=1"), "{log}");
+    assert!(
+        !log.contains("lost:") && log.contains("nothing was lost, and not everything"),
+        "{log}"
+    );
     let taken = files(&folder.path().join("state"));
     let taken = taken
         .iter()

@@ -233,7 +233,8 @@ impl Sink {
 
     fn lose_part(&self, part: &Part, reason: Reason) {
         part.followers().lost(&self.id, self.required(), reason);
-        self.count_lost(part.weight(), part.samples(), reason);
+        let counted = part.followers().counted_as(reason);
+        self.count_lost(part.weight(), part.samples(), counted);
     }
 
     fn arrived(&self, part: &Part, sent: &Sent, bytes: usize) {

@@ -168,14 +168,18 @@ impl Sink {
     /// Counts a batch that will not arrive.
     fn lose(&self, batch: &Batch, reason: Reason) {
         batch.followers().lost(&self.id, self.required(), reason);
-        self.count_lost(batch.weight(), samples(batch), reason);
+        let counted = batch.followers().counted_as(reason);
+        self.count_lost(batch.weight(), samples(batch), counted);
     }
 
     fn count_lost(&self, profiles: u64, samples: u64, reason: Reason) {
         self.metrics.dropped(&self.component(), reason.label(), profiles);
         self.numbers.in_flight_profiles.sub(profiles);
-        if reason != Reason::QueueFull {
+        if !matches!(reason, Reason::QueueFull | Reason::ReadAgain) {
             self.numbers.send_failed.add(samples);
+        }
+        if reason == Reason::ReadAgain {
+            return;
         }
         let reason = reason.label();
         if let Some(profiles) = self.drops.happened(reason, profiles) {
