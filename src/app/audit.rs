@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::RunError;
 use crate::config::{Config, ConfigError, ConfigErrors, Loaded, io_reason};
+use crate::pipeline::place;
 use crate::telemetry::Metrics;
 use crate::telemetry::audit::Settings;
 
@@ -46,6 +47,12 @@ pub(super) fn settings(loaded: &Loaded, config: &Config) -> Result<Option<Settin
         max_files: audit.max_files,
         fingerprint_key: key,
     }))
+}
+
+/// Why the file could not be written here.
+pub(super) fn lacking(loaded: &Loaded, config: &Config) -> Result<Option<ConfigError>, ConfigErrors> {
+    let checked = settings(loaded, config)?.map(|settings| place::check_file(&settings.path));
+    Ok(checked.and_then(Result::err).map(|why| error_at(loaded, "path", &why)))
 }
 
 fn error_at(loaded: &Loaded, key: &str, message: &str) -> ConfigError {

@@ -60,7 +60,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     }
     let metrics = Arc::new(Metrics::default());
     let graph = setup.graph(&metrics, options.dry_run)?;
-    setup.check_machine(&graph, &[])?;
+    setup.check_machine(&graph, None)?;
     super::cores::forbid();
     crate::net::files::raise_limit();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -233,11 +233,11 @@ impl Daemon {
     /// Builds the next graph whole and takes its ports; only then is anything changed.
     async fn try_reload(&mut self, running: &mut Running) -> Result<(), RunError> {
         let (options, metrics) = (self.options.clone(), self.sources.metrics.clone());
-        let exporters = self.setup.config.exporters.clone();
+        let running_config = self.setup.config.clone();
         let read = move || -> Result<_, RunError> {
             let setup = Setup::read(&options)?;
             let graph = setup.graph(&metrics, options.dry_run)?;
-            setup.check_machine(&graph, &exporters)?;
+            setup.check_machine(&graph, Some(&running_config))?;
             Ok((setup, graph))
         };
         let read = tokio::task::spawn_blocking(read).await;

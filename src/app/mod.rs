@@ -55,12 +55,15 @@ pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
     let graph = build(loaded, &config, TABLES, Arc::default())?;
     pages::of(loaded, &config)?;
     let lacking = graph.lacks().into_iter().map(|lack| placed(loaded, lack));
+    let lacking = lacking.chain(audit::lacking(loaded, &config)?);
     // this may be another machine than the one it is meant for, and another user
     let lacking = lacking.map(|lack| ConfigError {
         message: format!("`run` would not start here: {}", lack.message),
         ..lack
     });
-    config.warnings.extend(lacking.map(|lack| lack.to_string()));
+    let awaited = graph.awaits().into_iter().map(|one| placed(loaded, one));
+    let places = lacking.chain(awaited);
+    config.warnings.extend(places.map(|place| place.to_string()));
     Ok(config)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::pages::{self, Page};
 use super::{RunError, TABLES, build, dry_run, load, placed, quickstart, resolve, warnings};
-use crate::config::{Component, Config, ConfigError, ConfigErrors, Loaded, Node, Sources};
+use crate::config::{Component, Config, ConfigError, ConfigErrors, Kind, Loaded, Node, Sources};
 use crate::pipeline::graph::{Graph, GraphError, Tables};
 use crate::telemetry::Metrics;
 
@@ -77,13 +77,12 @@ impl Setup {
         build(&self.loaded, &self.config, tables, metrics.clone())
     }
 
-    /// What this machine lacks and the graph needs. Components of `running` that are configured as before have what they need, or
+    /// What this machine lacks and the graph needs. Components of what is `running` that are configured as before have what they need, or
     /// tell the log what they have lost: no reload fails for them.
-    pub(super) fn check_machine(&self, graph: &Graph, running: &[Component]) -> Result<(), RunError> {
+    pub(super) fn check_machine(&self, graph: &Graph, running: Option<&Config>) -> Result<(), RunError> {
         let goes_on = |lack: &GraphError| {
-            let id = lack.path.get(1);
-            let of = |all: &[Component]| all.iter().find(|one| Some(&one.id) == id).map(|one| one.raw.clone());
-            of(running).is_some_and(|raw| Some(raw) == of(&self.config.exporters))
+            let of = |config| component(config, &lack.path).map(|one| &one.raw);
+            running.is_some_and(|running| of(running) == of(&self.config))
         };
         match graph.lacks().into_iter().find(|lack| !goes_on(lack)) {
             Some(lack) => Err(RunError::Failed(placed(&self.loaded, lack))),
@@ -95,4 +94,11 @@ impl Setup {
     pub(super) fn error_at(&self, path: &[&str], why: impl Into<String>) -> ConfigError {
         self.loaded.error_at(path, why)
     }
+}
+
+/// The component that stands at a path.
+fn component<'a>(config: &'a Config, path: &[String]) -> Option<&'a Component> {
+    let (section, id) = (path.first()?, path.get(1)?);
+    let kind = Kind::ALL.into_iter().find(|kind| kind.section() == section)?;
+    config.components(kind).iter().find(|one| one.id == *id)
 }

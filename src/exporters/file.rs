@@ -2,7 +2,6 @@
 
 mod directory;
 pub(super) mod kind;
-mod place;
 mod rolling;
 
 use std::path::PathBuf;
@@ -24,6 +23,7 @@ use crate::formats::{Compression, Form, Format};
 use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
+use crate::pipeline::place;
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
 use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,

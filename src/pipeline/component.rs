@@ -21,6 +21,16 @@ pub trait Receiver: Send {
     ///
     /// Binding happens here, so that building a pipeline opens no socket. Call [`Outlet::ready`] once requests are served.
     async fn run(self: Box<Self>, out: Outlet, stop: Stop) -> Result<(), ReceiverError>;
+
+    /// What this machine lacks that it needs: as [`Exporter::check_machine`].
+    fn check_machine(&self) -> Result<(), BuildError> {
+        Ok(())
+    }
+
+    /// What it looks for and is not there yet, such as a directory: `validate` warns of it, and everything starts.
+    fn awaits(&self) -> Vec<BuildError> {
+        Vec::new()
+    }
 }
 
 /// A receiver that cannot go on.
@@ -154,6 +164,11 @@ pub trait Processor: Send + Sync {
     /// Batches held back whose time has come, or all of them at shutdown. They run the rest of the chain.
     fn flush(&self, _all: bool) -> Vec<Batch> {
         Vec::new()
+    }
+
+    /// What this machine lacks that it needs: as [`Exporter::check_machine`].
+    fn check_machine(&self) -> Result<(), BuildError> {
+        Ok(())
     }
 }
 

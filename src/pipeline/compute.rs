@@ -122,8 +122,12 @@ pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     let before = GUARDED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(before);
-    done.map_err(|_| Panicked {
-        fingerprint: PLACE.take().unwrap_or_else(|| "unknown".to_owned()),
+    done.map_err(|panic| match panic.downcast::<Panicked>() {
+        // it was caught on another thread, and goes on here
+        Ok(panicked) => *panicked,
+        Err(_) => Panicked {
+            fingerprint: PLACE.take().unwrap_or_else(|| "unknown".to_owned()),
+        },
     })
 }
 
@@ -182,6 +186,13 @@ mod tests {
         assert!(!compute.is_behind(), "who gives up waits no more");
         drop(go);
         assert!(first.await.unwrap().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_panic_that_goes_on_elsewhere_keeps_its_place() {
+        let first = guard(|| panic!("planted")).unwrap_err();
+        let again = guard(|| std::panic::resume_unwind(Box::new(first.clone())));
+        assert_eq!(again.unwrap_err(), first);
     }
 
     #[test]

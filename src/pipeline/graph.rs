@@ -141,13 +141,32 @@ impl Graph {
         })
     }
 
-    /// What this machine lacks and the exporters need.
+    /// What this machine lacks and the components need.
     pub fn lacks(&self) -> Vec<GraphError> {
-        let check = |one: &NamedExporter| {
-            let wrong = one.built.exporter.check_machine().err()?;
-            Some(located("exporters", &one.id, wrong))
+        let receivers = self.receivers.iter();
+        let receivers = receivers.map(|one| ("receivers", &one.id, one.receiver.check_machine()));
+        let stages = self.pipelines.iter().flat_map(|pipeline| &pipeline.stages);
+        let processors = stages.map(|one| ("processors", &one.id, one.processor.check_machine()));
+        let exporters = self.exporters.iter();
+        let exporters = exporters.map(|one| ("exporters", &one.id, one.built.exporter.check_machine()));
+        let mut lacks = Vec::new();
+        for (kind, id, checked) in receivers.chain(processors).chain(exporters) {
+            let lack = checked.err().map(|wrong| located(kind, id, wrong));
+            // a processor stands in several pipelines
+            lacks.extend(lack.filter(|lack| !lacks.contains(lack)));
+        }
+        lacks
+    }
+
+    /// What the receivers look for and is not there yet.
+    pub fn awaits(&self) -> Vec<GraphError> {
+        let of_one = |one: &NamedReceiver| {
+            let awaited = one.receiver.awaits().into_iter();
+            awaited
+                .map(|wrong| located("receivers", &one.id, wrong))
+                .collect::<Vec<_>>()
         };
-        self.exporters.iter().filter_map(check).collect()
+        self.receivers.iter().flat_map(of_one).collect()
     }
 }
 
@@ -379,8 +398,17 @@ fn context(id: &str, tables: Tables<'_>, metrics: &Arc<Metrics>) -> BuildContext
 }
 
 fn located(kind: &str, id: &str, wrong: BuildError) -> GraphError {
-    let below = wrong.path.split('.').filter(|key| !key.is_empty());
-    let path = [kind, id].into_iter().chain(below).map(str::to_owned).collect();
+    let mut path = vec![kind.to_owned(), id.to_owned()];
+    for key in wrong.path.split('.').filter(|key| !key.is_empty()) {
+        // an item of a list is a key of its own: `[2]`
+        let (list, item) = key.split_at(key.find('[').unwrap_or(key.len()));
+        path.extend(
+            [list, item]
+                .into_iter()
+                .filter(|key| !key.is_empty())
+                .map(str::to_owned),
+        );
+    }
     GraphError {
         path,
         message: wrong.message,

@@ -14,6 +14,7 @@ pub mod graph;
 pub mod lifecycle;
 pub mod matcher;
 pub mod outlet;
+pub mod place;
 mod readiness;
 pub mod routing;
 pub mod sink;

@@ -2,6 +2,7 @@
 
 mod door;
 mod file;
+mod glob;
 mod health;
 mod jfr;
 mod limits;

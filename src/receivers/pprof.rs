@@ -36,7 +36,7 @@ turns at it, one profile each. Where the process cannot be sampled the log says 
 
 `remote` fetches one profile from one address (`endpoint`, with its query) every `collection_interval`, in any format that is read. It is
 passed on as it is: Go's heap, mutex and block profiles count from the start of the process on. The receiver `scrape` makes
-differences of them, knows many targets, and gives them labels.
+differences of them, and knows many targets. `resource` and `tenant` say what and whose it is.
 
 `file` takes files that match `include`, in whatever format, every `collection_interval`. The Collector sends every file again each time; here a file is
 taken once, when it is whole, as the receiver `file` does, which has more keys for it.
@@ -141,5 +141,15 @@ impl Receiver for Pprof {
         };
         tokio::try_join!(served, itself, remote, files)?;
         Ok(())
+    }
+
+    fn check_machine(&self) -> Result<(), BuildError> {
+        let files = self.files.as_ref();
+        files.map_or(Ok(()), |files| files.check_machine("file"))
+    }
+
+    fn awaits(&self) -> Vec<BuildError> {
+        let files = self.files.as_ref();
+        files.map(|files| files.awaits("file")).unwrap_or_default()
     }
 }

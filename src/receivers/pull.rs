@@ -43,6 +43,8 @@ pub(super) struct Target {
     pub base: Arc<str>,
     /// What is said of its profiles.
     pub labels: Series,
+    /// Whose they are.
+    pub tenant: Arc<str>,
     /// Which service it is an instance of; targets that do not say are instances of one.
     pub service: Arc<str>,
     /// What it is asked for, one after the other.

@@ -22,7 +22,7 @@ use super::limits::LimitsConfig;
 use super::pull::{Begin, Found, Pace, Puller};
 use super::unnamed::Reading;
 use crate::net::auth::AuthConfig;
-use crate::net::auth::tenant::Network;
+use crate::net::auth::tenant::{self, Network};
 use crate::net::client::{Client, ClientConfigError, ClientSettings, Headers, Protocol, Reach};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::spec::{About, BuildContext, BuildError, RawConfig, ReceiverSpec, Stability, parse};
@@ -35,11 +35,13 @@ with what V8 writes, dumps of JFR, or anything else that answers GET with a prof
 
 **Targets** are written under `static_configs`, or in files (`file_sd_configs`), both as Prometheus has them. Files, JSON or YAML, 256 at
 most, are looked at every `refresh_interval` and read when they have changed; what is wrong in one changes nothing, and the log says the
-line. A target that is new or gone disturbs no other one.
+line. A target in one that cannot be visited is left out alone, with its line and the reason in the log (after a change twenty of them one by
+one, and never the text, which may hold a credential). A file has at most 4 MiB. A target that is new or gone disturbs no other one.
 
 **Labels** become attributes of the resource, all profiles of a target with the same: `service_name`, `service.name` or else `job` is
 `service.name`, `instance` is `service.instance.id` (host and port unless given), any other keeps its key. Those that begin with
-`__` are dropped; `__scheme__` chooses between `http` and `https`.
+`__` are dropped; `__scheme__` chooses between `http` and `https`, and `__tenant_id__` says whose profiles they are, as `tenant` does for a
+group of `static_configs` or for all.
 
 **Profiles** are presets, changed presets, or a `path` with `params`. A target is asked for one after the other.
 
@@ -113,6 +115,8 @@ struct Config {
     static_configs: Vec<StaticConfig>,
     /// Files of targets.
     file_sd_configs: Vec<FileConfig>,
+    /// Whose profiles they are where neither the group nor the label `__tenant_id__` says it.
+    tenant: String,
     /// How targets are spoken to that do not say.
     scheme: Scheme,
     /// How long a whole answer may take beyond the time for which the target measures.
@@ -159,6 +163,7 @@ impl Default for Config {
             profiles: presets.map(ProfileConfig::Preset).into(),
             static_configs: Vec::new(),
             file_sd_configs: Vec::new(),
+            tenant: tenant::DEFAULT.to_owned(),
             scheme: Scheme::default(),
             timeout: Span::secs(15),
             max_share: 0.34,
@@ -186,6 +191,8 @@ struct StaticConfig {
     targets: Vec<String>,
     /// What is said of their profiles.
     labels: BTreeMap<String, String>,
+    /// Whose they are, if another one's than those of the others.
+    tenant: Option<String>,
     /// Request headers for these targets alone, beside and before those for all.
     headers: Headers,
 }
@@ -194,7 +201,7 @@ struct StaticConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct FileConfig {
-    /// Paths ending in `.json`, `.yml` or `.yaml`; in the last part `*` is any text.
+    /// Paths ending in `.json`, `.yml` or `.yaml`, whose last part may be a glob, as in the receiver `file`.
     files: Vec<String>,
     /// How often to look whether they have changed; the shortest of all counts.
     refresh_interval: Span,
@@ -271,6 +278,10 @@ impl Receiver for Scrape {
         }
         Ok(())
     }
+
+    fn awaits(&self) -> Vec<BuildError> {
+        self.discovery.as_ref().map(Discovery::awaits).unwrap_or_default()
+    }
 }
 
 /// The name of this machine, which replicas do not share.
@@ -300,6 +311,9 @@ impl Config {
             if !(1..=100_000).contains(&number) {
                 return wrong(key, "not a usable limit; write 1 to 100000");
             }
+        }
+        if !tenant::is_tenant(&self.tenant) {
+            return wrong("tenant", tenant::RULE);
         }
         if self.max_response_size.0 == 0 {
             return wrong(
@@ -373,17 +387,20 @@ impl Config {
                 true => common.clone(),
                 false => self.client(reach.clone(), &config.headers).map_err(below)?,
             };
+            let tenant = config.tenant.as_ref().unwrap_or(&self.tenant);
+            if !tenant::is_tenant(tenant) {
+                return Err(below(BuildError::at("tenant", tenant::RULE)));
+            }
+            let tenant = tenant.as_str().into();
             for (place, address) in config.targets.iter().enumerate() {
                 let wrong = |why: &str| BuildError::at(format!("static_configs[{group}].targets[{place}]"), why);
-                let target = maker.target(address, &config.labels, &client).map_err(wrong)?;
+                let target = maker.target(address, &config.labels, &tenant, &client).map_err(wrong)?;
                 if !reach.holds_url(&target.base) {
                     return Err(wrong(
                         "an address that is refused; if it is meant, name its network under `allowed_networks`",
                     ));
                 }
-                if !roster.add(Arc::new(target)) {
-                    return Err(wrong("written twice, or beyond `max_targets`"));
-                }
+                roster.add(Arc::new(target)).map_err(wrong)?;
             }
         }
         Ok(roster.found)
@@ -409,8 +426,7 @@ impl Config {
                 ));
             }
             for (place, file) in config.files.iter().enumerate() {
-                let pattern = Pattern::parse(file);
-                patterns.push(pattern.map_err(|why| BuildError::at(format!("{at}.files[{place}]"), why))?);
+                patterns.push(Pattern::parse(format!("{at}.files[{place}]"), file)?);
             }
         }
         Ok(Some(Discovery {
@@ -419,6 +435,7 @@ impl Config {
             every: every.0,
             fixed: fixed.targets.clone(),
             maker,
+            tenant: self.tenant.as_str().into(),
             client: self.client(self.reach(false), &Headers::default())?,
             most: self.max_targets,
         }))

@@ -131,7 +131,8 @@ impl Series {
         app.clone_into(&mut self.app);
     }
 
-    fn service(&self) -> &str {
+    /// The service that it is of; empty if it does not say.
+    pub(super) fn service(&self) -> &str {
         let names = [&self.service_name, &self.service_dot_name, &self.app];
         names
             .into_iter()

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::jfr::JfrConfig;
-use crate::formats::any::decode_as_asked;
+use crate::formats::any::{AnyError, decode_as_asked, decode_file};
 use crate::formats::compress::{ContentEncoding, Inflation};
-use crate::formats::{Decoded, Limits, sniff};
-use crate::pipeline::{Permit, Received, Refusal};
+use crate::formats::{DecodeError, Decoded, Limits, sniff};
+use crate::pipeline::{Permit, Received};
 
 /// How profiles are read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     /// What one may hold.
     pub limits: Limits,
@@ -17,18 +17,34 @@ pub(super) struct Reading {
     pub jfr: JfrConfig,
 }
 
-/// Decodes a body that came with these encodings, within the memory that `permit` is given.
+/// Where bytes come from, which decides what they may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// One message.
+    Body,
+    /// A file, which may hold many messages of OTLP.
+    File,
+}
+
+/// Decodes what came with these encodings, within the memory that `permit` is given.
 pub(super) fn decode(
+    source: Source,
     sent: Bytes,
     encodings: &[ContentEncoding],
     reading: &Reading,
     permit: &Permit,
-) -> Result<(Decoded, Received), Refusal> {
-    let mut inflation = Inflation::within(&reading.limits, permit);
+) -> Result<(Decoded, Received), AnyError> {
+    let (limits, jfr) = (&reading.limits, reading.jfr.options(&[]));
+    let mut inflation = Inflation::within(limits, permit);
     let body = inflation.inflate_all(encodings, sent)?;
     let bytes = inflation.unwrap_layers(body)?;
-    permit.set(bytes.len())?;
     let format = sniff(&bytes)?;
-    let decoded = decode_as_asked(format, &bytes, &reading.jfr.options(&[]), &reading.limits, permit)?;
+    permit
+        .set(bytes.len())
+        .map_err(|why| DecodeError::no_room(format, why))?;
+    let decoded = match source {
+        Source::Body => decode_as_asked(format, &bytes, &jfr, limits, permit)?,
+        Source::File => decode_file(format, &bytes, &jfr, limits, permit)?,
+    };
     Ok((decoded, Received { format, bytes }))
 }

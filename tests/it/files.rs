@@ -1,12 +1,12 @@
 //! The real binary watches directories into which others write: profilers, and a test that kills the gate again and again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::push::Server;
-use crate::support::{Gate, config, data, files, free_port, http, run, wait_for};
+use crate::support::{Gate, config, data, files, flamegate, free_port, http, run, wait_for};
 
 /// A gate that takes files from `in` and writes to `profiles`.
 fn gate(keys: &str, format: &str) -> (tempfile::TempDir, String) {
@@ -107,7 +107,7 @@ fn a_dry_run_leaves_files_and_forgets_them() {
 }
 
 /// Kills in the middle of the work, wherever that is: each file is there once in the end.
-fn kill_again_and_again(after: &str) {
+fn kill_again_and_again(after: &str, is_over: impl Fn(&Path) -> bool) {
     const FILES: usize = 600;
     const KILLS: u64 = 20;
     let (folder, path) = gate(&format!("    after: {after}"), "collapsed");
@@ -131,9 +131,7 @@ fn kill_again_and_again(after: &str) {
     let all = wait_for("all files", || {
         Some(stacks(folder.path())).filter(|all| all.len() == FILES)
     });
-    if after == "delete" {
-        wait_for("the files to go", || is_empty(&input).then_some(()));
-    }
+    wait_for("the end of the files", || is_over(&input).then_some(()));
     gate.signal("TERM");
     assert_eq!(gate.code(), 0);
     let doubled: Vec<_> = all.iter().filter(|(_, times)| **times != 1).collect();
@@ -143,12 +141,26 @@ fn kill_again_and_again(after: &str) {
 
 #[test]
 fn a_gate_killed_again_and_again_loses_and_doubles_no_file_that_it_deletes() {
-    kill_again_and_again("delete");
+    kill_again_and_again("delete", is_empty);
 }
 
 #[test]
 fn a_gate_killed_again_and_again_loses_and_doubles_no_file_that_it_keeps() {
-    kill_again_and_again("keep");
+    kill_again_and_again("keep", |input| files(input).len() == 600);
+}
+
+#[test]
+fn a_gate_killed_again_and_again_loses_and_doubles_no_file_that_it_moves() {
+    let other = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
+    let done = other.path().join("done");
+    kill_again_and_again(&format!("{{ move: {} }}", done.display()), is_empty);
+    let moved: BTreeSet<String> = files(&done)
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    assert_eq!((moved.len(), files(&done).len()), (600, 600));
 }
 
 /// What waits in memory for a backend that is away is still in its file.
@@ -373,4 +385,64 @@ service:
         metrics.contains("flamegate_files_in_flight{receiver=\"file/a\"}"),
         "{metrics}"
     );
+}
+
+/// What a start would end with, or wait for, is known before.
+#[test]
+fn validate_tells_of_places_that_cannot_be_written_and_of_those_that_are_not_there() {
+    let recipient = run(&["keygen", "--escrow"]).err();
+    let recipient = recipient.lines().next().unwrap().trim_start_matches("recipient: ");
+    let (folder, path) = config(&format!(
+        "receivers:
+  file: {{ include: [in/*, later/*.jfr], storage: taken/state, refused: {{ move: taken/bad }} }}
+  scrape:
+    file_sd_configs: [{{ files: [targets/*.yaml, targets.json] }}]
+processors:
+  redaction:
+    frames: {{ default: hash }}
+    pseudonyms: {{ keys: [{{ id: k1, key: {} }}] }}
+    escrow: {{ directory: taken/escrow, recipient: {recipient} }}
+exporters:
+  file: {{ directory: profiles }}
+service:
+  pipelines: {{ profiles: {{ receivers: [file, scrape], processors: [redaction], exporters: [file] }} }}
+  telemetry: {{ audit: {{ path: taken/audit.jsonl }} }}
+",
+        "k".repeat(32)
+    ));
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    std::fs::write(folder.path().join("taken"), "a file, and no directory").unwrap();
+    let validate = || {
+        let said = flamegate()
+            .args(["validate", "--config", &path])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(said.status.success());
+        String::from_utf8(said.stderr).unwrap()
+    };
+    let said = validate();
+    for words in [
+        "receivers.file.storage: `run` would not start here: taken is not a directory",
+        "processors.redaction.escrow.directory: `run` would not start here: taken is not a directory",
+        "service.telemetry.audit.path: `run` would not start here: taken is not a directory",
+        "receivers.file.include[1]: this directory does not exist",
+        "receivers.scrape.file_sd_configs[0].files[0]: the directory of this file does not exist",
+        "receivers.scrape.file_sd_configs[0].files[1]: this file does not exist",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("include[0]"), "{said}");
+    let started = flamegate()
+        .args(["--config", &path])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(started.stderr).unwrap();
+    assert!(
+        !started.status.success() && told.contains("taken is not a directory"),
+        "{told}"
+    );
+    std::fs::remove_file(folder.path().join("taken")).unwrap();
+    assert!(!validate().contains("would not start"), "{}", validate());
 }

@@ -73,6 +73,7 @@ fn a_panic_half_way_costs_the_batch_and_tells_nothing_of_it() {
         id: "redaction".into(),
         policy,
         metrics: metrics.clone(),
+        escrow_directory: None,
     });
     let stage = Stage {
         id: "redaction".into(),
@@ -115,6 +116,7 @@ fn a_tenant_that_the_policy_would_mask_is_refused_and_numbers_are_not() {
         id: "redaction".into(),
         policy: Policy::new(parse(yaml).unwrap()).unwrap(),
         metrics: Arc::default(),
+        escrow_directory: None,
     };
     let now = Context {
         now: std::time::SystemTime::now(),

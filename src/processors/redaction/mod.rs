@@ -35,6 +35,7 @@ mod texts;
 mod useful;
 mod values;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use arguments::Arguments;
@@ -45,6 +46,7 @@ use policy::Done;
 pub use policy::Policy;
 pub use report::Report;
 
+use crate::pipeline::place;
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::{Batch, Context, Processor, Refusal, Verdict};
 use crate::telemetry::Metrics;
@@ -97,6 +99,7 @@ struct Redaction {
     id: Arc<str>,
     policy: Policy,
     metrics: Arc<Metrics>,
+    escrow_directory: Option<PathBuf>,
 }
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
@@ -110,6 +113,7 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildE
         id: cx.id.clone(),
         policy,
         metrics: cx.metrics.clone(),
+        escrow_directory: escrow.map(|escrow| escrow.directory),
     }))
 }
 
@@ -169,5 +173,10 @@ impl Processor for Redaction {
             }
         }
         Verdict::pass(batch)
+    }
+
+    fn check_machine(&self) -> Result<(), BuildError> {
+        let directory = self.escrow_directory.as_deref().map_or(Ok(()), place::check_directory);
+        directory.map_err(|why| BuildError::at("escrow.directory", why))
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::net::auth::tenant;
 use crate::pipeline::spec::{BuildContext, BuildError};
 use crate::pipeline::units::Span;
 use crate::receivers::watch::{After, Globs, Watch, WatchConfig};
@@ -28,6 +29,8 @@ pub(super) struct FileConfig {
     storage: Option<PathBuf>,
     /// Attributes of the resource of all profiles, such as `service.name`.
     resource: BTreeMap<String, String>,
+    /// Whose profiles they are.
+    tenant: String,
     /// A regular expression over the path of a file, whose named groups become attributes of the resource.
     path_pattern: Option<String>,
 }
@@ -42,6 +45,7 @@ impl Default for FileConfig {
             after: After::default(),
             storage: None,
             resource: BTreeMap::new(),
+            tenant: tenant::DEFAULT.to_owned(),
             path_pattern: None,
         }
     }
@@ -61,6 +65,7 @@ impl FileConfig {
             after: self.after,
             storage: self.storage,
             resource: self.resource,
+            tenant: self.tenant,
             path_pattern: self.path_pattern,
             ..WatchConfig::default()
         };

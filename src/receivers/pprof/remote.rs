@@ -1,5 +1,6 @@
 //! `remote`: one profile at one address, fetched again and again, as the Collector's receiver does it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::formats::Limits;
 use crate::net::auth::AuthConfig;
-use crate::net::auth::tenant::Network;
+use crate::net::auth::tenant::{self, Network};
 use crate::net::client::{Client, ClientSettings, Headers, Pings, Protocol, Reach};
 use crate::net::tls::ClientTlsConfig;
 use crate::pipeline::spec::{BuildContext, BuildError};
@@ -49,6 +51,10 @@ pub(super) struct RemoteConfig {
     http2_read_idle_timeout: Span,
     /// How long it may take to answer that.
     http2_ping_timeout: Span,
+    /// Attributes of the resource of all profiles, such as `service.name`.
+    resource: BTreeMap<String, String>,
+    /// Whose profiles they are.
+    tenant: String,
     /// Where the address may lead, as `10.0.0.0/8`; anywhere that is safe if empty: see `scrape`.
     allowed_networks: Vec<Network>,
     /// Largest answer, as sent and as decompressed.
@@ -73,6 +79,8 @@ impl Default for RemoteConfig {
             idle_conn_timeout: Span::secs(90),
             http2_read_idle_timeout: Span::secs(0),
             http2_ping_timeout: Span::secs(15),
+            resource: BTreeMap::new(),
+            tenant: tenant::DEFAULT.to_owned(),
             allowed_networks: Vec::new(),
             max_response_size: ByteSize::mib(64),
             limits: LimitsConfig::default(),
@@ -108,6 +116,11 @@ impl RemoteConfig {
             let message = "a proxy resolves names, so that nobody here could judge where they lead; drop this or `allowed_networks`";
             return Err(BuildError::at("remote.proxy_url", message));
         }
+        if !tenant::is_tenant(&self.tenant) {
+            return Err(BuildError::at("remote.tenant", tenant::RULE));
+        }
+        let limits = self.limits.check("remote.limits", self.max_response_size.as_usize())?;
+        let (labels, service) = said("remote.resource", &self.resource, &limits)?;
         let reach = Reach {
             allowed: self.allowed_networks,
             denied: Vec::new(),
@@ -147,18 +160,16 @@ impl RemoteConfig {
             cx: cx.clone(),
             target: Target {
                 base,
-                labels: Series::default(),
-                service: "".into(),
+                labels,
+                tenant: self.tenant.into(),
+                service,
                 captures: Arc::new([capture]),
                 client,
             },
             interval: self.collection_interval.0,
             delay: self.initial_delay.0,
             max_bytes,
-            reading: Reading {
-                limits: self.limits.check("remote.limits", max_bytes)?,
-                jfr: self.jfr,
-            },
+            reading: Reading { limits, jfr: self.jfr },
         })
     }
 }
@@ -186,6 +197,20 @@ impl Remote {
         let (_tell, found) = watch::channel(found);
         puller.run(found, out, stop).await;
     }
+}
+
+/// What the configuration says of the profiles, and the service among it.
+fn said(path: &str, resource: &BTreeMap<String, String>, limits: &Limits) -> Result<(Series, Arc<str>), BuildError> {
+    let mut series = Series::default();
+    for (key, value) in resource {
+        let is_long = key.len() > limits.label_key_bytes || value.len() > limits.label_value_bytes;
+        if is_long || resource.len() > limits.attributes || series.label(key, value).is_err() {
+            let message = "a key is empty, or there are more or longer attributes than `limits` allows";
+            return Err(BuildError::at(path, message));
+        }
+    }
+    let service = series.service().into();
+    Ok((series, service))
 }
 
 /// Base and path of an address. The error never quotes it: it may hold a token.

@@ -17,7 +17,7 @@ use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Receipt, Refusal};
 use crate::receivers::door::{Door, encodings};
 use crate::receivers::series::Series;
-use crate::receivers::unnamed::{self, Reading};
+use crate::receivers::unnamed::{self, Reading, Source};
 use crate::receivers::window::{self, Window};
 
 const PATH: &str = "/v1/pprof";
@@ -54,7 +54,7 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
         jfr: door.jfr(),
     };
     let decode = move |sent| {
-        let (mut decoded, received) = unnamed::decode(sent, &encodings, &reading, &permit)?;
+        let (mut decoded, received) = unnamed::decode(Source::Body, sent, &encodings, &reading, &permit)?;
         said.write_to(&mut decoded);
         decoded.exact &= !window::date(&mut decoded.profiles, origin.arrived);
         Ok(vec![Arrival {

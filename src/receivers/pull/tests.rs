@@ -65,6 +65,7 @@ fn target(address: &str, service: &str, captures: &[Capture]) -> Arc<Target> {
     Arc::new(Target {
         base: format!("http://{address}").into(),
         labels,
+        tenant: "default".into(),
         service: service.into(),
         captures: captures.into(),
         client: here(),

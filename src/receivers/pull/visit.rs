@@ -20,7 +20,7 @@ use crate::net::client::ClientError;
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Origin, Outlet, Permit, Refusal};
 use crate::receivers::door::encodings;
-use crate::receivers::unnamed::{self, Reading};
+use crate::receivers::unnamed::{self, Reading, Source};
 use crate::receivers::window::Window;
 use crate::telemetry::{Health, ScrapeMetrics, Visited};
 
@@ -209,7 +209,10 @@ impl Visitor {
         answer: Answer,
     ) -> Result<(), Failure> {
         let (reading, memory) = (self.reading, self.memory.clone());
-        let origin = Arc::new(Origin::local(self.out.receiver()));
+        let origin = Arc::new(Origin {
+            tenant: target.tenant.clone(),
+            ..Origin::local(self.out.receiver())
+        });
         let mut labels = target.labels.clone();
         if let Some(name) = capture.pyroscope_name {
             labels.say("pyroscope.name", name);
@@ -224,7 +227,7 @@ impl Visitor {
             window,
         } = answer;
         let decode = move |sent| {
-            let (mut decoded, received) = unnamed::decode(sent, &encodings, &reading, &permit)?;
+            let (mut decoded, received) = unnamed::decode(Source::Body, sent, &encodings, &reading, &permit)?;
             window.fill(&mut decoded.profiles);
             if subtracts {
                 let counters = delta::subtract(&mut decoded.profiles, before.as_deref(), &memory.hasher, &permit)?;

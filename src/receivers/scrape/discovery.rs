@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use tokio::sync::watch;
 
 use super::targets::{Group, Maker, Roster};
 use crate::net::client::Client;
+use crate::pipeline::spec::BuildError;
 use crate::pipeline::units::io_reason;
+use crate::receivers::glob::Glob;
 use crate::receivers::pull::{Found, Target};
 use crate::receivers::regular;
 
@@ -23,14 +26,17 @@ use crate::receivers::regular;
 const FILE_BYTES: u64 = 4 << 20;
 /// Most files of all patterns together.
 const FILES: usize = 256;
+/// Targets left out that are told one by one after a change.
+const TELL_ONE_BY_ONE: usize = 20;
 /// Endings of files, by which their form is known.
 const ENDINGS: [&str; 3] = ["json", "yml", "yaml"];
 
-/// Where files are: a path whose last part may hold `*` for any text.
+/// Where files are: a glob whose last part alone may hold wildcards.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
-    directory: PathBuf,
-    name: String,
+    /// The key that it stands at.
+    key: String,
+    glob: Glob,
 }
 
 /// Looks for targets.
@@ -41,75 +47,66 @@ pub(super) struct Discovery {
     /// Targets of the configuration, which come first.
     pub fixed: Vec<Arc<Target>>,
     pub maker: Maker,
+    /// Whose profiles they are, unless a label says it.
+    pub tenant: Arc<str>,
     /// Who asks the targets that are found.
     pub client: Client,
     pub most: usize,
 }
 
 impl Pattern {
-    /// Reads a pattern; the error says what is allowed.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        let path = Path::new(text);
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        let (Some(name), Some(directory)) = (path.file_name().and_then(|name| name.to_str()), path.parent()) else {
-            return Err("not a path of a file");
-        };
-        if !ending.is_some_and(|ending| ENDINGS.contains(&ending)) {
+    /// Reads a pattern that stands at a key; the error says what is allowed.
+    pub(super) fn parse(key: String, text: &str) -> Result<Self, BuildError> {
+        match Self::of(text) {
+            Ok(glob) => Ok(Self { key, glob }),
+            Err(why) => Err(BuildError::at(key, why)),
+        }
+    }
+
+    fn of(text: &str) -> Result<Glob, &'static str> {
+        let ending = Path::new(text).extension().and_then(|ending| ending.to_str());
+        if !ending.is_some_and(|ending| ENDINGS.contains(&ending)) || text.ends_with('/') {
             return Err("files of targets end in .json, .yml or .yaml");
         }
-        if directory.to_str().is_none_or(|directory| directory.contains('*')) {
-            return Err("only the last part of a path may hold *");
+        match Glob::parse(text)? {
+            glob if glob.segments().len() == 1 => Ok(glob),
+            _ => Err("only the last part of a path may hold wildcards"),
         }
-        Ok(Self {
-            directory: directory.to_owned(),
-            name: name.to_owned(),
-        })
+    }
+
+    fn directory(&self) -> &Path {
+        self.glob.base()
     }
 
     /// The files that there are, or the one that it names.
     fn files(&self) -> io::Result<Vec<PathBuf>> {
-        if !self.name.contains('*') {
-            return Ok(vec![self.directory.join(&self.name)]);
+        if let Some(file) = self.glob.file() {
+            return Ok(vec![file]);
         }
-        let directory = match self.directory.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => &self.directory,
-        };
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(directory)? {
-            let Ok(name) = entry?.file_name().into_string() else {
-                continue;
-            };
-            if !name.starts_with('.') && matches(&self.name, &name) {
-                found.push(self.directory.join(name));
-            }
+        for entry in std::fs::read_dir(self.directory())? {
+            found.push(self.directory().join(entry?.file_name()));
         }
+        found.retain(|path| self.holds(path));
         Ok(found)
     }
 
     /// Whether a file that was found is one of these.
     fn holds(&self, path: &Path) -> bool {
-        let name = path.file_name().and_then(|name| name.to_str());
-        path.parent() == Some(&self.directory) && name.is_some_and(|name| matches(&self.name, name))
+        let name = path.file_name().map(OsStrExt::as_bytes);
+        let [segment] = self.glob.segments() else { return false };
+        path.parent() == Some(self.directory()) && name.is_some_and(|name| segment.matches(name))
     }
 }
 
-/// Whether `*` of a pattern, each standing for any text, make it a name.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let (between, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-    let inner = name.strip_prefix(first).and_then(|name| name.strip_suffix(last));
-    let Some(mut inner) = inner else { return false };
-    // whatever stands between stars is best found as early as it can be
-    between.split('*').all(|text| match inner.split_once(text) {
-        Some((_, after)) => {
-            inner = after;
-            true
-        }
-        None => false,
-    })
+/// A target that is none, by where it stands: the first group is 1, and so is its first target.
+#[derive(Debug, PartialEq, Eq)]
+struct LeftOut {
+    /// 0 where that is not known.
+    line: u64,
+    group: usize,
+    target: usize,
+    why: &'static str,
 }
 
 /// Files, as they were read last.
@@ -128,9 +125,24 @@ struct Known {
     /// Of the contents, or of the reason why there are none.
     fingerprint: u64,
     groups: Vec<Group>,
+    /// The log says which of its targets are left out.
+    is_told: bool,
 }
 
 impl Discovery {
+    /// Directories and files that are not there yet.
+    pub(super) fn awaits(&self) -> Vec<BuildError> {
+        let missing = self.patterns.iter().filter_map(|pattern| {
+            let why = match pattern.directory().exists() {
+                false => "the directory of this file does not exist: it is looked for until it does",
+                true if pattern.glob.file().is_none_or(|file| file.exists()) => return None,
+                true => "this file does not exist: it is looked for until it does",
+            };
+            Some(BuildError::at(&pattern.key, why))
+        });
+        missing.collect()
+    }
+
     /// Looks for targets for ever, and tells of them when they have changed.
     pub(super) async fn run(self, tell: watch::Sender<Found>) -> Infallible {
         let this = Arc::new(self);
@@ -139,7 +151,7 @@ impl Discovery {
             let looking = this.clone();
             let looked = tokio::task::spawn_blocking(move || {
                 let found = files.look(&looking.patterns, &looking.receiver);
-                (found.then(|| looking.collect(&files)), files)
+                (found.then(|| looking.collect(&mut files)), files)
             });
             match looked.await {
                 Ok((found, looked)) => {
@@ -155,31 +167,75 @@ impl Discovery {
         }
     }
 
-    fn collect(&self, files: &Files) -> Found {
+    fn collect(&self, files: &mut Files) -> Found {
         let mut roster = Roster::new(self.most);
         for target in &self.fixed {
-            roster.add(target.clone());
+            // they are each another one, and no more than there may be: that was checked
+            let _ = roster.add(target.clone());
         }
-        let mut told = false;
-        for (path, known) in &files.known {
-            for (group, of) in known.groups.iter().enumerate() {
-                for (place, address) in of.targets.iter().enumerate() {
-                    match self.maker.target(address, &of.labels, &self.client) {
-                        Ok(target) => {
-                            roster.add(Arc::new(target));
-                        }
-                        Err(why) => {
-                            roster.leave_out();
-                            if !std::mem::replace(&mut told, true) {
-                                let file = path.display();
-                                tracing::warn!(receiver = %self.receiver, %file, group, target = place, why, "a target is left out");
-                            }
-                        }
-                    }
+        let mut untold = TELL_ONE_BY_ONE;
+        for (path, known) in &mut files.known {
+            let is_told = std::mem::replace(&mut known.is_told, true);
+            for left_out in self.collect_from(known, &mut roster) {
+                if !is_told && untold > 0 {
+                    untold -= 1;
+                    self.tell(path, &left_out);
+                } else {
+                    tracing::debug!(receiver = %self.receiver, file = %path.display(), why = left_out.why, "a target is left out");
                 }
             }
         }
+        if untold == 0 {
+            let (receiver, left_out) = (&self.receiver, roster.found.left_out);
+            tracing::warn!(%receiver, left_out, "targets are left out; no more of them are told one by one");
+        }
         roster.found
+    }
+
+    /// Takes in the targets of one file, and says which are left out.
+    fn collect_from(&self, known: &Known, roster: &mut Roster) -> Vec<LeftOut> {
+        let mut left_out = Vec::new();
+        for (group, of) in (1..).zip(&known.groups) {
+            for (target, address) in (1..).zip(&of.targets) {
+                let added = match self
+                    .maker
+                    .target(&address.value, &of.labels, &self.tenant, &self.client)
+                {
+                    Ok(target) => roster.add(Arc::new(target)),
+                    Err(why) => {
+                        roster.leave_out();
+                        Err(why)
+                    }
+                };
+                if let Err(why) = added {
+                    left_out.push(LeftOut {
+                        line: address.referenced.line(),
+                        group,
+                        target,
+                        why,
+                    });
+                }
+            }
+        }
+        left_out
+    }
+
+    /// Never by its address: what is no address may be anything, a credential too.
+    fn tell(&self, path: &Path, left_out: &LeftOut) {
+        let (receiver, file) = (&self.receiver, path.display());
+        let LeftOut {
+            line,
+            group,
+            target,
+            why,
+        } = left_out;
+        match line {
+            // not every file that is read tells where its parts stand
+            0 => {
+                tracing::warn!(%receiver, %file, group, target, why, "a target is left out; the first group is 1, and so is its first target")
+            }
+            _ => tracing::warn!(%receiver, %file, line, group, target, why, "a target is left out"),
+        }
     }
 }
 
@@ -221,9 +277,9 @@ impl Files {
                     if error.kind() != io::ErrorKind::NotFound {
                         unseen.push(pattern);
                     }
-                    let is_told = self.unreadable.contains(&pattern.directory);
-                    if unreadable.insert(pattern.directory.clone()) && !is_told {
-                        let (directory, why) = (pattern.directory.display(), io_reason(&error));
+                    let is_told = self.unreadable.contains(pattern.directory());
+                    if unreadable.insert(pattern.directory().to_owned()) && !is_told {
+                        let (directory, why) = (pattern.directory().display(), io_reason(&error));
                         tracing::warn!(receiver, %directory, why, "a directory of files of targets cannot be read");
                     }
                 }
@@ -250,7 +306,12 @@ impl Files {
                 kept.map(|known| std::mem::take(&mut known.groups)).unwrap_or_default()
             }
         };
-        self.known.insert(path, Known { fingerprint, groups });
+        let known = Known {
+            fingerprint,
+            groups,
+            is_told: false,
+        };
+        self.known.insert(path, known);
         true
     }
 }
@@ -290,15 +351,17 @@ fn read(path: &Path) -> Result<String, Unread> {
 /// The groups in a file. The error says where something is wrong and quotes nothing.
 fn parse(path: &Path, text: &str) -> Result<Vec<Group>, String> {
     const EXPECTED: &str = "expected is a list of groups with `targets` (host:port) and `labels` (texts)";
+    let options = serde_saphyr::options! { with_snippet: false };
     if path.extension().is_some_and(|ending| ending == "json") {
-        return serde_json::from_str(text)
-            .map_err(|error| format!("line {}, column {}: {EXPECTED}", error.line(), error.column()));
+        let groups = serde_json::from_str(text)
+            .map_err(|error| format!("line {}, column {}: {EXPECTED}", error.line(), error.column()))?;
+        // JSON is YAML, whose reader tells lines
+        return Ok(serde_saphyr::from_str_with_options(text, options).unwrap_or(groups));
     }
     // an empty file is an empty list
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| match error.location() {
         Some(at) => format!("line {}, column {}: {EXPECTED}", at.line(), at.column()),
         None => EXPECTED.to_owned(),
@@ -311,17 +374,21 @@ mod tests {
 
     use super::*;
 
-    fn files(folder: &TempDir, pattern: &str) -> (Files, Vec<Pattern>) {
-        let pattern = folder.path().join(pattern);
-        (
-            Files::default(),
-            vec![Pattern::parse(pattern.to_str().unwrap()).unwrap()],
-        )
+    fn pattern(text: &str) -> Result<Pattern, BuildError> {
+        Pattern::parse("files".to_owned(), text)
+    }
+
+    fn files(folder: &TempDir, text: &str) -> (Files, Vec<Pattern>) {
+        let path = folder.path().join(text);
+        (Files::default(), vec![pattern(path.to_str().unwrap()).unwrap()])
     }
 
     fn targets(files: &Files) -> Vec<&str> {
         let groups = files.known.values().flat_map(|known| &known.groups);
-        groups.flat_map(|group| &group.targets).map(String::as_str).collect()
+        groups
+            .flat_map(|group| &group.targets)
+            .map(|target| target.value.as_str())
+            .collect()
     }
 
     #[test]
@@ -394,7 +461,7 @@ mod tests {
     fn files_have_a_most_and_those_of_a_directory_that_cannot_be_read_count() {
         let folder = tempfile::tempdir().unwrap();
         let (mut files, mut patterns) = files(&folder, "a/*.yml");
-        patterns.push(Pattern::parse(folder.path().join("b/*.yml").to_str().unwrap()).unwrap());
+        patterns.push(pattern(folder.path().join("b/*.yml").to_str().unwrap()).unwrap());
         for (directory, count) in [("a", 1), ("b", FILES)] {
             let directory = folder.path().join(directory);
             std::fs::create_dir(&directory).unwrap();
@@ -452,26 +519,51 @@ mod tests {
     }
 
     #[test]
-    fn patterns_have_their_star_in_the_last_part() {
-        for good in ["a.json", "/etc/x/*.yaml", "x/a*b*.yml"] {
-            assert!(Pattern::parse(good).is_ok(), "{good}");
+    fn targets_know_their_lines() {
+        let lines = |name: &str, text: &str| -> Vec<u64> {
+            let groups = parse(Path::new(name), text).unwrap();
+            let targets = groups.iter().flat_map(|group| &group.targets);
+            targets.map(|target| target.referenced.line()).collect()
+        };
+        assert_eq!(
+            lines("x.yaml", "- targets:\n  - a:1\n  - 'b:1'\n- targets: [c:1]\n"),
+            [2, 3, 4]
+        );
+        let json = "[{\"targets\": [\"a:1\",\n\t\"b:1\"]},\n{\"targets\": [\"c:1\"]}]";
+        assert_eq!(lines("x.json", json), [1, 2, 3]);
+    }
+
+    #[test]
+    fn patterns_have_their_wildcards_in_the_last_part() {
+        for good in ["a.json", "/etc/x/*.yaml", "x/a*b*.yml", "../x/{a,b}.json"] {
+            assert!(pattern(good).is_ok(), "{good}");
         }
-        for wrong in ["", "/", "a", "a.txt", "*/a.json", "/etc/*/a.yml"] {
-            assert!(Pattern::parse(wrong).is_err(), "{wrong}");
-        }
-        for (pattern, name, is) in [
-            ("*.json", "a.json", true),
-            ("*.json", ".json", true),
-            ("a*b*.yml", "a-b-.yml", true),
-            ("a*b*.yml", "ab.yml", true),
-            ("a*b*.yml", "a.yml", false),
-            ("a*", "ü", false),
-            ("*b", "üb", true),
-            ("ab*ba.yml", "aba.yml", false),
-            ("*ab*ab*.yml", "abab.yml", true),
-            ("*ab*ab*.yml", "ab.yml", false),
+        for wrong in [
+            "",
+            "/",
+            "a",
+            "a.txt",
+            "a.json/",
+            "*/a.json",
+            "/etc/*/a.yml",
+            "/etc/**.yml/b.yml",
         ] {
-            assert_eq!(matches(pattern, name), is, "{pattern} {name}");
+            assert!(pattern(wrong).is_err(), "{wrong}");
+        }
+        for (text, name, is) in [
+            ("t/*.json", "a.json", true),
+            ("t/*.json", ".json", false),
+            ("t/.*.json", ".a.json", true),
+            ("t/a*b*.yml", "a-b-.yml", true),
+            ("t/a*b*.yml", "a.yml", false),
+            ("t/a-[12].yml", "a-2.yml", true),
+            ("t/a.yml", "a.yml", true),
+        ] {
+            assert_eq!(
+                pattern(text).unwrap().holds(&Path::new("t").join(name)),
+                is,
+                "{text} {name}"
+            );
         }
     }
 }

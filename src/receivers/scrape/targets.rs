@@ -6,8 +6,10 @@ use std::sync::Arc;
 use http::uri::Authority;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
 
 use crate::formats::Limits;
+use crate::net::auth::tenant;
 use crate::net::client::Client;
 use crate::receivers::pull::{Capture, Found, Target};
 use crate::receivers::series::Series;
@@ -41,7 +43,8 @@ impl Scheme {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Group {
-    pub targets: Vec<String>,
+    /// Each with its place in the file.
+    pub targets: Vec<Spanned<String>>,
     pub labels: BTreeMap<String, String>,
 }
 
@@ -53,13 +56,20 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    /// The target at an address with labels, asked by `client`. The error says what is wrong and quotes nothing.
+    /// The target at an address with labels, of `tenant` unless they name one, asked by `client`. The error says what is wrong and
+    /// quotes nothing.
     pub(super) fn target(
         &self,
         address: &str,
         labels: &BTreeMap<String, String>,
+        tenant: &Arc<str>,
         client: &Client,
     ) -> Result<Target, &'static str> {
+        let tenant = match labels.get("__tenant_id__") {
+            None => tenant.clone(),
+            Some(named) if tenant::is_tenant(named) => named.as_str().into(),
+            Some(_) => return Err("the label `__tenant_id__` is no name of a tenant"),
+        };
         let scheme = match labels.get("__scheme__").map(String::as_str) {
             None => self.scheme,
             Some("http") => Scheme::Http,
@@ -71,6 +81,7 @@ impl Maker {
         Ok(Target {
             base: format!("{}://{instance}", scheme.name()).into(),
             labels,
+            tenant,
             service,
             captures: self.captures.clone(),
             client: client.clone(),
@@ -147,14 +158,18 @@ impl Roster {
         }
     }
 
-    /// Takes a target in, or counts it among those that are left out.
-    pub(super) fn add(&mut self, target: Arc<Target>) -> bool {
-        let takes = self.found.targets.len() < self.most && self.bases.insert(target.base.clone());
-        match takes {
-            true => self.found.targets.push(target),
-            false => self.found.left_out += 1,
+    /// Takes a target in, or counts it among those that are left out; the error says why.
+    pub(super) fn add(&mut self, target: Arc<Target>) -> Result<(), &'static str> {
+        let left_out = match self.found.targets.len() < self.most {
+            false => Some("there are as many as `max_targets` before it"),
+            true if self.bases.insert(target.base.clone()) => None,
+            true => Some("its address stands twice"),
+        };
+        match left_out {
+            None => self.found.targets.push(target),
+            Some(_) => self.found.left_out += 1,
         }
-        takes
+        left_out.map_or(Ok(()), Err)
     }
 
     /// Counts one that cannot be made a target.
@@ -181,7 +196,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let client = Client::new(Protocol::Http, &ClientSettings::default()).unwrap();
-        maker.target(address, &labels, &client)
+        maker.target(address, &labels, &"shop".into(), &client)
     }
 
     #[test]
@@ -245,6 +260,14 @@ mod tests {
     }
 
     #[test]
+    fn a_label_may_name_the_tenant() {
+        let tenant = |labels: &[(&str, &str)]| make("h:1", labels).map(|target| target.tenant.to_string());
+        assert_eq!(tenant(&[("job", "x")]).ok().as_deref(), Some("shop"));
+        assert_eq!(tenant(&[("__tenant_id__", "team-a")]).ok().as_deref(), Some("team-a"));
+        assert!(tenant(&[("__tenant_id__", "a/b")]).is_err() && tenant(&[("__tenant_id__", "")]).is_err());
+    }
+
+    #[test]
     fn labels_have_limits() {
         let long = "x".repeat(Limits::USUAL.label_value_bytes + 1);
         assert!(make("h:1", &[("env", &long)]).is_err() && make("h:1", &[(&long, "x")]).is_err());
@@ -257,7 +280,12 @@ mod tests {
     fn of_one_address_the_first_target_counts_and_there_is_a_most() {
         let mut roster = Roster::new(2);
         for (address, job) in [("a:1", "x"), ("A:1", "y"), ("b:1", "z"), ("c:1", "x")] {
-            roster.add(Arc::new(make(address, &[("job", job)]).ok().unwrap()));
+            let added = roster.add(Arc::new(make(address, &[("job", job)]).ok().unwrap()));
+            assert_eq!(
+                added.is_ok(),
+                ["x", "z"].contains(&job) && address != "c:1",
+                "{address}"
+            );
         }
         roster.leave_out();
         let services: Vec<&str> = roster.found.targets.iter().map(|target| &*target.service).collect();

@@ -31,6 +31,12 @@ fn what_is_wrong_is_told_by_its_key_and_not_quoted() {
         (json!({ "timeout": 0 }), "timeout", "15s"),
         (json!({ "max_share": 0 }), "max_share", "1 at most"),
         (json!({ "max_share": 1.5 }), "max_share", "1 at most"),
+        (json!({ "tenant": "planted-token/" }), "tenant", "150"),
+        (
+            json!({ "static_configs": [{ "targets": ["a:1"], "tenant": "planted-token/" }] }),
+            "static_configs[0].tenant",
+            "150",
+        ),
         (json!({ "max_concurrent": 0 }), "max_concurrent", "1 to 100000"),
         (json!({ "max_targets": 0 }), "max_targets", "1 to 100000"),
         (json!({ "max_response_size": 0 }), "max_response_size", "64MiB"),
@@ -48,7 +54,7 @@ fn what_is_wrong_is_told_by_its_key_and_not_quoted() {
         (
             json!({ "static_configs": [{ "targets": ["a:1"] }, { "targets": ["A:1"] }] }),
             "static_configs[1].targets[0]",
-            "twice",
+            "stands twice",
         ),
         (
             json!({ "max_targets": 1, "static_configs": [{ "targets": ["a:1", "b:1"] }] }),
@@ -209,6 +215,35 @@ async fn targets_have_credentials_of_their_own() {
     }));
     let leaves: Vec<String> = running.leaves(3).await.into_values().collect();
     assert_eq!(leaves, ["one", "two", "all"]);
+    running.stop.ask();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_have_tenants_of_their_own() {
+    let (port, folder) = (serve().await, tempfile::tempdir().unwrap());
+    let path = folder.path().join("targets.json");
+    let at = |host: u8| format!("127.0.0.{host}:{port}");
+    let in_file = json!([{ "targets": [at(3)] }, { "targets": [at(4)], "labels": { "__tenant_id__": "d" } }]);
+    std::fs::write(&path, in_file.to_string()).unwrap();
+    let running = Running::start(json!({
+        "collection_interval": "1s",
+        "tenant": "all",
+        "profiles": [{ "path": "/" }],
+        "headers": { "authorization": "Bearer planted-all" },
+        "allowed_networks": ["127.0.0.0/8"],
+        "static_configs": [{ "targets": [at(1)] }, { "targets": [at(2)], "tenant": "b" }],
+        "file_sd_configs": [{ "files": [path] }],
+    }));
+    let (mut tenants, begin) = (BTreeMap::new(), std::time::Instant::now());
+    while tenants.len() < 4 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{tenants:?} and no more");
+        for batch in running.engine.take().batches {
+            let instance = resource(batch.as_profiles().unwrap())["service.instance.id"].clone();
+            tenants.insert(instance, batch.origin().tenant.to_string());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(tenants.into_values().collect::<Vec<_>>(), ["all", "b", "all", "d"]);
     running.stop.ask();
 }
 

@@ -8,20 +8,24 @@ use std::time::Duration;
 
 use regex::Regex;
 use schemars::JsonSchema;
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::glob::Glob;
-use crate::formats::Limits;
 use crate::net::auth::tenant;
+use crate::pipeline::place;
 use crate::pipeline::spec::{BuildContext, BuildError};
 use crate::pipeline::units::{ByteSize, Span};
+use crate::receivers::glob::Glob;
 use crate::receivers::jfr::JfrConfig;
 use crate::receivers::limits::LimitsConfig;
-use crate::telemetry::FileMetrics;
+use crate::receivers::unnamed::Reading;
+use crate::telemetry::{FileMetrics, Metrics};
 
 /// Where ledgers are kept unless `storage` says otherwise.
 const STORAGE: &str = "flamegate-state";
+
+/// What is looked for and is not there.
+const NOT_THERE: &str = "this directory does not exist: it is looked for until it does";
 
 /// A receiver that watches files.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -117,7 +121,7 @@ pub enum StartAt {
 }
 
 /// What is done with a file that is finished with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum After {
     /// It stays.
@@ -125,8 +129,41 @@ pub enum After {
     Keep,
     /// It goes.
     Delete,
-    /// It goes to another directory of the same file system.
+    /// It goes to another directory.
     Move(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for After {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms;
+        impl<'de> Visitor<'de> for Forms {
+            type Value = After;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`keep`, `delete`, or `{move: DIRECTORY}`")
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<After, E> {
+                match word {
+                    "keep" => Ok(After::Keep),
+                    "delete" => Ok(After::Delete),
+                    "move" => Err(E::custom("moves to nowhere; write `{move: DIRECTORY}`")),
+                    _ => Err(E::custom(
+                        "what to do with the file is not known; write `keep`, `delete`, or `{move: DIRECTORY}`",
+                    )),
+                }
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<After, A::Error> {
+                let wrong = || de::Error::custom("one key is known here: write `{move: DIRECTORY}`");
+                let Some((key, to)) = map.next_entry::<String, PathBuf>()? else {
+                    return Err(wrong());
+                };
+                match key == "move" && map.next_key::<IgnoredAny>()?.is_none() {
+                    true => Ok(After::Move(to)),
+                    false => Err(wrong()),
+                }
+            }
+        }
+        deserializer.deserialize_any(Forms)
+    }
 }
 
 impl Default for WatchConfig {
@@ -167,10 +204,11 @@ pub(in crate::receivers) struct Watch {
     pub(super) storage: PathBuf,
     /// Not in a dry run: what is taken is forgotten with the process.
     pub(super) remembers: bool,
-    pub(super) reading: Reading,
+    pub(super) taking: Taking,
     pub(super) concurrency: usize,
     pub(super) max_files: usize,
     pub(super) metrics: FileMetrics,
+    pub(super) all_metrics: Arc<Metrics>,
 }
 
 /// Which files.
@@ -181,6 +219,14 @@ pub(super) struct Places {
     pub(super) follow_symlinks: bool,
 }
 
+impl Places {
+    /// Whether a file at this path would be taken.
+    pub(super) fn takes(&self, path: &Path) -> bool {
+        let is_one = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(path));
+        is_one(&self.include) && !is_one(&self.exclude)
+    }
+}
+
 /// When a file counts as whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -188,25 +234,21 @@ pub(super) struct Patience {
     pub(super) give_up_after: Duration,
 }
 
-/// How a file is read, and what is said of it.
+/// How a file is taken, and what is said of it.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
+pub(super) struct Taking {
     pub(super) resource: BTreeMap<String, String>,
     pub(super) path_pattern: Option<Regex>,
     pub(super) tenant: Arc<str>,
     pub(super) follow_symlinks: bool,
     pub(super) max_file_size: u64,
-    pub(super) limits: Limits,
-    pub(super) jfr: JfrConfig,
+    pub(super) reading: Reading,
 }
 
 impl WatchConfig {
     /// Checks what stands at `path`, dotted; empty for the whole receiver.
     pub(in crate::receivers) fn check(self, path: &str, cx: &BuildContext) -> Result<Watch, BuildError> {
-        let at = |key: &str| match path {
-            "" => key.to_owned(),
-            path => format!("{path}.{key}"),
-        };
+        let at = |key: &str| below(path, key);
         if self.include.0.is_empty() {
             return Err(BuildError::at(
                 at("include"),
@@ -263,23 +305,54 @@ impl WatchConfig {
             refused: if cx.dry_run { After::Keep } else { self.refused },
             remembers: !cx.dry_run,
             storage: self.storage.unwrap_or_else(|| STORAGE.into()),
-            reading: Reading {
+            taking: Taking {
                 path_pattern: path_pattern(&at("path_pattern"), self.path_pattern.as_deref())?,
                 resource: self.resource,
                 tenant: self.tenant.into(),
                 follow_symlinks,
                 max_file_size: self.max_file_size.0,
-                limits,
-                jfr: self.jfr,
+                reading: Reading { limits, jfr: self.jfr },
             },
             concurrency: self.concurrency,
             max_files: self.max_files,
             metrics: cx.metrics.files(&cx.id),
+            all_metrics: cx.metrics.clone(),
         })
     }
 }
 
+/// A key below what stands at `path`, which is empty for the whole receiver.
+fn below(path: &str, key: &str) -> String {
+    match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    }
+}
+
 impl Watch {
+    /// What this machine lacks for the block at `path`: places to write to.
+    pub(in crate::receivers) fn check_machine(&self, path: &str) -> Result<(), BuildError> {
+        if !self.remembers {
+            return Ok(());
+        }
+        let storage = place::check_directory(&self.storage);
+        storage.map_err(|why| BuildError::at(below(path, "storage"), why))?;
+        for (key, after) in [("after", &self.after), ("refused", &self.refused)] {
+            if let After::Move(to) = after {
+                place::check_directory(to).map_err(|why| BuildError::at(below(path, key), why))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Directories of the block at `path` that are not there yet.
+    pub(in crate::receivers) fn awaits(&self, path: &str) -> Vec<BuildError> {
+        let include = self.places.include.iter().enumerate();
+        let missing = include.filter(|(_, glob)| !glob.base().exists());
+        let told = missing.map(|(at, _)| BuildError::at(below(path, &format!("include[{at}]")), NOT_THERE));
+        told.collect()
+    }
+
     /// The same, beginning so much later.
     pub(in crate::receivers) fn delayed(self, initial_delay: Duration) -> Self {
         Self { initial_delay, ..self }
@@ -296,7 +369,19 @@ fn globs(path: &str, globs: &Globs) -> Result<Vec<Glob>, BuildError> {
 
 fn path_pattern(path: &str, text: Option<&str>) -> Result<Option<Regex>, BuildError> {
     let Some(text) = text else { return Ok(None) };
-    let regex = Regex::new(text).map_err(|_| BuildError::at(path, "not a regular expression"))?;
+    let regex = Regex::new(text).map_err(|error| {
+        let why = match &error {
+            // its last line; those before show the pattern
+            regex::Error::Syntax(text) => text
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned(),
+            other => other.to_string().to_lowercase().trim_end_matches('.').to_owned(),
+        };
+        BuildError::at(path, format!("not a regular expression: {why}"))
+    })?;
     if regex.capture_names().flatten().next().is_none() {
         let message = "has no named group, so nothing comes of it; write (?<service_name>…)";
         return Err(BuildError::at(path, message));

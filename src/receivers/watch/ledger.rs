@@ -1,30 +1,21 @@
-//! What was taken, so that it is not taken twice: in memory, and in a file that outlives the process.
-//!
-//! The file is a line for each state of a file that the receiver is through with. Lines are appended and brought to the disk before
-//! anything else happens to the file that they are about; a line that a crash cut in half does not count. Now and then all is
-//! written anew, whole or not at all. Names of files are not in it.
+//! What was taken, so that it is not taken twice: in memory, and in a file that outlives the process ([`disk`]). That a
+//! file is finished with is brought to the disk before anything else is done with it.
+
+mod disk;
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use ring::digest::{SHA256, digest};
-
+use self::disk::{Disk, file_name};
 use super::identity::{Found, Identity, path_mark};
 
-/// What begins the file.
-const FIRST_LINE: &str = "flamegate files 1";
-/// Lines appended beyond the number of files before all is written anew.
-const LINES_MORE: usize = 4_096;
 /// How long a file that is gone is remembered: a volume may be away for a while.
 const KEEP_GONE: Duration = Duration::from_secs(3_600);
-/// Longest line, and more.
-const LINE_BYTES: u64 = 256;
-
 /// The ledgers that are open: after a reload the old receiver and the new one share theirs.
 static OPEN: Mutex<Vec<(PathBuf, Weak<Ledger>)>> = Mutex::new(Vec::new());
 
@@ -42,14 +33,6 @@ pub(super) enum Outcome {
     /// There before the first look, and not wanted.
     Skipped,
 }
-
-const OUTCOMES: [(Outcome, &str); 5] = [
-    (Outcome::Delivered, "delivered"),
-    (Outcome::Lost, "lost"),
-    (Outcome::Refused, "refused"),
-    (Outcome::Oversized, "oversized"),
-    (Outcome::Skipped, "skipped"),
-];
 
 /// What is known of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +55,8 @@ pub(super) struct Ledger {
     disk: Mutex<Option<Disk>>,
     /// Whoever has it writes for all who wait for it.
     turn: tokio::sync::Mutex<()>,
+    /// Held while something is done with a file that is finished with: a look finds it too, and two copies of it would be made.
+    putting_away: Mutex<()>,
     is_new: bool,
     /// Keeps other processes away as long as it is open.
     _lock: Option<File>,
@@ -116,12 +101,6 @@ struct Entry {
     gone: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Disk {
-    file: File,
-    lines: usize,
-}
-
 impl Ledger {
     /// Opens that of a receiver in `folder`, which is made on demand.
     pub(super) fn open(folder: &Path, receiver: &str) -> io::Result<Arc<Self>> {
@@ -140,23 +119,15 @@ impl Ledger {
 
     /// That of a receiver in `folder` as another process may be writing it, for one that only looks: it changes nothing there.
     pub(super) fn look_at(folder: &Path, receiver: &str) -> io::Result<Arc<Self>> {
-        let known = read(&folder.join(file_name(receiver)))?;
+        let known = disk::read(&folder.join(file_name(receiver)))?;
         Ok(Arc::new(Self::of(known)))
     }
 
     fn read(path: PathBuf) -> io::Result<Self> {
-        let lock = private()
-            .create(true)
-            .truncate(false)
-            .open(path.with_extension("lock"))?;
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another process uses it")),
-            // where there are no locks, nobody else is kept away
-            Err(TryLockError::Error(_)) | Ok(()) => {}
-        }
-        let known = read(&path)?;
+        let lock = disk::lock(&path)?;
+        let known = disk::read(&path)?;
         let disk = match &known {
-            Some(known) => Some(write_anew(&path, known.iter())?),
+            Some(known) => Some(Disk::write_anew(&path, known.iter())?),
             None => None,
         };
         Ok(Self {
@@ -181,6 +152,7 @@ impl Ledger {
             }),
             disk: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
+            putting_away: Mutex::default(),
             is_new,
             _lock: None,
         }
@@ -290,6 +262,11 @@ impl Ledger {
         state.unwritten.insert(found.identity, entry);
     }
 
+    /// The turn to do with a file that is finished with what is to be done.
+    pub(super) fn put_away(&self) -> MutexGuard<'_, ()> {
+        self.putting_away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A file is no more.
     pub(super) fn forget(&self, identity: &Identity) {
         self.state().known.remove(identity);
@@ -306,33 +283,26 @@ impl Ledger {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let disk = match &mut *disk {
             Some(disk) => disk,
-            none => none.insert(write_anew(path, std::iter::empty())?),
+            none => none.insert(Disk::write_anew(path, std::iter::empty())?),
         };
         let unwritten = self.state().unwritten.clone();
         if unwritten.is_empty() {
             return Ok(());
         }
-        let lines: String = unwritten
-            .iter()
-            .map(|(identity, entry)| line(identity, entry))
-            .collect();
-        disk.append(&lines, unwritten.len()).inspect_err(|_| {
-            // what half a line may stand behind is written anew
-            disk.lines = usize::MAX;
-        })?;
+        disk.append(&unwritten)?;
         let mut state = self.state();
         for identity in unwritten.keys() {
             state.unwritten.remove(identity);
         }
         state.finished(unwritten);
-        if disk.lines > state.known.len().saturating_add(LINES_MORE) {
+        if disk.is_worn(state.known.len()) {
             let known: Vec<_> = state
                 .known
                 .iter()
                 .map(|(identity, entry)| (*identity, *entry))
                 .collect();
             drop(state);
-            *disk = write_anew(path, known.iter().map(|(identity, entry)| (identity, entry)))?;
+            *disk = Disk::write_anew(path, known.iter().map(|(identity, entry)| (identity, entry)))?;
         }
         Ok(())
     }
@@ -364,129 +334,9 @@ impl State {
     }
 }
 
-impl Disk {
-    fn append(&mut self, lines: &str, count: usize) -> io::Result<()> {
-        if self.lines == usize::MAX {
-            // ends a line that was cut
-            self.file.write_all(b"\n")?;
-            self.lines = usize::MAX - count;
-        }
-        self.file.write_all(lines.as_bytes())?;
-        self.file.sync_data()?;
-        self.lines = self.lines.saturating_add(count);
-        Ok(())
-    }
-}
-
-/// What was written down at a path, if anything was.
-fn read(path: &Path) -> io::Result<Option<HashMap<Identity, Entry>>> {
-    match File::open(path) {
-        Ok(file) => entries(file).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// What a file is known by after the machine has started again.
 fn lasting(identity: &Identity, path: u64) -> (u64, u64, i64, u64) {
     (identity.inode, identity.size, identity.modified, path)
-}
-
-/// The name of the file of a receiver: readable, and no other's.
-fn file_name(receiver: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
-    let plain: String = receiver
-        .chars()
-        .map(|l| if is_plain(l) { l } else { '.' })
-        .take(64)
-        .collect();
-    format!("{plain}-{:08x}.taken", path_mark(Path::new(receiver)) as u32)
-}
-
-/// A file that nobody else may read.
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
-}
-
-fn line(identity: &Identity, entry: &Entry) -> String {
-    let Identity {
-        device,
-        inode,
-        size,
-        modified,
-    } = identity;
-    let name = OUTCOMES.iter().find(|(outcome, _)| *outcome == entry.outcome);
-    let name = name.map_or("", |(_, name)| name);
-    let text = format!("{name} {device} {inode} {size} {modified} {:016x}", entry.path);
-    format!("{text} {:08x}\n", checksum(&text))
-}
-
-fn checksum(text: &str) -> u32 {
-    let digest = digest(&SHA256, text.as_bytes());
-    let (head, _) = digest.as_ref().split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
-    u32::from_be_bytes(*head)
-}
-
-fn parse(line: &str) -> Option<(Identity, Entry)> {
-    let (text, sum) = line.rsplit_once(' ')?;
-    if u32::from_str_radix(sum, 16).ok()? != checksum(text) {
-        return None;
-    }
-    let mut words = text.split(' ');
-    let name = words.next()?;
-    let (outcome, _) = OUTCOMES.iter().find(|(_, known)| *known == name)?;
-    let identity = Identity {
-        device: words.next()?.parse().ok()?,
-        inode: words.next()?.parse().ok()?,
-        size: words.next()?.parse().ok()?,
-        modified: words.next()?.parse().ok()?,
-    };
-    let entry = Entry {
-        outcome: *outcome,
-        path: u64::from_str_radix(words.next()?, 16).ok()?,
-        seen: 0,
-        gone: None,
-    };
-    Some((identity, entry))
-}
-
-/// What stands in a ledger. Lines that are not whole do not count.
-fn entries(file: File) -> io::Result<HashMap<Identity, Entry>> {
-    let mut lines = BufReader::new(file);
-    let (mut line, mut entries, mut is_first) = (Vec::new(), HashMap::new(), true);
-    loop {
-        line.clear();
-        if (&mut lines).take(LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
-            return Ok(entries);
-        }
-        let text = std::str::from_utf8(&line).ok().and_then(|text| text.strip_suffix('\n'));
-        if is_first && text.is_some_and(|text| text != FIRST_LINE) {
-            return Err(io::Error::other("not a list of files of this version"));
-        }
-        is_first = false;
-        entries.extend(text.and_then(parse));
-    }
-}
-
-/// Writes everything into a new file that takes the place of the old one.
-fn write_anew<'a>(path: &Path, entries: impl Iterator<Item = (&'a Identity, &'a Entry)>) -> io::Result<Disk> {
-    let temporary = path.with_extension("new");
-    let mut file = BufWriter::new(private().create(true).truncate(true).open(&temporary)?);
-    writeln!(file, "{FIRST_LINE}")?;
-    let mut lines = 0;
-    for (identity, entry) in entries {
-        file.write_all(line(identity, entry).as_bytes())?;
-        lines += 1;
-    }
-    let file = file.into_inner().map_err(|error| error.into_error())?;
-    file.sync_data()?;
-    fs::rename(&temporary, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(Disk { file, lines })
 }
 
 /// Forgets what is open below a folder, as the end of the process does, whoever still holds it.
@@ -509,13 +359,16 @@ pub(super) fn fill_disk(folder: &Path) {
     let open = OPEN.lock().unwrap();
     let ours = open.iter().filter(|(path, _)| path.starts_with(&folder));
     for ledger in ours.filter_map(|(_, ledger)| ledger.upgrade()) {
-        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        *ledger.disk.lock().unwrap() = Some(Disk { file: full, lines: 0 });
+        *ledger.disk.lock().unwrap() = Some(Disk::full());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    use super::disk::{LINES_MORE, line, parse};
     use super::*;
 
     fn found(n: u64) -> Found {

@@ -6,7 +6,6 @@
 
 mod after;
 mod config;
-mod glob;
 mod identity;
 mod ledger;
 mod queue;
@@ -143,6 +142,11 @@ impl Watcher {
         &self.watch.metrics
     }
 
+    /// A limit of a look was reached.
+    fn limited(&self, limit: &'static str) {
+        self.watch.all_metrics.limited(&self.watch.receiver, limit, 1);
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,6 +180,7 @@ impl Watcher {
         }
         let room = self.watch.max_files.saturating_sub(self.ledger.len());
         if ready.candidates.len() > room {
+            self.limited("max_files");
             if self.told.happened("full", 1).is_some() {
                 let (receiver, max_files) = (&self.watch.receiver, self.watch.max_files);
                 tracing::warn!(%receiver, max_files, "so many files are kept in mind: no more is taken until some are gone; set `after: delete`, or raise `max_files`");
@@ -195,7 +200,10 @@ impl Watcher {
             Outcome::Oversized => &self.watch.refused,
             Outcome::Lost | Outcome::Skipped => return,
         };
-        match after.apply(found, self.watch.reading.follow_symlinks) {
+        let turn = self.ledger.put_away();
+        let applied = after.apply(found, &self.watch.places);
+        drop(turn);
+        match applied {
             Ok(true) => self.ledger.forget(&found.identity),
             Ok(_) => {}
             Err(error) => {
@@ -228,10 +236,19 @@ impl Watcher {
             }
         }
         if look.hidden > 0 && self.told.happened("hidden", look.hidden as u64).is_some() {
-            tracing::warn!(%receiver, directories = look.hidden, "directories cannot be looked into, or are too far down");
+            tracing::warn!(%receiver, directories = look.hidden, "directories cannot be looked into");
         }
-        if look.is_cut && !stop.is_asked() && self.told.happened("cut", 1).is_some() {
-            tracing::warn!(%receiver, "too many files and directories to look at all; narrow `include`");
+        if look.too_deep > 0 {
+            self.limited("directory_depth");
+            if self.told.happened("too_deep", look.too_deep as u64).is_some() {
+                tracing::warn!(%receiver, directories = look.too_deep, most = scan::DEEPEST, "directories are too far below each other, and are not looked into");
+            }
+        }
+        if look.is_cut && !stop.is_asked() {
+            self.limited("directory_entries");
+            if self.told.happened("cut", 1).is_some() {
+                tracing::warn!(%receiver, most = scan::MOST_ENTRIES, "too many files and directories to look at all; narrow `include`");
+            }
         }
     }
 
@@ -319,14 +336,14 @@ impl Watcher {
         out.admit()?;
         let (watcher, permit) = (self.clone(), out.budget().permit());
         let own = found.clone();
-        let opened = tokio::task::spawn_blocking(move || Open::new(own, &watcher.watch.reading, permit));
+        let opened = tokio::task::spawn_blocking(move || Open::new(own, &watcher.watch.taking, permit));
         let open = opened.await.unwrap_or(Err(Unread::Changed)).map_err(Unread::of_file)?;
         let unread = Arc::new(Mutex::new(None));
         let (watcher, slot) = (self.clone(), unread.clone());
         let job = move || {
-            let reading = &watcher.watch.reading;
-            let origin = read::origin(&watcher.watch.receiver, reading);
-            match open.decode(reading, &origin, is_last).map_err(Unread::of_file) {
+            let taking = &watcher.watch.taking;
+            let origin = read::origin(&watcher.watch.receiver, taking);
+            match open.decode(taking, &origin, is_last).map_err(Unread::of_file) {
                 Ok(arrival) => Ok(vec![arrival]),
                 Err(Unread::Refused(refusal)) => Err(refusal),
                 // for now there is nothing of it, which is no refusal

@@ -10,16 +10,17 @@ use bytes::Bytes;
 use regex::Regex;
 use rustix::io::Errno;
 
-use super::config::Reading;
+use super::config::Taking;
 use super::identity::{Found, Identity};
-use crate::formats::any::decode_file;
-use crate::formats::compress::Inflation;
-use crate::formats::{Decoded, Fault, Format, jfr, sniff, v8};
+use crate::formats::any::AnyError;
+use crate::formats::{Decoded, Fault, Format, jfr, v8};
+use crate::pipeline::compute::{Panicked, guard};
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::{Origin, Permit, Received, Refusal};
 use crate::profile::{ProfileId, Profiles};
 use crate::receivers::regular;
 use crate::receivers::series::Series;
+use crate::receivers::unnamed::{self, Reading, Source};
 use crate::receivers::window::YEAR_1971;
 
 /// Differences of local time to UTC are smaller, in nanoseconds.
@@ -70,24 +71,34 @@ impl From<Refusal> for Unread {
     }
 }
 
-/// A file that is open, and its content unless it is read chunk by chunk.
+/// A file as it was read.
 #[derive(Debug)]
 pub(super) struct Open {
     found: Found,
     file: File,
-    content: Option<Bytes>,
+    content: Content,
     permit: Permit,
 }
 
+/// What is in a file.
+#[derive(Debug)]
+enum Content {
+    /// All of it, to be decoded.
+    Whole(Bytes),
+    /// A recording of the JVM, decoded chunk by chunk as it was read, or the panic that this ended in.
+    Decoded(Result<Result<(Decoded, Received), Unread>, Panicked>),
+}
+
 impl Open {
-    /// Opens a file as it was found, and reads it, but for recordings of the JVM. Waits on the disk.
-    pub(super) fn new(found: Found, reading: &Reading, permit: Permit) -> Result<Self, Unread> {
+    /// Opens a file as it was found, and reads it. Waits on the disk: a recording of the JVM is decoded here too, for its chunks
+    /// are read in between, and a disk that stalls must not keep work of others waiting.
+    pub(super) fn new(found: Found, taking: &Taking, permit: Permit) -> Result<Self, Unread> {
         let size = found.identity.size;
-        if size > reading.max_file_size {
-            let why = format!("larger than the {} bytes of `max_file_size`", reading.max_file_size);
+        if size > taking.max_file_size {
+            let why = format!("larger than the {} bytes of `max_file_size`", taking.max_file_size);
             return Err(Refusal::too_large(crate::pipeline::Limit::Body, why).into());
         }
-        let Some(mut file) = regular::open(&found.path, reading.follow_symlinks)? else {
+        let Some(mut file) = regular::open(&found.path, taking.follow_symlinks)? else {
             return Err(Unread::Changed);
         };
         is_same(&file, &found)?;
@@ -95,8 +106,8 @@ impl Open {
         file.by_ref().take(4).read_to_end(&mut head)?;
         file.rewind()?;
         let content = match jfr::is_recording(&head) {
-            true => None,
-            false => Some(whole(&mut file, &found, &permit)?),
+            true => Content::Decoded(guard(|| of_recording(&file, &taking.reading, &permit))),
+            false => Content::Whole(whole(&mut file, &found, &permit)?),
         };
         Ok(Self {
             found,
@@ -106,21 +117,25 @@ impl Open {
         })
     }
 
-    /// Decodes it: CPU work. What may be half of a recording is `Unfinished`, unless this is its last chance.
-    pub(super) fn decode(self, reading: &Reading, origin: &Arc<Origin>, is_last: bool) -> Result<Arrival, Unread> {
+    /// What it holds: CPU work. What may be half of a recording is `Unfinished`, unless this is its last chance.
+    pub(super) fn decode(self, taking: &Taking, origin: &Arc<Origin>, is_last: bool) -> Result<Arrival, Unread> {
         let read = match self.content {
-            Some(content) => of_bytes(content, reading, &self.permit),
-            None => of_recording(&self.file, reading, &self.permit),
+            Content::Whole(content) => {
+                unnamed::decode(Source::File, content, &[], &taking.reading, &self.permit).map_err(undecoded)
+            }
+            Content::Decoded(Ok(read)) => read,
+            // it is the engine that counts panics
+            Content::Decoded(Err(panicked)) => std::panic::resume_unwind(Box::new(panicked)),
         };
         is_same(&self.file, &self.found)?;
-        let (received, mut decoded) = read.map_err(|why| match why {
+        let (mut decoded, received) = read.map_err(|why| match why {
             Unread::Unfinished(refusal) if is_last => Unread::Refused(refusal),
             why => why,
         })?;
         if let Some(first) = decoded.rejected.first.as_ref().filter(|_| !is_last) {
             return Err(Unread::Unfinished(Refusal::Invalid(first.to_string())));
         }
-        reading.complete(&mut decoded, received.format, &self.found);
+        taking.complete(&mut decoded, received.format, &self.found);
         Ok(Arrival {
             decoded,
             received,
@@ -149,46 +164,34 @@ fn whole(file: &mut File, found: &Found, permit: &Permit) -> Result<Bytes, Unrea
     }
 }
 
-fn of_bytes(content: Bytes, reading: &Reading, permit: &Permit) -> Result<(Received, Decoded), Unread> {
-    let limits = &reading.limits;
-    let bytes = Inflation::within(limits, permit)
-        .unwrap_layers(content)
-        .map_err(|error| unread(error.fault(), error.into()))?;
-    permit.set(bytes.len()).map_err(Refusal::from)?;
-    let format = sniff(&bytes).map_err(|unknown| match unknown.is_named() && !bytes.is_empty() {
-        true => Unread::Refused(unknown.into()),
-        false => Unread::Unfinished(unknown.into()),
-    })?;
-    let options = reading.jfr.options(&[]);
-    let decoded = decode_file(format, &bytes, &options, limits, permit);
-    let decoded = decoded.map_err(|error| unread(error.fault, error.into()))?;
-    Ok((Received { format, bytes }, decoded))
-}
-
-fn of_recording(file: &File, reading: &Reading, permit: &Permit) -> Result<(Received, Decoded), Unread> {
+fn of_recording(file: &File, reading: &Reading, permit: &Permit) -> Result<(Decoded, Received), Unread> {
     let options = reading.jfr.options(&[]);
     let source = io::BufReader::with_capacity(64 << 10, file);
     let read = jfr::decode_stream_within(source, &options, &reading.limits, permit);
     let read = read.map_err(|error| match error {
         jfr::StreamError::Io(error) => error.into(),
-        jfr::StreamError::Decode(error) => unread(error.fault, error.into()),
+        jfr::StreamError::Decode(error) => undecoded(error.into()),
     })?;
     let received = Received {
         format: Format::Jfr,
         bytes: Bytes::new(),
     };
-    Ok((received, read.decoded))
+    Ok((read.decoded, received))
 }
 
-/// Wrong bytes may be half of the right ones; what is too large, or another format, is not.
-fn unread(fault: Fault, refusal: Refusal) -> Unread {
-    match fault {
-        Fault::Malformed => Unread::Unfinished(refusal),
-        Fault::TooLarge(_) | Fault::NoRoom(_) | Fault::Unsupported => Unread::Refused(refusal),
+/// Wrong bytes may be half of the right ones; what is too large, or of another format that is known, is not.
+fn undecoded(error: AnyError) -> Unread {
+    let may_grow = match (&error, error.fault()) {
+        (AnyError::Unknown(unknown), Fault::Unsupported) => !unknown.is_named(),
+        (_, fault) => fault == Fault::Malformed,
+    };
+    match may_grow {
+        true => Unread::Unfinished(error.into()),
+        false => Unread::Refused(error.into()),
     }
 }
 
-impl Reading {
+impl Taking {
     /// Adds to profiles what their file tells and its content does not: whose they are, when they were made, and ids by which a
     /// backend knows those again that it has got.
     fn complete(&self, decoded: &mut Decoded, format: Format, found: &Found) {
@@ -281,11 +284,11 @@ fn name(profiles: &mut Profiles, identity: &Identity) {
 }
 
 /// Where the profiles of a file come from.
-pub(super) fn origin(receiver: &Arc<str>, reading: &Reading) -> Arc<Origin> {
+pub(super) fn origin(receiver: &Arc<str>, taking: &Taking) -> Arc<Origin> {
     Arc::new(Origin {
         receiver: receiver.clone(),
         peer: None,
-        tenant: reading.tenant.clone(),
+        tenant: taking.tenant.clone(),
         arrived: SystemTime::now(),
     })
 }
@@ -295,14 +298,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::formats::compress::Inflation;
     use crate::pipeline::Budget;
     use crate::receivers::testing::{context, resource};
     use crate::receivers::watch::config::WatchConfig;
     use crate::receivers::watch::scan::regular;
 
-    fn reading(yaml: &str) -> Reading {
+    fn taking(yaml: &str) -> Taking {
         let config: WatchConfig = serde_saphyr::from_str(&format!("include: /p/*\n{yaml}")).unwrap();
-        config.check("", &context()).unwrap().reading
+        config.check("", &context()).unwrap().taking
     }
 
     fn find(path: &Path) -> Found {
@@ -312,9 +316,9 @@ mod tests {
         }
     }
 
-    fn decode(path: &Path, reading: &Reading, is_last: bool) -> Result<Profiles, Unread> {
-        let open = Open::new(find(path), reading, Budget::new(256 << 20).permit())?;
-        let arrival = open.decode(reading, &origin(&"file".into(), reading), is_last)?;
+    fn decode(path: &Path, taking: &Taking, is_last: bool) -> Result<Profiles, Unread> {
+        let open = Open::new(find(path), taking, Budget::new(256 << 20).permit())?;
+        let arrival = open.decode(taking, &origin(&"file".into(), taking), is_last)?;
         Ok(arrival.decoded.profiles)
     }
 
@@ -339,13 +343,13 @@ mod tests {
             ("wall.jfr", plain("ap-wall.jfr.gz")),
             ("native.json", plain("py-spy-native.speedscope.json")),
         ] {
-            let reading = reading("");
-            let whole = decode(&file(folder.path(), name, &data), &reading, false).unwrap();
+            let taking = taking("");
+            let whole = decode(&file(folder.path(), name, &data), &taking, false).unwrap();
             assert!(whole.sample_count() > 0, "{name}");
             let half = file(folder.path(), name, &data[..data.len() / 2]);
-            let early = decode(&half, &reading, false).unwrap_err();
+            let early = decode(&half, &taking, false).unwrap_err();
             assert!(matches!(early, Unread::Unfinished(_)), "{name}: {early:?}");
-            let late = decode(&half, &reading, true).unwrap_err();
+            let late = decode(&half, &taking, true).unwrap_err();
             assert!(matches!(late, Unread::Refused(Refusal::Invalid(_))), "{name}: {late:?}");
         }
         let line = crate::testing::data("node20-wall-cpu-links.otlp.json.gz");
@@ -354,16 +358,31 @@ mod tests {
             .unwrap();
         let lines = file(folder.path(), "log", &[&line[..], b"\n", &line[..], b"\n"].concat());
         assert!(
-            decode(&lines, &reading(""), false).unwrap().profile_count() > 1,
+            decode(&lines, &taking(""), false).unwrap().profile_count() > 1,
             "as the exporter `file` appends them"
         );
         let empty = file(folder.path(), "empty", b"");
-        assert!(matches!(
-            decode(&empty, &reading(""), false),
-            Err(Unread::Unfinished(_))
-        ));
+        assert!(matches!(decode(&empty, &taking(""), false), Err(Unread::Unfinished(_))));
         let dump = file(folder.path(), "heap.hprof", b"JAVA PROFILE 1.0.2\0........");
-        assert!(matches!(decode(&dump, &reading(""), false), Err(Unread::Refused(_))));
+        assert!(matches!(decode(&dump, &taking(""), false), Err(Unread::Refused(_))));
+    }
+
+    #[test]
+    fn a_recording_is_decoded_where_it_is_read_and_a_panic_of_that_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let recording = Inflation::new(&crate::formats::Limits::USUAL)
+            .unwrap_layers(crate::testing::data("ap-wall.jfr.gz").into())
+            .unwrap();
+        let (taking, permit) = (taking(""), Budget::new(256 << 20).permit());
+        let open = |name, data: &[u8]| Open::new(find(&file(folder.path(), name, data)), &taking, permit.clone());
+        let text = open("a.collapsed", b"main 3\n").unwrap();
+        assert!(matches!(text.content, Content::Whole(_)));
+        let mut read = open("a.jfr", &recording).unwrap();
+        assert!(matches!(read.content, Content::Decoded(Ok(Ok(_)))));
+        let panicked = guard(|| panic!("planted")).unwrap_err();
+        read.content = Content::Decoded(Err(panicked.clone()));
+        let told = guard(|| read.decode(&taking, &origin(&"file".into(), &taking), true).is_ok());
+        assert_eq!(told.unwrap_err(), panicked);
     }
 
     #[test]
@@ -375,8 +394,8 @@ mod tests {
             .unwrap();
         let cut = [&one[..], &one[..one.len() / 3]].concat();
         let path = file(folder.path(), "killed.jfr", &cut);
-        assert!(matches!(decode(&path, &reading(""), false), Err(Unread::Unfinished(_))));
-        assert!(decode(&path, &reading(""), true).unwrap().sample_count() > 0);
+        assert!(matches!(decode(&path, &taking(""), false), Err(Unread::Unfinished(_))));
+        assert!(decode(&path, &taking(""), true).unwrap().sample_count() > 0);
     }
 
     #[test]
@@ -384,10 +403,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("shop")).unwrap();
         let path = file(folder.path(), "shop/a.collapsed", b"main;work 3\n");
-        let reading = reading(
+        let taking = taking(
             "resource: {service.name: default, env: prod}\npath_pattern: '/(?<service_name>[^/]+)/(?<k8s.pod.name>[^/.]+)\\.'",
         );
-        let profiles = decode(&path, &reading, false).unwrap();
+        let profiles = decode(&path, &taking, false).unwrap();
         let said: Vec<_> = resource(&profiles).into_iter().collect();
         let expected = [("env", "prod"), ("k8s.pod.name", "a"), ("service.name", "shop")];
         assert_eq!(said, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
@@ -399,7 +418,7 @@ mod tests {
         let data = crate::testing::data("node20-cpu.cpuprofile");
         let path = file(folder.path(), "CPU.20240229.235959.7.0.001.cpuprofile", &data);
         let times = |path: &Path| {
-            let profiles = decode(path, &reading(""), false).unwrap();
+            let profiles = decode(path, &taking(""), false).unwrap();
             let profile = profiles.iter().next().unwrap().profile;
             (profile.time_unix_nano, profile.duration_nano)
         };
@@ -426,7 +445,7 @@ mod tests {
             .unwrap();
         let path = file(folder.path(), "log", &[&line[..], b"\n", &line[..], b"\n"].concat());
         let ids = |path: &Path| {
-            let profiles = decode(path, &reading(""), false).unwrap();
+            let profiles = decode(path, &taking(""), false).unwrap();
             let ids = profiles.iter().map(|place| place.profile.ids[0]);
             ids.collect::<Vec<_>>()
         };
@@ -456,10 +475,10 @@ mod tests {
         let found = find(&path);
         std::fs::write(&path, "main;work 35\n").unwrap();
         let permit = Budget::new(1 << 20).permit();
-        let changed = Open::new(found.clone(), &reading(""), permit.clone());
+        let changed = Open::new(found.clone(), &taking(""), permit.clone());
         assert!(matches!(changed, Err(Unread::Changed)));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(Open::new(found, &reading(""), permit), Err(Unread::Changed)));
+        assert!(matches!(Open::new(found, &taking(""), permit), Err(Unread::Changed)));
     }
 
     #[test]
@@ -472,7 +491,7 @@ mod tests {
         std::os::unix::fs::symlink(&moved, &path).unwrap();
         let permit = Budget::new(1 << 20).permit();
         assert!(matches!(
-            Open::new(found.clone(), &reading(""), permit.clone()),
+            Open::new(found.clone(), &taking(""), permit.clone()),
             Err(Unread::Changed)
         ));
         std::fs::remove_file(&path).unwrap();
@@ -483,6 +502,6 @@ mod tests {
                 .unwrap()
                 .success()
         );
-        assert!(matches!(Open::new(found, &reading(""), permit), Err(Unread::Changed)));
+        assert!(matches!(Open::new(found, &taking(""), permit), Err(Unread::Changed)));
     }
 }

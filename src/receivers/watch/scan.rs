@@ -9,14 +9,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::config::Places;
-use super::glob::{Glob, Segment};
 use super::identity::{Found, Identity, path_mark};
 use crate::pipeline::Stop;
+use crate::receivers::glob::{Glob, Segment};
 
 /// Entries of directories that one look passes at most, so that a pattern such as `/**` ends.
-const MOST_ENTRIES: usize = 5_000_000;
+pub(super) const MOST_ENTRIES: usize = 5_000_000;
 /// Directories below each other.
-const DEEPEST: usize = 64;
+pub(super) const DEEPEST: usize = 64;
 /// Directories that cannot be looked into, of which each is known; with more nothing counts as gone.
 const MOST_HIDDEN: usize = 10_000;
 
@@ -27,8 +27,10 @@ pub(super) struct Look {
     pub(super) unreadable: Vec<(usize, io::ErrorKind)>,
     /// Patterns that name a directory and mean the files in it, perhaps.
     pub(super) directories: Vec<usize>,
-    /// Directories further down that cannot be read, or are too far down.
+    /// Directories further down that cannot be read.
     pub(super) hidden: usize,
+    /// Directories that are too far down.
+    pub(super) too_deep: usize,
     /// There is more than one look passes.
     pub(super) is_cut: bool,
     /// Marks of all directories in which there may be what was not seen.
@@ -167,7 +169,8 @@ impl Walk<'_> {
             return;
         }
         if from.depth == DEEPEST {
-            return self.hidden(&entry.path());
+            self.look.too_deep += 1;
+            return self.look.hides(&entry.path());
         }
         steps.push(Step {
             directory: entry.path(),

@@ -362,6 +362,39 @@ fn keys_are_checked() {
 }
 
 #[test]
+fn what_is_wrong_says_what_to_write() {
+    let build = |keys: &str| {
+        let config: Result<WatchConfig, _> = serde_json::from_value(serde_saphyr::from_str(keys).unwrap());
+        match config {
+            Ok(config) => config.check("", &context()).err().unwrap().message,
+            Err(error) => error.to_string(),
+        }
+    };
+    for (keys, words) in [
+        ("{include: /p/*, after: move}", "write `{move: DIRECTORY}`"),
+        ("{include: /p/*, after: remove}", "write `keep`, `delete`, or"),
+        ("{include: /p/*, refused: {copy: /x}}", "write `{move: DIRECTORY}`"),
+        (
+            "{include: /p/*, refused: {move: /x, copy: /x}}",
+            "write `{move: DIRECTORY}`",
+        ),
+        ("{include: /p/*, after: {}}", "write `{move: DIRECTORY}`"),
+        ("{include: /p/*, after: 7}", "expected `keep`, `delete`, or"),
+        (
+            "{include: /p/*, path_pattern: '(x'}",
+            "not a regular expression: unclosed group",
+        ),
+        (
+            "{include: /p/*, path_pattern: '(?<a>\\w{9999})'}",
+            "not a regular expression: ",
+        ),
+    ] {
+        let said = build(keys);
+        assert!(said.contains(words) && !said.contains('\n'), "{keys}: {said}");
+    }
+}
+
+#[test]
 fn patterns_that_may_take_the_same_files_are_found() {
     let globs = |text: &str| Globs(text.split(' ').map(str::to_owned).collect());
     for (one, other, overlap) in [

@@ -86,6 +86,13 @@ impl Glob {
         &self.segments
     }
 
+    /// The file that it names, if it has no wildcard.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        let name = self.text.rsplit('/').next().unwrap_or_default();
+        let is_plain = !self.text.contains(WILDCARDS) && !name.is_empty();
+        is_plain.then(|| self.base.join(name))
+    }
+
     /// Whether it matches a path; one of a single name matches that name in any directory.
     pub(super) fn matches(&self, path: &Path) -> bool {
         if !self.text.contains('/') {

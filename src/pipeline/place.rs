@@ -9,7 +9,7 @@ use crate::pipeline::units::io_reason;
 const REMEDY: &str = "let the user that the gate runs as write there, or name another place";
 
 /// Why no file could be made in a directory, which is made itself where it is missing.
-pub(super) fn check_directory(path: &Path) -> Result<(), String> {
+pub fn check_directory(path: &Path) -> Result<(), String> {
     let shown = path.display();
     for existing in path.ancestors() {
         // what a relative path ends in
@@ -36,7 +36,7 @@ pub(super) fn check_directory(path: &Path) -> Result<(), String> {
 }
 
 /// Why a file could not be appended to, or made where it is missing.
-pub(super) fn check_file(path: &Path) -> Result<(), String> {
+pub fn check_file(path: &Path) -> Result<(), String> {
     let shown = path.display();
     match path.metadata() {
         Ok(about) if about.is_dir() => Err(format!("{shown} is a directory; name a file, or say `directory`")),
