@@ -15,7 +15,7 @@ use ring::digest::{Context, SHA256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::directory::{Directory, Name};
+use self::directory::{Directory, Lasting, Name};
 use self::rolling::{Framing, Rolling, Rotation};
 use super::settings;
 use crate::formats::pprof::{EncodeOptions, ResourceText};
@@ -35,8 +35,9 @@ const DOCS: &str = "\
 With `directory`: one file for each profile, named `<UTC milliseconds>-<kind>-<8 hex>.<ending>` by the time of writing. The
 kind is one of cpu, wall, off_cpu, alloc, inuse, mutex, block, park, goroutine, threads, exceptions, other; a Go heap is
 `inuse`, what it shows by default. No text of a name comes from the payload. A profile that the receiver `file` took is named by its
-own time and a hash of its ids, and keeps its name: what a killed process had written and writes again takes its own place; two
-recordings that say the same ids of the same nanosecond count as one. A file appears whole or not at all. When all
+own time and a hash of its file and its ids, and keeps its name: what a killed process had written and writes again takes its own place, and
+two recordings have two names also where they say the same ids of the same nanosecond. Merged with those of other files (`sending_queue.batch`) it is
+named by its ids alone, and takes no place of another content. A file appears whole or not at all. When all
 files together pass `max_bytes`, or one passes `max_age`, the oldest go; only files of such names are ever removed.
 
 A pprof has no place for the attributes of its resource (`service.name`, the labels of a series). `resource: comments` writes
@@ -339,17 +340,24 @@ fn name(part: &Batch) -> Name {
         };
     };
     let lasts = part.followers().is_any() && !profile.ids.is_empty();
-    let millis = profile.time_unix_nano / 1_000_000;
+    // merged with others nobody knows which of them it is of
+    let mark = part.followers().mark();
+    let lasting = Lasting {
+        millis: profile.time_unix_nano / 1_000_000,
+        number: number(profile, mark, part.piece()),
+        is_own: mark.is_some(),
+    };
     Name {
         kind: kind::kind(dictionary, profile),
-        lasting: lasts.then(|| (millis, number(profile, part.piece()))),
+        lasting: lasts.then_some(lasting),
     }
 }
 
 /// The number of a piece of a profile, the same whenever it is written. The ids may be the sender's, who may have made them anyhow: so
-/// all of each counts, and not some bits.
-fn number(profile: &Profile, piece: u32) -> u32 {
+/// all of each counts, and not some bits, and the mark of what it was read from.
+fn number(profile: &Profile, mark: Option<u64>, piece: u32) -> u32 {
     let mut context = Context::new(&SHA256);
+    context.update(&mark.unwrap_or_default().to_be_bytes());
     profile.ids.iter().for_each(|id| context.update(id));
     context.update(&profile.time_unix_nano.to_be_bytes());
     context.update(&piece.to_be_bytes());

@@ -39,6 +39,7 @@ pub struct Followed(Arc<Request>);
 
 #[derive(Debug)]
 struct Request {
+    mark: u64,
     tell: Option<oneshot::Sender<Fate>>,
     book: Mutex<Book>,
 }
@@ -60,10 +61,11 @@ struct Taker {
 }
 
 impl Followed {
-    /// Both ends for one request.
-    pub fn new() -> (Self, Delivery) {
+    /// Both ends for one request. Its `mark` is the same when it is sent again, and no other's.
+    pub fn new(mark: u64) -> (Self, Delivery) {
         let (tell, hear) = oneshot::channel();
         let request = Request {
+            mark,
             tell: Some(tell),
             book: Mutex::default(),
         };
@@ -163,6 +165,14 @@ impl Followers {
         self.0.is_some()
     }
 
+    /// The mark of the one request that all of it is of; none if it is of several.
+    pub fn mark(&self) -> Option<u64> {
+        match self.all() {
+            [followed] if !self.has_others() => Some(followed.0.mark),
+            _ => None,
+        }
+    }
+
     /// What a loss counts as: what the end of the process keeps back is not lost where all of it is sent again.
     pub(super) fn counted_as(&self, reason: Reason) -> Reason {
         match reason {
@@ -201,7 +211,7 @@ mod tests {
 
     /// What is told of a request with these sinks: `required`, and why some of it was lost.
     async fn fate(sinks: &[(bool, Option<Reason>)]) -> Fate {
-        let (followed, delivery) = Followed::new();
+        let (followed, delivery) = Followed::new(7);
         let followers = Followers::of(Some(&followed));
         drop(followed);
         for (at, (required, lost)) in sinks.iter().enumerate() {
@@ -231,7 +241,7 @@ mod tests {
     #[test]
     fn only_what_is_sent_again_as_a_whole_is_not_lost_at_the_end() {
         let followed = |count| -> Vec<Followers> {
-            let one = |_| Followers::of(Some(&Followed::new().0));
+            let one = |_| Followers::of(Some(&Followed::new(7).0));
             (0..count).map(one).collect()
         };
         let (none, some) = (Followers::default(), followed(2));
@@ -240,14 +250,16 @@ mod tests {
         assert_eq!(at_end(&[&some[0], &none]), Reason::Shutdown);
         assert_eq!(at_end(&[&Followers::of(None), &some[0]]), Reason::Shutdown);
         assert_eq!(at_end(&[&none]), Reason::Shutdown);
+        assert_eq!(some[0].mark(), Some(7));
+        assert_eq!(Followers::union(some.iter()).mark(), None);
         assert_eq!(some[0].counted_as(Reason::Shutdown), Reason::ReadAgain);
         assert_eq!(some[0].counted_as(Reason::Permanent), Reason::Permanent);
     }
 
     #[tokio::test]
     async fn the_fate_is_told_when_the_last_batch_is_gone() {
-        let (one, delivery) = Followed::new();
-        let (other, _) = Followed::new();
+        let (one, delivery) = Followed::new(7);
+        let (other, _) = Followed::new(7);
         let first = Followers::of(Some(&one));
         let merged = Followers::union([&first, &Followers::of(Some(&other)), &first.clone()].into_iter());
         assert_eq!(merged.all().len(), 2);

@@ -123,12 +123,14 @@ impl Outlet {
         self.inner.receive(Box::new(job), None).await
     }
 
-    /// The same, and the receiver hears what becomes of it: for those that keep the original until it has arrived.
+    /// The same, and the receiver hears what becomes of it: for those that keep the original until it has arrived. They give it a
+    /// `mark`, the same if they send it again.
     pub async fn receive_followed(
         &self,
+        mark: u64,
         job: impl FnOnce() -> Result<Vec<Arrival>, Refusal> + Send + 'static,
     ) -> Result<(Receipt, Delivery), Refusal> {
-        let (followed, delivery) = Followed::new();
+        let (followed, delivery) = Followed::new(mark);
         let receipt = self.inner.receive(Box::new(job), Some(followed)).await?;
         Ok((receipt, delivery))
     }

@@ -13,6 +13,8 @@ use crate::pipeline::units::io_reason;
 
 /// How often files are looked through for those that are too old.
 const AGE_CHECK: Duration = Duration::from_secs(60);
+/// Names that are tried for a profile whose own another one may have.
+const MOST_NUMBERS: u32 = 1_000;
 /// A temporary of this age belongs to nobody any more.
 const STALE: Duration = Duration::from_secs(3600);
 
@@ -23,15 +25,27 @@ pub(super) struct Directory {
     max_age: Duration,
     next: AtomicU64,
     held: Mutex<Option<Held>>,
+    /// Held while a free name is looked for and taken.
+    naming: Mutex<()>,
 }
 
 /// What a file is named by.
 pub(super) struct Name {
     /// What the profile is about.
     pub(super) kind: &'static str,
-    /// Milliseconds and number of a profile that has the same if it is written again, and then takes its own place. Those of
-    /// the moment and the next unless set.
-    pub(super) lasting: Option<(u64, u32)>,
+    /// What it is named by if it may be written again; the moment and the next number unless set.
+    pub(super) lasting: Option<Lasting>,
+}
+
+/// What names a profile that has the same name if it is written again, and then takes its own place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lasting {
+    /// Of its own time.
+    pub(super) millis: u64,
+    /// Whoever reads it again gets this number again.
+    pub(super) number: u32,
+    /// No other profile has this number. Otherwise it takes no place of another content.
+    pub(super) is_own: bool,
 }
 
 /// What lies in the directory, as far as it is ours.
@@ -55,6 +69,7 @@ impl Directory {
             // names of two processes that share a directory must differ
             next: AtomicU64::new(RandomState::new().hash_one(std::process::id())),
             held: Mutex::new(None),
+            naming: Mutex::new(()),
         }
     }
 
@@ -66,9 +81,20 @@ impl Directory {
         let unique = self.next.fetch_add(1, Ordering::Relaxed) as u32;
         // never that of another attempt, which a killed process may have left behind
         let temporary = self.path.join(format!(".{millis}-{kind}-{unique:08x}.{ending}"));
-        let (millis, unique) = name.lasting.unwrap_or((millis, unique));
-        let path = self.path.join(format!("{millis}-{kind}-{unique:08x}.{ending}"));
-        let written = write_whole(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+        let named = |millis: u64, number: u32| self.path.join(format!("{millis}-{kind}-{number:08x}.{ending}"));
+        let written = write_whole(&temporary, content).and_then(|()| match name.lasting {
+            None => fs::rename(&temporary, named(millis, unique)),
+            Some(Lasting { millis, number, is_own }) if is_own => fs::rename(&temporary, named(millis, number)),
+            Some(Lasting { millis, number, .. }) => {
+                let _turn = self.naming.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let numbers = (0..MOST_NUMBERS).map(|at| number.wrapping_add(at));
+                let mut paths = numbers.map(|number| named(millis, number));
+                let free = paths
+                    .find(|path| is_free(path, content))
+                    .ok_or(io::ErrorKind::AlreadyExists)?;
+                fs::rename(&temporary, free)
+            }
+        });
         if let Err(error) = written {
             let _ = fs::remove_file(&temporary);
             return Err(error);
@@ -144,6 +170,14 @@ impl Directory {
     }
 }
 
+/// Whether a file of this content may stand there: there is none yet, or the same.
+fn is_free(path: &Path, content: &[u8]) -> bool {
+    match fs::read(path) {
+        Ok(there) => there == content,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(content)?;
@@ -181,7 +215,11 @@ mod tests {
     fn what_is_written_again_takes_its_own_place() {
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::new(folder.path().to_owned(), 0, Duration::ZERO);
-        let lasting = Some((1_763_701_200_123, 0xab));
+        let lasting = Some(Lasting {
+            millis: 1_763_701_200_123,
+            number: 0xab,
+            is_own: true,
+        });
         for content in ["half", "whole"] {
             let name = Name { kind: "cpu", lasting };
             directory
@@ -191,6 +229,29 @@ mod tests {
         assert_eq!(names(folder.path()), ["1763701200123-cpu-000000ab.pb.gz"]);
         let path = folder.path().join("1763701200123-cpu-000000ab.pb.gz");
         assert_eq!(fs::read(path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn nothing_takes_the_place_of_what_may_be_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::new(folder.path().to_owned(), 0, Duration::ZERO);
+        let lasting = Some(Lasting {
+            millis: 1_763_701_200_123,
+            number: u32::MAX,
+            is_own: false,
+        });
+        let name = Name { kind: "cpu", lasting };
+        std::thread::scope(|scope| {
+            for content in ["one", "two", "three", "two", "one"] {
+                let write = || directory.write(&name, "pb.gz", content.as_bytes(), SystemTime::now());
+                scope.spawn(move || write().unwrap());
+            }
+        });
+        let read = |name: &String| fs::read_to_string(folder.path().join(name)).unwrap();
+        let mut all: Vec<String> = names(folder.path()).iter().map(read).collect();
+        all.sort();
+        assert_eq!(all, ["one", "three", "two"]);
+        assert!(names(folder.path()).iter().all(|name| is_ours(name)));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use crate::pipeline::sink::BatchConfig;
 
 async fn follow(bench: &Bench, good: usize) -> Delivery {
     let permit = bench.budget.permit();
-    let sent = bench.out.receive_followed(move || Ok(vec![arrival(good, 0, permit)]));
+    let sent = bench
+        .out
+        .receive_followed(7, move || Ok(vec![arrival(good, 0, permit)]));
     let (receipt, delivery) = sent.await.unwrap();
     assert_eq!(receipt, Receipt::default());
     delivery

@@ -41,6 +41,13 @@ impl Identity {
         UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.modified).unwrap_or_default())
     }
 
+    /// What it is known by wherever it is read again.
+    pub(super) fn mark(&self) -> u64 {
+        let id = self.profile_id(usize::MAX, 0);
+        let (head, _) = id.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+        u64::from_be_bytes(*head)
+    }
+
     /// The id of one sample type of one profile in it: the same whenever it is read. A device may have another number after the
     /// machine has started again.
     pub(super) fn profile_id(&self, profile: usize, sample_type: usize) -> [u8; 16] {
@@ -99,5 +106,7 @@ mod tests {
         let moved = Identity { device: 9, ..identity };
         assert_eq!(identity.profile_id(0, 1), moved.profile_id(0, 1));
         assert_ne!(identity.profile_id(0, 1), identity.profile_id(1, 0));
+        assert_eq!(identity.mark(), moved.mark());
+        assert_ne!(identity.mark(), Identity { inode: 9, ..identity }.mark());
     }
 }

@@ -353,7 +353,7 @@ impl Watcher {
                 }
             }
         };
-        let (receipt, delivery) = out.receive_followed(job).await?;
+        let (receipt, delivery) = out.receive_followed(found.identity.mark(), job).await?;
         if let Some(unread) = unread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(unread);
         }

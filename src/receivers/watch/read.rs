@@ -264,7 +264,8 @@ fn named_date(name: &str) -> Option<u64> {
     })
 }
 
-/// Gives ids to profiles that have none, or that of another one in the file: no two of them may go by the same.
+/// Gives ids to profiles that have none, or that of another one in the file: no two of them may go by the same. Each sample type has
+/// its own, for some formats write it as a profile of its own.
 fn name(profiles: &mut Profiles, identity: &Identity) {
     let mut known = HashSet::new();
     let scopes = profiles
@@ -272,13 +273,11 @@ fn name(profiles: &mut Profiles, identity: &Identity) {
         .iter_mut()
         .flat_map(|resource| &mut resource.scopes);
     for (at, profile) in scopes.flat_map(|scope| &mut scope.profiles).enumerate() {
-        let has_id = profile
-            .ids
-            .first()
-            .is_some_and(|id| *id != UNSET_ID && known.insert(*id));
-        if !has_id {
-            let types = 0..profile.sample_types.len();
-            profile.ids = types.map(|sample_type| identity.profile_id(at, sample_type)).collect();
+        profile.ids.resize(profile.sample_types.len(), UNSET_ID);
+        for (sample_type, id) in profile.ids.iter_mut().enumerate() {
+            if *id == UNSET_ID || !known.insert(*id) {
+                *id = identity.profile_id(at, sample_type);
+            }
         }
     }
 }
@@ -443,15 +442,34 @@ mod tests {
         let line = Inflation::new(&crate::formats::Limits::USUAL)
             .unwrap_layers(line.into())
             .unwrap();
-        let path = file(folder.path(), "log", &[&line[..], b"\n", &line[..], b"\n"].concat());
+        // a message of three profiles with these ids, which the reader may make one of
+        let message = |ids: [&str; 3]| {
+            let mut message: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            let profiles = &mut message["resourceProfiles"][0]["scopeProfiles"][0]["profiles"];
+            for (profile, id) in profiles.as_array_mut().unwrap().iter_mut().zip(ids) {
+                profile["profileId"] = id.into();
+            }
+            message.to_string()
+        };
+        let (a, b, zero) = ("aa".repeat(16), "bb".repeat(16), "00".repeat(16));
+        let lines = [
+            message([&a, &a, &zero]),
+            message([&b, &a, ""]),
+            message([&zero, "", &b]),
+        ];
+        let path = file(folder.path(), "log", lines.join("\n").as_bytes());
         let ids = |path: &Path| {
             let profiles = decode(path, &taking(""), false).unwrap();
-            let ids = profiles.iter().map(|place| place.profile.ids[0]);
+            let ids = profiles.iter().flat_map(|place| place.profile.ids.clone());
             ids.collect::<Vec<_>>()
         };
         let all = ids(&path);
         let different: HashSet<_> = all.iter().filter(|id| **id != UNSET_ID).collect();
-        assert!(all.len() > 1 && different.len() == all.len(), "{all:?}");
+        assert!(all.len() == 9 && different.len() == all.len(), "{all:?}");
+        assert!(
+            all.contains(&[0xaa; 16]) && all.contains(&[0xbb; 16]),
+            "what is no other's stays"
+        );
         assert_eq!(ids(&path), all, "the same when it is read again");
     }
 
