@@ -144,6 +144,10 @@ fn inspect_reads_by_content_and_knows_json() {
     let go = data("go123-heap.pb.gz");
     let told = run(&["inspect", go.to_str().unwrap()]).out();
     assert!(told.contains("122 in 3 mappings"), "{told}");
+    // every sample of a pprof has a list of its own
+    let labels = data("node20-wall-cpu-labels.pb.gz");
+    let told = run(&["inspect", labels.to_str().unwrap()]).out();
+    assert!(told.contains("samples              823 in 56 stacks"), "{told}");
     assert_eq!(run(&["inspect", "/no/such/file"]).code(), 2);
 }
 

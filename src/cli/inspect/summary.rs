@@ -137,7 +137,7 @@ fn profile(dictionary: &Dictionary, profile: &Profile, type_name: Option<&str>, 
         duration_nano: profile.duration_nano,
         period_type: period_type(dictionary, profile),
         period: profile.period,
-        stacks: profile.samples.stacks.iter().collect::<HashSet<_>>().len(),
+        stacks: stacks(dictionary, profile),
         functions: frames.functions.len(),
         mappings: frames.mappings,
         trace_links: links.iter().collect::<HashSet<_>>().len(),
@@ -151,6 +151,13 @@ fn profile(dictionary: &Dictionary, profile: &Profile, type_name: Option<&str>, 
         top_flat: rows(&frames.flat, total, top),
         top_cumulative: rows(&frames.cumulative, total, top),
     }
+}
+
+/// How many there are that differ: a format without a table of them has one for each sample.
+fn stacks(dictionary: &Dictionary, profile: &Profile) -> usize {
+    let ids: HashSet<_> = profile.samples.stacks.iter().collect();
+    let stacks: HashSet<_> = ids.into_iter().map(|id| &dictionary.stacks[*id]).collect();
+    stacks.len()
 }
 
 fn time(nanos: u64) -> Option<String> {
