@@ -14,6 +14,7 @@ mod merge;
 mod profiles;
 #[cfg(test)]
 mod properties;
+mod reduce;
 mod roles;
 mod samples;
 mod split;
@@ -33,6 +34,7 @@ pub use merge::Merger;
 pub use profiles::{
     KeyValue, OriginalPayload, Profile, ProfileId, ProfileRef, Profiles, ResourceProfiles, ScopeProfiles, ValueType,
 };
+pub use reduce::{Counts, Order, Ratio, thin};
 pub use roles::Role;
 pub use samples::{Observations, Samples, Series};
 pub use split::{Scratch, Splitter};

@@ -133,6 +133,11 @@ impl Samples {
                 Observations::Series(picked)
             }
         };
+        self.pick_measured(rows, observations)
+    }
+
+    /// The given rows, at which this was measured.
+    pub(super) fn pick_measured(&self, rows: &[usize], observations: Observations) -> Self {
         Self {
             stacks: pick(&self.stacks, rows),
             attributes: pick(&self.attributes, rows),

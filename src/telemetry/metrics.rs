@@ -6,6 +6,7 @@
 mod exporter;
 mod files;
 mod number;
+mod reduction;
 mod scrape;
 mod server;
 
@@ -24,6 +25,7 @@ use super::targets::Targets;
 pub use exporter::ExporterMetrics;
 pub use files::FileMetrics;
 pub use number::Number;
+pub use reduction::ReductionMetrics;
 pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
 
@@ -87,6 +89,8 @@ pub struct Metrics {
     scrape_targets: Family<Two, Number>,
     scrape_deltas: Family<Two, Counter>,
     scrape_counters: Family<One, Number>,
+    reductions: Family<Two, Counter>,
+    reduced: Family<Two, Counter>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
     /// Labels of `dropped`, which cannot be listed otherwise.
     drops: Mutex<BTreeSet<(Component, &'static str)>>,
@@ -219,6 +223,14 @@ impl Default for Metrics {
             scrape_counters: r.named(
                 "flamegate_scrape_counters_bytes",
                 "Memory in which counters are kept for the next comparison",
+            ),
+            reductions: r.named(
+                "flamegate_reduction_profiles",
+                "Profiles that were to be made smaller, by what came of it",
+            ),
+            reduced: r.named(
+                "flamegate_reduction_observations",
+                "Observations of profiles made smaller, before and after",
             ),
             reloads: r.named("flamegate_config_reloads", "Reloads of the configuration, by result"),
             drops: Mutex::default(),
@@ -381,6 +393,15 @@ impl Metrics {
             open: self.connections.get_or_create(&[("server", server.clone())]).clone(),
             server: server.clone(),
             cut: self.connections_cut.clone(),
+        }
+    }
+
+    /// The metrics of one processor that makes profiles smaller.
+    pub fn reduction(&self, processor: &Arc<str>) -> ReductionMetrics {
+        ReductionMetrics {
+            processor: processor.clone(),
+            profiles: self.reductions.clone(),
+            observations: self.reduced.clone(),
         }
     }
 

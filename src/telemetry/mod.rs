@@ -9,6 +9,8 @@ mod targets;
 
 pub use audit::Audit;
 pub use component::{Component, Kind};
-pub use metrics::{Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, ScrapeMetrics, ServerMetrics};
+pub use metrics::{
+    Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, ReductionMetrics, ScrapeMetrics, ServerMetrics,
+};
 pub use seldom::{Seldom, SeldomEach};
 pub use targets::{Health, Targets, Visited};

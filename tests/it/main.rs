@@ -31,6 +31,7 @@ mod push;
 mod quickstart;
 mod recordings;
 mod redaction;
+mod reduction;
 mod refusals;
 mod reload;
 mod routing;

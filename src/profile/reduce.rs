@@ -1,0 +1,16 @@
+//! Fewer samples that tell the same: choosing among rows so that what is left is unbiased.
+//!
+//! Rows are walked in an order in which everything below a call stands together ([`Order`]), and a grid with a random start says
+//! which are taken: whatever stands together is then off by less than one step of the grid. The start is a hash of what the
+//! profile says, so the same profile is always reduced to the same one.
+
+mod content;
+mod grid;
+mod order;
+#[cfg(test)]
+mod tests;
+mod thin;
+
+pub use grid::Ratio;
+pub use order::Order;
+pub use thin::{Counts, thin};

@@ -1,0 +1,55 @@
+//! Hashes of what is said, the same in every process, on every machine and whatever ids it has.
+
+use crate::profile::{Dictionary, ResourceProfiles, Value};
+
+/// Puts another number to a hash. Order matters.
+#[inline]
+pub(super) fn mix(hash: u64, number: u64) -> u64 {
+    let mut mixed = (hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^= mixed >> 32;
+    mixed = mixed.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ (mixed >> 32)
+}
+
+/// The hash of a text.
+pub(super) fn text(text: &str) -> u64 {
+    let (eights, rest) = text.as_bytes().as_chunks::<8>();
+    let hash = eights
+        .iter()
+        .fold(text.len() as u64, |hash, eight| mix(hash, u64::from_le_bytes(*eight)));
+    let last = rest.iter().fold(0, |last, byte| last << 8 | u64::from(*byte));
+    mix(hash, last)
+}
+
+/// The hash of an attribute. That of a list is the sum of those of its items, as is that of a key that repeats: formats turn one
+/// into the other.
+pub(super) fn attribute(d: &Dictionary, key: &str, value: &Value) -> u64 {
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .fold(0, |sum: u64, item| sum.wrapping_add(attribute(d, key, item))),
+        value => mix(text(key), value_of(d, value)),
+    }
+}
+
+fn value_of(d: &Dictionary, value: &Value) -> u64 {
+    match value {
+        Value::Empty => 1,
+        Value::String(id) => text(d.str(*id)),
+        Value::Bool(truth) => 2 + u64::from(*truth),
+        Value::Int(number) => mix(4, *number as u64),
+        Value::Double(number) => mix(5, number.to_bits()),
+        Value::Bytes(bytes) => bytes.iter().fold(6, |hash, byte| mix(hash, u64::from(*byte))),
+        Value::Array(items) => items.iter().fold(7, |hash, item| mix(hash, value_of(d, item))),
+        Value::Map(entries) => entries
+            .iter()
+            .fold(8, |hash, (key, value)| mix(hash, attribute(d, d.str(*key), value))),
+    }
+}
+
+/// The hash of what is said of a resource, in whatever order.
+pub(super) fn resource(d: &Dictionary, resource: &ResourceProfiles) -> u64 {
+    resource.attributes.iter().fold(0, |sum: u64, kv| {
+        sum.wrapping_add(attribute(d, d.str(kv.key), &kv.value))
+    })
+}

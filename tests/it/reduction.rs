@@ -1,0 +1,71 @@
+//! What thinned profiles say to who reads them, with the real binary.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::{Gate, config, data, files, free_port, http};
+
+/// A gate that thins and writes pprof.
+fn gate(ingest: u16, processor: &str) -> String {
+    format!(
+        "receivers: {{pyroscope: {{endpoint: \"localhost:{ingest}\"}}}}
+processors: {{{processor}}}
+exporters: {{file: {{directory: ./profiles, format: pprof}}}}
+service:
+  pipelines:
+    profiles: {{receivers: [pyroscope], processors: [{}], exporters: [file]}}
+  telemetry: {{metrics: {{level: none}}}}
+",
+        processor.split(':').next().unwrap()
+    )
+}
+
+/// What Go says of a profile: of which type, how much in all, and the period.
+fn told_by_go(file: &Path, sample_index: &str) -> Option<(f64, String)> {
+    let there = Command::new("go")
+        .arg("version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if there.is_err() {
+        eprintln!("skipped: there is no go");
+        return None;
+    }
+    let pprof = |args: &[&str]| {
+        let said = Command::new("go")
+            .args(["tool", "pprof"])
+            .args(args)
+            .arg(file)
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let top = pprof(&["-top", "-unit=ns", sample_index]);
+    // Showing nodes accounting for 7789473692ns, 99.23% of 7849999999ns total
+    let total = top.split(" of ").nth(1).and_then(|rest| rest.split(" total").next());
+    let total = total.unwrap_or_else(|| panic!("{top}")).trim_end_matches("ns");
+    Some((total.parse().unwrap(), pprof(&["-raw"])))
+}
+
+#[test]
+fn go_reads_the_same_seconds_of_a_thinned_profile() {
+    let ingest = free_port();
+    let (folder, path) = config(&gate(ingest, "downsample: {target_hz: 19}"));
+    let mut gate = Gate::start(folder.path(), &["--config", &path]);
+    let profile = std::fs::read(data("go123-cpu-labels.pb.gz")).unwrap();
+    assert_eq!(http("POST", ingest, "/ingest?name=shop&format=pprof", &profile).0, 200);
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0);
+    let written = files(&folder.path().join("profiles"));
+    assert_eq!(written.len(), 1);
+    let Some((before, _)) = told_by_go(&data("go123-cpu-labels.pb.gz"), "-sample_index=cpu") else {
+        return;
+    };
+    let (after, raw) = told_by_go(&written[0], "-sample_index=cpu").unwrap();
+    let (samples, _) = told_by_go(&written[0], "-sample_index=samples").unwrap();
+    let period = 52_631_579.0;
+    assert!(raw.contains("Period: 52631579"), "{raw}");
+    assert_eq!(samples * period, after, "counts and period agree");
+    assert!((after - before).abs() < period, "{after} of {before}");
+}
