@@ -69,6 +69,10 @@ fn config(redaction: &Value, ports: &Ports, sources: &Sources, backend: u16) -> 
     receivers.as_object_mut().unwrap().extend(sources.receivers());
     let all: Vec<String> = receivers.as_object().unwrap().keys().cloned().collect();
     receivers["pyroscope/required"] = at(ports.required);
+    let known = flamegate::receivers::ALL.iter().map(|row| row.about.name);
+    assert_all_there("receiver", known, &receivers);
+    let known = flamegate::exporters::ALL.iter().map(|row| row.about.name);
+    assert_all_there("exporter", known, &exporters);
     json!({
         "extensions": { "health_check": at(ports.health), "zpages": at(ports.pages) },
         "receivers": receivers,
@@ -90,6 +94,17 @@ fn config(redaction: &Value, ports: &Ports, sources: &Sources, backend: u16) -> 
             },
         },
     })
+}
+
+/// A component that comes later is to prove the same.
+fn assert_all_there<'a>(what: &str, known: impl Iterator<Item = &'a str>, configured: &Value) {
+    for name in known {
+        let is_it = |id: &String| id.split('/').next() == Some(name);
+        assert!(
+            configured.as_object().unwrap().keys().any(is_it),
+            "nothing planted goes through the {what} {name}"
+        );
+    }
 }
 
 /// What goes wrong, with planted texts in every place: bodies, heads, paths, queries, and lines that are no requests.

@@ -277,6 +277,10 @@ fn every_form_of_a_text_is_found() {
         varint(u64::from_be_bytes(*b"ant\xc3\xa9d \"")),
         [b"before", &zstd[..], b"after"].concat(),
         STANDARD.encode(gzip).into_bytes(),
+        text.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .into_bytes(),
     ];
     for (number, hidden) in hidden.iter().enumerate() {
         assert_eq!(
