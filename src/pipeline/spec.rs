@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::component::{Exporter, Processor, Receiver};
-use super::strict::Strict;
+use super::strict;
 use crate::telemetry::Metrics;
 
 /// Configuration of one component as merged from the YAML, before it is read into the component's `Config`.
@@ -145,11 +145,5 @@ pub fn parse<T: serde::de::DeserializeOwned>(raw: RawConfig) -> Result<T, BuildE
         serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::new()),
         other => other,
     };
-    serde_path_to_error::deserialize(Strict(raw)).map_err(|error| {
-        let path = error.path().to_string();
-        BuildError::at(
-            if path == "." { String::new() } else { path },
-            error.inner().to_string(),
-        )
-    })
+    strict::read(raw).map_err(|fault| BuildError::at(fault.path(), fault.to_string()))
 }
