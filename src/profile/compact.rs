@@ -286,6 +286,7 @@ impl<Row> Moves<Row> {
 /// Takes rows out of every table, and has all who refer to the others follow.
 fn sweep(d: &mut Dictionary, resources: &mut [ResourceProfiles], used: &Used) {
     words(d, resources, used);
+    d.strings.be_distinct();
     let sets = sets(d, used);
     let stacks = places(d, resources, used, &sets);
     let links = Moves::of(&used.links, |id| d.links[id]);

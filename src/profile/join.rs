@@ -13,10 +13,12 @@ use super::samples::{Observations, Samples, Series};
 ///
 /// A lone value and a series with timestamps do not mix (their lengths would no longer agree), so they stay two samples.
 pub(super) fn join_equal(samples: &mut Arc<Samples>, types: usize) {
-    if has_own_stacks(samples) {
+    let shares = shares_stack(&samples.stacks);
+    let candidates = shares.iter().filter(|shares| **shares).count();
+    if candidates == 0 {
         return;
     }
-    let groups = Groups::of(samples);
+    let groups = Groups::of(samples, &shares, candidates);
     if groups.firsts.len() == samples.len() {
         return;
     }
@@ -30,14 +32,17 @@ pub(super) fn join_equal(samples: &mut Arc<Samples>, types: usize) {
     });
 }
 
-/// Whether no two samples have the same stack: then there is nothing to join.
-fn has_own_stacks(samples: &Samples) -> bool {
-    let highest = samples.stacks.iter().map(|stack| stack.index()).max();
-    let mut seen = vec![false; highest.map_or(0, |highest| highest + 1)];
-    samples.stacks.iter().all(|stack| {
-        let slot = seen.get_mut(stack.index());
-        slot.is_some_and(|seen| !std::mem::replace(seen, true))
-    })
+/// For each sample whether another one has its stack: only those may have equals.
+fn shares_stack(stacks: &[StackId]) -> Vec<bool> {
+    let highest = stacks.iter().map(|stack| stack.index()).max();
+    let mut counts = vec![0u8; highest.map_or(0, |highest| highest + 1)];
+    for stack in stacks {
+        if let Some(count) = counts.get_mut(stack.index()) {
+            *count = count.saturating_add(1);
+        }
+    }
+    let count = |stack: &StackId| counts.get(stack.index()).copied().unwrap_or_default();
+    stacks.iter().map(|stack| count(stack) > 1).collect()
 }
 
 /// Which sample joins which.
@@ -49,7 +54,8 @@ struct Groups {
 }
 
 impl Groups {
-    fn of(samples: &Samples) -> Self {
+    /// Of the samples that share a stack, so many in all, each is compared; any other is a group of its own.
+    fn of(samples: &Samples, shares: &[bool], candidates: usize) -> Self {
         let hasher = RandomState::default();
         let identity = |row: usize| {
             (
@@ -64,11 +70,16 @@ impl Groups {
             let raw = (stack.map_or(0, |id| id.raw()), attributes.map_or(0, |id| id.raw()));
             u64::from(raw.0) << 32 | u64::from(raw.1)
         };
-        let mut groups: HashTable<usize> = HashTable::with_capacity(samples.len());
+        let mut groups: HashTable<usize> = HashTable::with_capacity(candidates);
         let mut firsts: Vec<usize> = Vec::with_capacity(samples.len());
         let mut of_row = Vec::with_capacity(samples.len());
         let first_of = |firsts: &[usize], group: usize| firsts.get(group).copied().unwrap_or_default();
-        for row in 0..samples.len() {
+        for (row, shares) in shares.iter().enumerate() {
+            if !shares {
+                of_row.push(firsts.len());
+                firsts.push(row);
+                continue;
+            }
             let own = identity(row);
             let hash = hasher.hash_one(short(own));
             let group = match groups.find(hash, |group| identity(first_of(&firsts, *group)) == own) {

@@ -15,11 +15,18 @@ pub enum Text {}
 pub type StringId = Id<Text>;
 
 /// All strings of a dictionary. String 0 is empty.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Strings {
     text: String,
     /// `ends[i]` is where string `i` ends and string `i + 1` begins.
     ends: Vec<u32>,
+    are_distinct: bool,
+}
+
+impl PartialEq for Strings {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, &self.ends) == (&other.text, &other.ends)
+    }
 }
 
 impl Default for Strings {
@@ -36,12 +43,14 @@ impl Strings {
         Self {
             text: String::with_capacity(bytes),
             ends,
+            are_distinct: false,
         }
     }
 
     /// Appends a string without looking whether it is there already.
     pub fn push(&mut self, string: &str) -> StringId {
         let id = self.ends.len();
+        self.are_distinct = false;
         self.text.push_str(string);
         assert!(self.text.len() < u32::MAX as usize, "a profile holds 4 GiB of text");
         self.ends.push(self.text.len() as u32);
@@ -77,6 +86,16 @@ impl Strings {
             strings.push(&self[id]);
         }
         *self = strings;
+    }
+
+    /// Whether it is known that no two of them are equal.
+    pub fn are_distinct(&self) -> bool {
+        self.are_distinct
+    }
+
+    /// Notes that no two of them are equal, until one is added.
+    pub(super) fn be_distinct(&mut self) {
+        self.are_distinct = true;
     }
 
     /// Gives room for further strings back.

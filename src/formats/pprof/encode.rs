@@ -404,7 +404,8 @@ pub(super) struct Texts<'a> {
     numbers: Vec<u32>,
     /// Every text but the empty one at 0.
     order: Vec<Cow<'a, str>>,
-    known: HashMap<Cow<'a, str>, u32, RandomState>,
+    /// The number of each text; none as long as all are strings of a dictionary in which no two are equal.
+    known: Option<HashMap<Cow<'a, str>, u32, RandomState>>,
 }
 
 impl<'a> Texts<'a> {
@@ -413,7 +414,7 @@ impl<'a> Texts<'a> {
             dictionary,
             numbers: vec![0; dictionary.strings.len()],
             order: Vec::new(),
-            known: HashMap::default(),
+            known: (!dictionary.strings.are_distinct()).then(HashMap::default),
         }
     }
 
@@ -427,7 +428,11 @@ impl<'a> Texts<'a> {
     }
 
     fn first_use(&mut self, id: StringId) -> u64 {
-        let number = self.text(Cow::Borrowed(self.dictionary.str(id)));
+        let text = Cow::Borrowed(self.dictionary.str(id));
+        let number = match self.known {
+            None if !text.is_empty() => self.append(text),
+            _ => self.text(text),
+        };
         if let Some(slot) = self.numbers.get_mut(id.index()) {
             *slot = number as u32;
         }
@@ -439,12 +444,19 @@ impl<'a> Texts<'a> {
         if text.is_empty() {
             return 0;
         }
-        if let Some(known) = self.known.get(&text) {
+        let order = &self.order;
+        let known = self
+            .known
+            .get_or_insert_with(|| order.iter().cloned().zip(1..).collect());
+        if let Some(known) = known.get(&text) {
             return u64::from(*known);
         }
-        self.order.push(text.clone());
-        let number = self.order.len() as u32;
-        self.known.insert(text, number);
-        u64::from(number)
+        known.insert(text.clone(), order.len() as u32 + 1);
+        self.append(text)
+    }
+
+    fn append(&mut self, text: Cow<'a, str>) -> u64 {
+        self.order.push(text);
+        self.order.len() as u64
     }
 }

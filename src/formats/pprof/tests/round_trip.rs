@@ -6,8 +6,8 @@ use super::oracle::{self, RawProfile};
 use super::*;
 use crate::formats::pprof::ResourceText;
 use crate::profile::{
-    Attribute, Dictionary, Id, KeyValue, Link, Observations, Profile, ResourceProfiles, Samples, Series, Value,
-    ValueType,
+    Attribute, Dictionary, Id, KeyValue, Link, Observations, Profile, Profiles, ResourceProfiles, Samples, Series,
+    Strings, Value, ValueType,
 };
 use std::sync::Arc;
 
@@ -237,6 +237,33 @@ fn values_that_pprof_lacks_become_text() {
         keys,
         ["array", "bool", "double", "empty", "map", "array"].map(Vec::from)
     );
+}
+
+#[test]
+fn every_text_stands_once() {
+    let mut table = Strings::default();
+    let known = Value::String(table.push("true"));
+    for values in [[known.clone(), Value::Bool(true)], [Value::Bool(true), known]] {
+        let mut made = Made::new();
+        made.profile.sample_types = vec![ValueType::default()];
+        made.dictionary.strings = table.clone();
+        made.dictionary.strings.push("true");
+        made.sample(["a", "b"].into_iter().zip(values).collect(), None);
+        let mut profiles = Profiles::of(made.dictionary, vec![made.profile]);
+        for strings_are_distinct in [false, true] {
+            assert_eq!(profiles.dictionary().strings.are_distinct(), strings_are_distinct);
+            let at = profiles.iter().next().expect("one profile");
+            let bytes = encode(
+                profiles.dictionary(),
+                at.resource,
+                at.profile,
+                &EncodeOptions::default(),
+            );
+            let texts = RawProfile::read(&bytes.expect("pprof can hold it")).string_table;
+            assert_eq!(texts.iter().filter(|text| *text == b"true").count(), 1);
+            profiles.compact();
+        }
+    }
 }
 
 #[test]
