@@ -36,7 +36,8 @@ with what V8 writes, dumps of JFR, or anything else that answers GET with a prof
 **Targets** are written under `static_configs`, or in files (`file_sd_configs`), both as Prometheus has them. Files, JSON or YAML, 256 at
 most, are looked at every `refresh_interval` and read when they have changed; what is wrong in one changes nothing, and the log says the
 line. A target in one that cannot be visited is left out alone, with its line and the reason in the log (after a change twenty of them one by
-one, and never the text, which may hold a credential). A file has at most 4 MiB. A target that is new or gone disturbs no other one.
+one, and never the text, which may hold a credential). A file has at most 4 MiB; while there are more than 256,
+`flamegate_limits` counts the looks (`target_files`). A target that is new or gone disturbs no other one.
 
 **Labels** become attributes of the resource, all profiles of a target with the same: `service_name`, `service.name` or else `job` is
 `service.name`, `instance` is `service.instance.id` (host and port unless given), any other keeps its key. Those that begin with
@@ -57,7 +58,7 @@ group of `static_configs` or for all.
 **Counters.** Allocations, contentions and delays of Go count from the start of the process on. With `delta` (on for the heap, mutex and
 block presets) they become what was added since the scrape before, dated from that scrape to this one; what is in use stays as it is.
 The first scrape of a target, and the first after its process was started anew (a counter shrank), passes on only what is no
-counter. The sum of all differences is exactly what was counted between the first scrape and the last. With `duration` the
+counter; so does the first after the gate was started anew or this receiver configured otherwise, and what was counted since its last scrape is nowhere. The sum of all differences is exactly what was counted between the first scrape and the last. With `duration` the
 target itself answers with a difference. Only hashes and numbers are remembered, in `delta_memory`; targets beyond it pass on no counters.
 
 **A fleet is never measured all together.** Of the instances of one service at most `max_share` are visited at once (one always is), of all
@@ -438,6 +439,7 @@ impl Config {
             tenant: self.tenant.as_str().into(),
             client: self.client(self.reach(false), &Headers::default())?,
             most: self.max_targets,
+            metrics: cx.metrics.clone(),
         }))
     }
 }

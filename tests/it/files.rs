@@ -106,27 +106,28 @@ fn a_dry_run_leaves_files_and_forgets_them() {
     assert_eq!(files(&folder.path().join("profiles")).len(), 1);
 }
 
+/// Files of a test that kills.
+const FILES: usize = 600;
+
 /// Kills in the middle of the work, wherever that is: each file is there once in the end.
 fn kill_again_and_again(after: &str, is_over: impl Fn(&Path) -> bool) {
-    const FILES: usize = 600;
-    const KILLS: u64 = 20;
+    const KILLS: usize = 20;
     let (folder, path) = gate(&format!("    after: {after}"), "collapsed");
     let input = folder.path().join("in/shop");
     std::fs::create_dir(&input).unwrap();
-    for n in 0..FILES {
-        std::fs::write(input.join(format!("{n}.collapsed")), format!("main;file_{n} 3\n")).unwrap();
-    }
-    let mut amid = 0;
-    for n in 0..KILLS {
-        let before = files(&folder.path().join("profiles")).len();
+    let written = || files(&folder.path().join("profiles")).len();
+    for kill in 0..KILLS {
+        for n in 0..FILES / KILLS {
+            let n = kill * (FILES / KILLS) + n;
+            std::fs::write(input.join(format!("{n}.collapsed")), format!("main;file_{n} 3\n")).unwrap();
+        }
+        let before = written();
         let mut gate = Gate::start(folder.path(), &["--config", &path]);
-        std::thread::sleep(Duration::from_millis(n * 37 % 150));
+        // at once, or when the first, the second … of the new files is through
+        wait_for("some work", || (written() >= before + kill % 5).then_some(()));
         gate.signal("KILL");
         wait_for("its end", || gate.ended());
-        let after = files(&folder.path().join("profiles")).len();
-        amid += usize::from(before < after && after < FILES);
     }
-    assert!(amid > 2, "killed at work only {amid} times");
     let mut gate = Gate::start(folder.path(), &["--config", &path]);
     let all = wait_for("all files", || {
         Some(stacks(folder.path())).filter(|all| all.len() == FILES)
@@ -146,7 +147,7 @@ fn a_gate_killed_again_and_again_loses_and_doubles_no_file_that_it_deletes() {
 
 #[test]
 fn a_gate_killed_again_and_again_loses_and_doubles_no_file_that_it_keeps() {
-    kill_again_and_again("keep", |input| files(input).len() == 600);
+    kill_again_and_again("keep", |input| files(input).len() == FILES);
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn a_gate_killed_again_and_again_loses_and_doubles_no_file_that_it_moves() {
         .iter()
         .map(|file| std::fs::read_to_string(file).unwrap())
         .collect();
-    assert_eq!((moved.len(), files(&done).len()), (600, 600));
+    assert_eq!((moved.len(), files(&done).len()), (FILES, FILES));
 }
 
 /// What waits in memory for a backend that is away is still in its file.

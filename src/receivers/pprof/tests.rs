@@ -34,6 +34,15 @@ fn blocks_are_on_when_their_keys_are_present() {
             json!({ "remote": { "endpoint": "http://h", "headers": { "a b": "" } } }),
             "remote.headers.a b",
         ),
+        (
+            json!({ "remote": { "endpoint": "http://h", "tenant": "a/b" } }),
+            "remote.tenant",
+        ),
+        (
+            json!({ "remote": { "endpoint": "http://h", "resource": { "": "x" } } }),
+            "remote.resource",
+        ),
+        (json!({ "file": { "include": "/p/*", "tenant": "a/b" } }), "file.tenant"),
         (json!({ "file": null }), "file.include"),
         (
             json!({ "file": { "include": "/p/*", "collection_interval": 0 } }),
@@ -48,6 +57,36 @@ fn blocks_are_on_when_their_keys_are_present() {
     ] {
         assert_eq!(build(config.clone(), &context()).err().unwrap().path, path, "{config}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_is_said_to_be_whose_it_is() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().fallback(|| async { "main;work 1\n" });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let remote = json!({
+        "endpoint": format!("http://{address}/profile"),
+        "initial_delay": "0s",
+        "resource": { "service.name": "shop", "env": "prod" },
+        "tenant": "team-a",
+    });
+    let (engine, stop) = (Engine::new(), Stop::new());
+    let receiver = build(json!({ "remote": remote }), &context()).unwrap();
+    let running = tokio::spawn(receiver.run(engine.outlet(), stop.clone()));
+    let begin = std::time::Instant::now();
+    let batch = loop {
+        if let Some(batch) = engine.take().batches.pop() {
+            break batch;
+        }
+        assert!(begin.elapsed().as_secs() < 60, "nothing was fetched");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    stop.ask();
+    running.await.unwrap().unwrap();
+    let said = resource(batch.as_profiles().unwrap());
+    assert_eq!((said["service.name"].as_str(), said["env"].as_str()), ("shop", "prod"));
+    assert_eq!(&*batch.origin().tenant, "team-a");
 }
 
 async fn gate(engine: &std::sync::Arc<Engine>) -> std::net::SocketAddr {

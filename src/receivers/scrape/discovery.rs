@@ -21,6 +21,7 @@ use crate::pipeline::units::io_reason;
 use crate::receivers::glob::Glob;
 use crate::receivers::pull::{Found, Target};
 use crate::receivers::regular;
+use crate::telemetry::Metrics;
 
 /// Largest file that is read.
 const FILE_BYTES: u64 = 4 << 20;
@@ -52,6 +53,7 @@ pub(super) struct Discovery {
     /// Who asks the targets that are found.
     pub client: Client,
     pub most: usize,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Pattern {
@@ -151,6 +153,9 @@ impl Discovery {
             let looking = this.clone();
             let looked = tokio::task::spawn_blocking(move || {
                 let found = files.look(&looking.patterns, &looking.receiver);
+                if files.are_cut {
+                    looking.metrics.limited(&looking.receiver, "target_files", 1);
+                }
                 (found.then(|| looking.collect(&mut files)), files)
             });
             match looked.await {
@@ -348,15 +353,25 @@ fn read(path: &Path) -> Result<String, Unread> {
     }
 }
 
+/// Whether groups say the same, wherever it stands.
+fn is_same(one: &[Group], other: &[Group]) -> bool {
+    let is_same = |(one, other): (&Group, &Group)| {
+        let targets = one.targets.iter().map(|target| &target.value);
+        targets.eq(other.targets.iter().map(|target| &target.value)) && one.labels == other.labels
+    };
+    one.len() == other.len() && one.iter().zip(other).all(is_same)
+}
+
 /// The groups in a file. The error says where something is wrong and quotes nothing.
 fn parse(path: &Path, text: &str) -> Result<Vec<Group>, String> {
     const EXPECTED: &str = "expected is a list of groups with `targets` (host:port) and `labels` (texts)";
     let options = serde_saphyr::options! { with_snippet: false };
     if path.extension().is_some_and(|ending| ending == "json") {
-        let groups = serde_json::from_str(text)
+        let groups: Vec<Group> = serde_json::from_str(text)
             .map_err(|error| format!("line {}, column {}: {EXPECTED}", error.line(), error.column()))?;
-        // JSON is YAML, whose reader tells lines
-        return Ok(serde_saphyr::from_str_with_options(text, options).unwrap_or(groups));
+        // JSON is YAML but for a few escapes, and the reader of YAML tells lines
+        let located: Option<Vec<Group>> = serde_saphyr::from_str_with_options(text, options).ok();
+        return Ok(located.filter(|located| is_same(located, &groups)).unwrap_or(groups));
     }
     // an empty file is an empty list
     if text.trim().is_empty() {
@@ -531,6 +546,8 @@ mod tests {
         );
         let json = "[{\"targets\": [\"a:1\",\n\t\"b:1\"]},\n{\"targets\": [\"c:1\"]}]";
         assert_eq!(lines("x.json", json), [1, 2, 3]);
+        let escaped = parse(Path::new("x.json"), r#"[{"labels": {"x": "\ud83d\ude00"}}]"#).unwrap();
+        assert_eq!(escaped[0].labels["x"], "\u{1f600}");
     }
 
     #[test]
