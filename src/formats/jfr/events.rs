@@ -33,6 +33,9 @@ pub(super) enum Event {
     DatadogWall,
     DatadogAllocation,
     DatadogLive,
+    DatadogMalloc,
+    DatadogSocket,
+    DatadogException,
     /// How something was set while the recording ran.
     Setting,
     /// From when to when a thread worked for a span.
@@ -49,7 +52,7 @@ impl Event {
 }
 
 /// Names of events in the metadata.
-const EVENTS: [(&str, Event); 32] = [
+const EVENTS: [(&str, Event); 35] = [
     ("jdk.ExecutionSample", Event::Execution),
     ("jdk.NativeMethodSample", Event::Native),
     ("jdk.CPUTimeSample", Event::CpuTime),
@@ -81,6 +84,9 @@ const EVENTS: [(&str, Event); 32] = [
     ("datadog.MethodSample", Event::DatadogWall),
     ("datadog.ObjectSample", Event::DatadogAllocation),
     ("datadog.HeapLiveObject", Event::DatadogLive),
+    ("datadog.NativeMemoryAllocation", Event::DatadogMalloc),
+    ("datadog.NativeSocketEvent", Event::DatadogSocket),
+    ("datadog.ExceptionSample", Event::DatadogException),
     ("datadog.Endpoint", Event::Endpoint),
 ];
 
@@ -202,6 +208,21 @@ pub(super) mod span {
     pub(super) const ESSENTIAL: [Slot; 5] = [Slot::Start, Slot::Duration, Slot::Thread, TRACE, SPAN];
 }
 
+/// An exception that an agent of Datadog's tells is kept in this and in those of other samples.
+pub(super) mod exception {
+    use super::Slot;
+
+    /// Where the name of its class stands.
+    pub const TYPE: Slot = Slot::Class;
+
+    pub(super) fn slot(field: &str) -> Option<usize> {
+        match field {
+            "type" => Some(TYPE as usize),
+            _ => super::slot(field),
+        }
+    }
+}
+
 /// An endpoint is kept in these.
 pub(super) mod endpoint {
     use super::Slot;
@@ -250,6 +271,7 @@ impl Plan {
             Event::Setting => layouts.keep(of, &setting::slot)?,
             Event::Span => layouts.keep(of, &span::slot)?,
             Event::Endpoint => layouts.keep(of, &endpoint::slot)?,
+            Event::DatadogException => layouts.keep(of, &exception::slot)?,
             _ => layouts.keep(of, &|field| {
                 slot(field).or_else(|| attribute(field).map(|at| FIRST_ATTRIBUTE + at))
             })?,

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 
 use super::context::Contexts;
 use super::defect::Defect;
-use super::events::Plan;
+use super::events::{Event, Plan, exception};
 use super::layout::Kept;
 use super::pools::Pools;
 use super::schema::PoolName;
@@ -128,6 +128,13 @@ impl Labels {
         interner: &mut Interner,
     ) -> Result<AttributeSetId, Defect> {
         self.scratch.clear();
+        if plan.event == Event::DatadogException {
+            let class = pools.told(plan, exception::TYPE, kept);
+            if !class.is_empty() {
+                self.scratch
+                    .push(interner.text_attribute(ClassIs::Exception.label(), &class));
+            }
+        }
         for (name, number) in plan.attributes(kept).filter(|(_, number)| *number != 0) {
             let value = pools.constant(PoolName::Attribute, number)?;
             if !value.is_empty() {

@@ -54,9 +54,16 @@ impl Counting {
             Event::DatadogWall => [Some(weighted(plan, kept, Sort::Wall, self.settings.wall())), None],
             Event::DatadogAllocation => [Some(weighted(plan, kept, Sort::DatadogAllocation, size)), None],
             Event::DatadogLive => [Some(weighted(plan, kept, Sort::Live, size)), None],
-            Event::OffCpu(_) | Event::CpuTimeLost | Event::Free | Event::Setting | Event::Span | Event::Endpoint => {
-                [None, None]
-            }
+            Event::DatadogMalloc => [Some(weighted(plan, kept, Sort::Malloc, size)), None],
+            Event::DatadogSocket if self.off_cpu => [Some(weighted(plan, kept, Sort::OffCpu, duration)), None],
+            Event::DatadogException => once(Sort::DatadogException, 0),
+            Event::OffCpu(_)
+            | Event::DatadogSocket
+            | Event::CpuTimeLost
+            | Event::Free
+            | Event::Setting
+            | Event::Span
+            | Event::Endpoint => [None, None],
         }
     }
 
@@ -124,15 +131,20 @@ pub(super) fn key(plan: &Plan, kept: &Kept) -> Key {
         plan.event,
         Event::DatadogExecution | Event::DatadogWall | Event::DatadogAllocation | Event::DatadogLive
     );
+    let class_is = class_is(plan.event);
     let second = id(Slot::SecondId);
     let (root_span, low) = if plan.has_root_span { (second, 0) } else { (0, second) };
     Key {
         thread: id(Slot::Thread),
         state: plan.has_state.then(|| id(Slot::State)),
-        class: id(Slot::Class),
-        class_is: class_is(plan.event),
+        class: match class_is {
+            ClassIs::None => 0,
+            _ => id(Slot::Class),
+        },
+        class_is,
         reason: match plan.event {
             Event::OffCpu(reason) => Some(reason),
+            Event::DatadogSocket => Some("socket"),
             _ => None,
         },
         context: Context {

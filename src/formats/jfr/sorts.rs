@@ -22,6 +22,7 @@ pub(super) enum Sort {
     OffCpu,
     Exception,
     Error,
+    DatadogException,
     Method,
 }
 
@@ -57,7 +58,7 @@ const fn spec(sort: Sort, types: Types, period_type: (&'static str, &'static str
 }
 
 /// All sorts, in the order of [`Sort`].
-pub(super) static SORTS: [Spec; 20] = [
+pub(super) static SORTS: [Spec; 21] = [
     spec(Sort::CpuTime, CPU, CPU_PERIOD),
     Spec {
         beside: Some(&[("datadog_samples", "count"), ("datadog_execution", "nanoseconds")]),
@@ -135,6 +136,10 @@ pub(super) static SORTS: [Spec; 20] = [
     Spec {
         beside: Some(&[("errors", "count")]),
         ..spec(Sort::Error, &[("exceptions", "count")], NO_PERIOD)
+    },
+    Spec {
+        beside: Some(&[("datadog_exceptions", "count")]),
+        ..spec(Sort::DatadogException, &[("exceptions", "count")], NO_PERIOD)
     },
     spec(
         Sort::Method,

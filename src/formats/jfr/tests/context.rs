@@ -15,6 +15,9 @@ const FORK: u64 = 44;
 const CPU_TIME: u64 = 45;
 const LOST: u64 = 46;
 const ENDPOINT: u64 = 47;
+const MALLOC: u64 = 48;
+const SOCKET: u64 = 49;
+const EXCEPTION: u64 = 50;
 
 /// async-profiler's spans, an application's own, and the samples of Datadog, of Grafana's fork and of JDK 25.
 const EVENTS: &[Type<'static>] = &[
@@ -101,6 +104,50 @@ const EVENTS: &[Type<'static>] = &[
             ("endpoint", STRING, Plain),
             ("operation", STRING, Plain),
             ("localRootSpanId", LONG, Plain),
+        ],
+    ),
+    (
+        MALLOC,
+        "datadog.NativeMemoryAllocation",
+        &[
+            ("startTime", LONG, Plain),
+            ("eventThread", THREAD, Reference),
+            ("stackTrace", STACK, Reference),
+            ("address", LONG, Plain),
+            ("size", LONG, Plain),
+            ("weight", LONG, Plain),
+            ("spanId", LONG, Plain),
+            ("localRootSpanId", LONG, Plain),
+        ],
+    ),
+    (
+        SOCKET,
+        "datadog.NativeSocketEvent",
+        &[
+            ("startTime", LONG, Plain),
+            ("eventThread", THREAD, Reference),
+            ("stackTrace", STACK, Reference),
+            ("duration", LONG, Plain),
+            ("operation", STRING, Plain),
+            ("remoteAddress", STRING, Plain),
+            ("bytesTransferred", LONG, Plain),
+            ("weight", LONG, Plain),
+            ("spanId", LONG, Plain),
+            ("localRootSpanId", LONG, Plain),
+        ],
+    ),
+    (
+        EXCEPTION,
+        "datadog.ExceptionSample",
+        &[
+            ("startTime", LONG, Plain),
+            ("eventThread", THREAD, Reference),
+            ("stackTrace", STACK, Reference),
+            ("type", STRING, Plain),
+            ("message", STRING, Plain),
+            ("sampled", BOOLEAN, Plain),
+            ("localRootSpanId", LONG, Plain),
+            ("spanId", LONG, Plain),
         ],
     ),
 ];
@@ -340,6 +387,97 @@ fn a_clock_that_was_measured_anew_counts_from_the_beginning_of_its_chunk() {
     second.ticks_per_second = 2_000_000_000;
     let both = [first, second.finish()].concat();
     assert_eq!(told(&both, &Options::default()), ["span_name=checkout", ""]);
+}
+
+#[test]
+fn what_else_datadogs_agent_samples_is_read_without_what_it_says() {
+    let (message, address) = ("card 4111111111111111", "10.1.2.3:5432");
+    let chunk = |type_id, values: &[Value<'_>]| chunk(&[(type_id, values)]).finish();
+    let malloc = chunk(
+        MALLOC,
+        &[
+            Long(1),
+            Long(3),
+            Long(5),
+            Long(64),
+            Long(100),
+            Long(3),
+            Long(8),
+            Long(7),
+        ],
+    );
+    let socket = chunk(
+        SOCKET,
+        &[
+            Long(1),
+            Long(3),
+            Long(5),
+            Long(40),
+            Text("SEND"),
+            Text(address),
+            Long(9),
+            Long(2),
+            Long(8),
+            Long(7),
+        ],
+    );
+    let class = Text("java.io.IOException");
+    let exception = chunk(
+        EXCEPTION,
+        &[
+            Long(1),
+            Long(3),
+            Long(5),
+            class,
+            Text(message),
+            Byte(1),
+            Long(7),
+            Long(8),
+        ],
+    );
+    let off_cpu = Options {
+        off_cpu: true,
+        ..Options::default()
+    };
+    let ids = "local root span id=7 span id=8";
+    for (bytes, types, values, labels) in [
+        (
+            &malloc,
+            ["malloc_objects", "malloc_bytes"].as_slice(),
+            [3, 300].as_slice(),
+            ids.to_owned(),
+        ),
+        (
+            &socket,
+            &["off_cpu_count", "off_cpu"],
+            &[2, 80],
+            format!("off_cpu.reason=socket {ids}"),
+        ),
+        (
+            &exception,
+            &["exceptions"],
+            &[1],
+            format!("{ids} exception.type=java.io.IOException"),
+        ),
+    ] {
+        let decoded = decode_within(bytes, &off_cpu, &Limits::default(), &Unlimited).expect("a recording");
+        let at = decoded.profiles.iter().next().expect("a profile");
+        let d = decoded.profiles.dictionary();
+        let names: Vec<&str> = at.profile.sample_types.iter().map(|of| d.str(of.kind)).collect();
+        assert_eq!(names, types);
+        let total = |of| at.profile.samples.total(0, of, types.len());
+        let totals: Vec<i64> = (0..types.len()).map(total).collect();
+        assert_eq!(totals, values);
+        assert_eq!(told(bytes, &off_cpu), [labels]);
+        let kept = |text: &&str| d.strings.ids().any(|id| d.str(id) == *text);
+        assert!(![message, address, "SEND"].iter().any(kept));
+    }
+    let without = decode_within(&socket, &Options::default(), &Limits::default(), &Unlimited);
+    assert_eq!(
+        without.expect("a recording").profiles.iter().count(),
+        0,
+        "waits are asked for"
+    );
 }
 
 #[test]
