@@ -1,7 +1,7 @@
 //! Codecs against named baselines, as ratios within one run: `cargo bench`, explained in `docs/benchmarks.md`.
 //!
 //! A baseline runs in turn with what it is compared to, so that noise hits both, and the best round of each counts.
-//! An argument picks a part: `cargo bench -- decode`, `path`, `growth`, `redaction` or `recordings`.
+//! An argument picks a part: `cargo bench -- decode`, `path`, `growth`, `redaction`, `reduction` or `recordings`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -12,14 +12,16 @@ mod path;
 mod pprof_by_prost;
 mod recordings;
 mod redaction;
+mod reduction;
 mod timing;
 
 fn main() {
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 6] = [
         ("decode", decode::run),
         ("path", path::run),
         ("growth", growth::run),
         ("redaction", redaction::run),
+        ("reduction", reduction::run),
         ("recordings", recordings::run),
     ];
     // cargo passes `--bench` along

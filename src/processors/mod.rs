@@ -1,6 +1,7 @@
 //! The processors: components that change, split or drop batches. [`ALL`] is the table that everything else loops over.
 
 pub mod batch;
+pub mod compact;
 pub mod downsample;
 pub mod filter;
 pub mod memory_limiter;
@@ -12,6 +13,7 @@ use crate::pipeline::spec::ProcessorSpec;
 /// Every processor, sorted by name.
 pub static ALL: &[ProcessorSpec] = &[
     batch::SPEC,
+    compact::SPEC,
     downsample::SPEC,
     filter::SPEC,
     memory_limiter::SPEC,

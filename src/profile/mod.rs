@@ -34,7 +34,7 @@ pub use merge::Merger;
 pub use profiles::{
     KeyValue, OriginalPayload, Profile, ProfileId, ProfileRef, Profiles, ResourceProfiles, ScopeProfiles, ValueType,
 };
-pub use reduce::{Counts, Order, Ratio, thin};
+pub use reduce::{Counts, Fewer, KEEP_RATIO, OTHER, Order, Ratio, SAMPLING_THRESHOLD, fewer, largest, thin};
 pub use roles::Role;
 pub use samples::{Observations, Samples, Series};
 pub use split::{Scratch, Splitter};

@@ -6,11 +6,15 @@
 
 mod content;
 mod grid;
+mod notes;
 mod order;
 #[cfg(test)]
 mod tests;
 mod thin;
+mod threshold;
 
 pub use grid::Ratio;
+pub use notes::{KEEP_RATIO, OTHER, SAMPLING_THRESHOLD};
 pub use order::Order;
 pub use thin::{Counts, thin};
+pub use threshold::{Fewer, fewer, largest};

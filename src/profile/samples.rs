@@ -107,6 +107,15 @@ impl Samples {
             .sum()
     }
 
+    /// Whether some value is below zero, as in the difference of two profiles.
+    pub fn has_negative(&self) -> bool {
+        let values = match &self.observations {
+            Observations::Totals(values) => values,
+            Observations::Series(series) => &series.values,
+        };
+        values.iter().any(|value| *value < 0)
+    }
+
     /// Keeps the rows for which `keep` says yes.
     pub fn retain(&mut self, types: usize, mut keep: impl FnMut(usize) -> bool) {
         let rows: Vec<usize> = (0..self.len()).filter(|row| keep(*row)).collect();

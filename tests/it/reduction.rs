@@ -1,11 +1,11 @@
-//! What thinned profiles say to who reads them, with the real binary.
+//! What reduced profiles say to who reads them, with the real binary.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::{Gate, config, data, files, free_port, http};
 
-/// A gate that thins and writes pprof.
+/// A gate that makes profiles smaller and writes pprof.
 fn gate(ingest: u16, processor: &str) -> String {
     format!(
         "receivers: {{pyroscope: {{endpoint: \"localhost:{ingest}\"}}}}
@@ -48,24 +48,41 @@ fn told_by_go(file: &Path, sample_index: &str) -> Option<(f64, String)> {
     Some((total.parse().unwrap(), pprof(&["-raw"])))
 }
 
-#[test]
-fn go_reads_the_same_seconds_of_a_thinned_profile() {
+/// What a gate with this processor makes of a CPU profile of Go.
+fn through(processor: &str) -> (tempfile::TempDir, PathBuf) {
     let ingest = free_port();
-    let (folder, path) = config(&gate(ingest, "downsample: {target_hz: 19}"));
+    let (folder, path) = config(&gate(ingest, processor));
     let mut gate = Gate::start(folder.path(), &["--config", &path]);
     let profile = std::fs::read(data("go123-cpu-labels.pb.gz")).unwrap();
     assert_eq!(http("POST", ingest, "/ingest?name=shop&format=pprof", &profile).0, 200);
     gate.signal("TERM");
     assert_eq!(gate.code(), 0);
-    let written = files(&folder.path().join("profiles"));
+    let mut written = files(&folder.path().join("profiles"));
     assert_eq!(written.len(), 1);
+    (folder, written.remove(0))
+}
+
+#[test]
+fn go_reads_the_same_seconds_of_a_thinned_profile() {
+    let (_folder, written) = through("downsample: {target_hz: 19}");
     let Some((before, _)) = told_by_go(&data("go123-cpu-labels.pb.gz"), "-sample_index=cpu") else {
         return;
     };
-    let (after, raw) = told_by_go(&written[0], "-sample_index=cpu").unwrap();
-    let (samples, _) = told_by_go(&written[0], "-sample_index=samples").unwrap();
+    let (after, raw) = told_by_go(&written, "-sample_index=cpu").unwrap();
+    let (samples, _) = told_by_go(&written, "-sample_index=samples").unwrap();
     let period = 52_631_579.0;
     assert!(raw.contains("Period: 52631579"), "{raw}");
     assert_eq!(samples * period, after, "counts and period agree");
     assert!((after - before).abs() < period, "{after} of {before}");
+}
+
+#[test]
+fn go_reads_the_same_seconds_of_a_few_rows() {
+    let (_folder, written) = through("compact: {max_rows: 100}");
+    for index in ["-sample_index=cpu", "-sample_index=samples"] {
+        let Some((before, _)) = told_by_go(&data("go123-cpu-labels.pb.gz"), index) else {
+            return;
+        };
+        assert_eq!(told_by_go(&written, index).unwrap().0, before);
+    }
 }

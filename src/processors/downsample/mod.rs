@@ -13,9 +13,7 @@ use serde::Deserialize;
 use crate::pipeline::matcher::{MatchConfig, Matcher};
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::{Batch, Context, Origin, Processor, Verdict};
-use crate::profile::{
-    Attribute, Dictionary, Order, Profile, ProfileRef, Profiles, Ratio, Samples, StringId, Value, thin,
-};
+use crate::profile::{Dictionary, KEEP_RATIO, Order, Profile, ProfileRef, Profiles, Ratio, Samples, Value, thin};
 use crate::telemetry::ReductionMetrics;
 use rate::{Sampling, Unsampled};
 use strata::Linked;
@@ -53,9 +51,6 @@ millisecond later, as one period cannot tell two truths; links that are labels c
 The attribute `flamegate.sampling.keep_ratio` says what is left of the counts that were first received; a second thinning multiplies it.
 An `original_payload` goes with the samples that it held. The same profile is always thinned to the same one. The keep ratio has no place in pprof.
 ";
-
-/// What is left of the counts as first received.
-const KEEP_RATIO: &str = "flamegate.sampling.keep_ratio";
 
 /// A profile this little above the target is not worth a change: 100 Hz is what many profilers say for 99.
 const TOLERANCE: f64 = 1.1;
@@ -230,14 +225,13 @@ impl Downsample {
         let thinned = thinned.map(|(at, plan)| plan.map(|plan| self.thin(d, at, &plan, &order)));
         let thinned: Vec<Option<Vec<Thinned>>> = thinned.collect();
         let (d, resources) = profiles.edit();
-        let key = d.strings.push(KEEP_RATIO);
         let mut thinned = thinned.into_iter();
         for scope in resources.iter_mut().flat_map(|resource| &mut resource.scopes) {
             let before = std::mem::take(&mut scope.profiles);
             for profile in before {
                 match thinned.next().flatten() {
                     None => scope.profiles.push(profile),
-                    Some(parts) => scope.profiles.extend(parts.into_iter().map(|part| part.noted(d, key))),
+                    Some(parts) => scope.profiles.extend(parts.into_iter().map(|part| part.noted(d))),
                 }
             }
         }
@@ -304,22 +298,15 @@ impl Thinned {
         self.profile.time_unix_nano = self.profile.time_unix_nano.saturating_add(APART_NANOS);
     }
 
-    /// The profile with its keep ratio written down; `key` is the name of that.
-    fn noted(mut self, d: &mut Dictionary, key: StringId) -> Profile {
+    /// The profile with its keep ratio written down.
+    fn noted(mut self, d: &mut Dictionary) -> Profile {
         let before = self.profile.attributes;
         let so_far = match d.attribute(before, KEEP_RATIO) {
             Some(Value::Double(ratio)) if *ratio > 0.0 && *ratio <= 1.0 => *ratio,
             _ => 1.0,
         };
-        let row = Attribute {
-            key,
-            value: Value::Double(so_far * self.ratio.as_f64()),
-            unit: StringId::UNSET,
-        };
-        let others = d.attribute_sets[before].iter().copied();
-        let mut set: Vec<_> = others.filter(|id| d.str(d.attributes[*id].key) != KEEP_RATIO).collect();
-        set.push(d.attributes.push(row));
-        self.profile.attributes = d.attribute_sets.push(&set);
+        let ratio = Value::Double(so_far * self.ratio.as_f64());
+        self.profile.attributes = d.with_attribute(before, KEEP_RATIO, ratio);
         self.profile
     }
 }

@@ -3,7 +3,7 @@
 //! Only what was looked at by the clock has a rate, and only raw counts can be thinned: what a profiler weighted already, such as
 //! allocations, waits and whatever else was measured each for itself, passes as it is.
 
-use crate::profile::{Counts, Dictionary, Observations, Profile, Ratio, Series, ValueType};
+use crate::profile::{Counts, Dictionary, OTHER, Observations, Profile, Ratio, SAMPLING_THRESHOLD, Series, ValueType};
 
 /// No profiler looks more often: what says so has numbers that are no rate.
 const FASTEST_HZ: f64 = 100_000.0;
@@ -40,8 +40,10 @@ impl Sampling {
         if profile.samples.is_empty() {
             return Err(Unsampled::Empty);
         }
-        if values(profile).iter().any(|value| *value < 0) {
-            // the difference of two profiles
+        // what stands for samples that were left out is no raw count
+        let says = |key| d.attribute(profile.attributes, key).is_some();
+        let is_weighted = says(SAMPLING_THRESHOLD) || says(OTHER);
+        if is_weighted || profile.samples.has_negative() {
             return Err(Unsampled::Weighted);
         }
         let types = Types::of(d, profile)?;

@@ -1,0 +1,273 @@
+//! `compact`: fewer rows that tell the same totals, by threshold sampling.
+//!
+//! Not to be taken for [`Profiles::compact`], which leaves out what nothing refers to and changes no number.
+
+mod size;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
+use crate::pipeline::units::ByteSize;
+use crate::pipeline::{Batch, Context, Processor, Verdict};
+use crate::profile::{
+    Dictionary, Fewer, Function, Line, Location, OTHER, Order, Profile, Profiles, SAMPLING_THRESHOLD, Samples, Value,
+    fewer, largest,
+};
+use crate::telemetry::ReductionMetrics;
+
+/// The row of the table.
+pub const SPEC: ProcessorSpec = ProcessorSpec {
+    about: About {
+        name: "compact",
+        aliases: &[],
+        summary: "leaves at most so many samples or bytes of a profile, and its totals as they are",
+        docs: DOCS,
+        stability: Stability::Beta,
+        signals: &["profiles"],
+        example: "compact: { max_rows: 10000, max_bytes: 1MiB }",
+        schema: || schemars::schema_for!(Config),
+    },
+    adds_text: false,
+    removes_text: None,
+    build,
+};
+
+const DOCS: &str = "\
+Leaves of each profile at most `max_rows` samples, and at most `max_bytes` of it as OTLP without compression and without the other profiles of its
+request. Samples that are a large share of some type stay as they are; of the others some are kept by chance and scaled up to stand
+for the rest, walked in the order of the call tree. The sum of every type stays exact, estimates are unbiased, and what a function is told to
+have has a standard deviation of at most `sqrt(t s)`, where `s` is what is told and `t` the threshold of the type, which the attribute
+`flamegate.sampling.threshold` names in the order of the types. `docs/budgets.md` has the errors.
+
+With `method: largest_and_other` the largest samples stay and all others become one of the function `other`. That is biased: use it only where
+somebody expects it, and see the warning in the log.
+
+Any profile can be made smaller so, heap and allocations too; one with values below zero, a difference of two, passes as it is. Samples that
+stand for others lose their timestamps, and counts of them are no raw counts any more: put `downsample` before it.
+`flamegate_reduction_profiles_total` counts by `result`: `compacted`, `small_enough`, `negative`, `too_large` (not even few samples are as small as
+`max_bytes`: texts of the profile are larger, and it passes with a few samples), `would_compact` (`dry_run`).
+";
+
+/// So few samples are left in any case.
+const FEWEST: usize = 16;
+
+/// What becomes of samples beyond the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Some are kept by chance and stand for the others: unbiased.
+    #[default]
+    Threshold,
+    /// The largest are kept, and all others become one sample of the function `other`: biased, every function that is rare or in many
+    /// small samples is told to have less than it has.
+    LargestAndOther,
+}
+
+/// The function that all but the largest samples become.
+const OTHER_NAME: &str = "other";
+
+/// Configuration of `compact`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most samples of a profile; at least 16.
+    pub max_rows: usize,
+    /// Most bytes of a profile as OTLP without compression; no limit if left out.
+    pub max_bytes: Option<ByteSize>,
+    /// What becomes of samples beyond the limit.
+    pub method: Method,
+    /// Only counts what would be made smaller.
+    pub dry_run: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_rows: 10_000,
+            max_bytes: None,
+            method: Method::default(),
+            dry_run: false,
+        }
+    }
+}
+
+struct Compact {
+    leave: Leave,
+    max_rows: usize,
+    max_bytes: Option<usize>,
+    dry_run: bool,
+    metrics: ReductionMetrics,
+}
+
+fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
+    let config: Config = parse(raw)?;
+    if config.max_rows < FEWEST {
+        return Err(BuildError::at(
+            "max_rows",
+            format!("at least {FEWEST}: fewer tell nothing of a program"),
+        ));
+    }
+    if config.method == Method::LargestAndOther {
+        tracing::warn!(processor = %cx.id, "`method: largest_and_other` bends the numbers: functions that are not in the largest samples are told to have less than they have");
+    }
+    let (id, method) = (cx.id.clone(), config.method);
+    Ok(Box::new(Compact {
+        leave: Leave { id, method },
+        max_rows: config.max_rows,
+        max_bytes: config.max_bytes.map(ByteSize::as_usize),
+        dry_run: config.dry_run,
+        metrics: cx.metrics.reduction(&cx.id),
+    }))
+}
+
+impl Processor for Compact {
+    fn process(&self, mut batch: Batch, _cx: &Context) -> Verdict {
+        let Some(profiles) = batch.as_profiles() else {
+            return Verdict::pass(batch);
+        };
+        // what is made on the way is no larger than what came, and is counted before it is there
+        let working = batch.permit().sibling();
+        working.hold(profiles.heap_bytes());
+        // equal samples are joined before their bytes are counted, or they would be other samples then
+        let joined = self.max_bytes.map(|_| {
+            let mut joined = profiles.clone();
+            joined.compact();
+            joined
+        });
+        let rows = self.rows(joined.as_ref().unwrap_or(profiles));
+        if self.dry_run || rows.iter().all(Option::is_none) {
+            return Verdict::pass(batch);
+        }
+        if let Some(profiles) = batch.edit() {
+            if let Some(joined) = joined {
+                *profiles = joined;
+            }
+            let (before, after) = self.leave.apply(profiles, &rows);
+            self.metrics.reduced(before, after);
+        }
+        Verdict::pass(batch)
+    }
+}
+
+impl Compact {
+    /// How many samples each profile is to have; none where it stays as it is.
+    fn rows(&self, profiles: &Profiles) -> Vec<Option<usize>> {
+        let mut too_large = match self.max_bytes {
+            Some(most) => size::too_large(profiles, most, self.max_rows, &self.leave),
+            None => Vec::new(),
+        };
+        too_large.resize_with(profiles.profile_count(), || None);
+        let rows = profiles.iter().zip(too_large).map(|(at, too_large)| {
+            let samples = &at.profile.samples;
+            let (rows, result) = match too_large {
+                _ if samples.has_negative() => (None, "negative"),
+                Some(found) if !found.fits => (Some(found.rows), "too_large"),
+                Some(found) => (Some(found.rows), "compacted"),
+                None if samples.len() > self.max_rows => (Some(self.max_rows), "compacted"),
+                None => (None, "small_enough"),
+            };
+            let would = self.dry_run && rows.is_some();
+            self.metrics.looked_at(if would { "would_compact" } else { result });
+            rows
+        });
+        rows.collect()
+    }
+}
+
+/// How samples are left out.
+struct Leave {
+    id: Arc<str>,
+    method: Method,
+}
+
+/// What is left of a profile, and what is to be written down of that.
+struct Left {
+    samples: Samples,
+    key: &'static str,
+    note: Value,
+}
+
+impl Leave {
+    /// Leaves of each profile as many samples as are said. Says of how many samples how many are left, in the profiles that changed.
+    fn apply(&self, profiles: &mut Profiles, rows: &[Option<usize>]) -> (u64, u64) {
+        let left = match self.method {
+            Method::Threshold => self.by_chance(profiles, rows),
+            Method::LargestAndOther => largest_of(profiles, rows),
+        };
+        let (d, resources) = profiles.edit();
+        let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
+        let (mut before, mut after) = (0, 0);
+        for (profile, left) in scopes.flat_map(|scope| &mut scope.profiles).zip(left) {
+            let Some(Left { samples, key, note }) = left else {
+                continue;
+            };
+            before += profile.samples.len() as u64;
+            after += samples.len() as u64;
+            profile.samples = Arc::new(samples);
+            // it holds all of the samples
+            profile.original_payload = None;
+            profile.attributes = d.with_attribute(profile.attributes, key, note);
+        }
+        (before, after)
+    }
+
+    fn by_chance(&self, profiles: &Profiles, rows: &[Option<usize>]) -> Vec<Option<Left>> {
+        let d = profiles.dictionary();
+        let changing = profiles.iter().zip(rows).filter(|(_, rows)| rows.is_some());
+        let order = Order::of(d, changing.map(|(at, _)| at));
+        let left = profiles.iter().zip(rows).map(|(at, rows)| {
+            let (rows, samples) = ((*rows)?, &at.profile.samples);
+            let types = at.profile.sample_types.len();
+            let seed = order.seed(&self.id, d, at);
+            let Fewer { samples, thresholds } = fewer(samples, types, rows, &order.rows(samples), seed)?;
+            let thresholds = thresholds.into_iter().enumerate().map(|(column, threshold)| {
+                // errors that are independent add up by their squares, and these are in proportion to the threshold
+                Value::Double(threshold + threshold_so_far(d, at.profile, column))
+            });
+            Some(Left {
+                samples,
+                key: SAMPLING_THRESHOLD,
+                note: Value::Array(thresholds.collect()),
+            })
+        });
+        left.collect()
+    }
+}
+
+fn largest_of(profiles: &mut Profiles, rows: &[Option<usize>]) -> Vec<Option<Left>> {
+    let (d, _) = profiles.edit();
+    let name = d.strings.push(OTHER_NAME);
+    let function = d.functions.push(Function {
+        name,
+        ..Function::default()
+    });
+    let line = Line {
+        function,
+        ..Line::default()
+    };
+    let place = d.push_location(Location::default(), &[line]);
+    let other = d.stacks.push(&[place]);
+    let left = profiles.iter().zip(rows).map(|(at, rows)| {
+        Some(Left {
+            samples: largest(&at.profile.samples, at.profile.sample_types.len(), (*rows)?, other)?,
+            key: OTHER,
+            note: Value::String(name),
+        })
+    });
+    left.collect()
+}
+
+fn threshold_so_far(d: &Dictionary, profile: &Profile, column: usize) -> f64 {
+    match d.attribute(profile.attributes, SAMPLING_THRESHOLD) {
+        Some(Value::Array(thresholds)) => match thresholds.get(column) {
+            Some(Value::Double(threshold)) if *threshold > 0.0 && threshold.is_finite() => *threshold,
+            _ => 0.0,
+        },
+        _ => 0.0,
+    }
+}

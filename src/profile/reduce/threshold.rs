@@ -1,0 +1,240 @@
+//! Threshold sampling: the few rows that tell most of a profile, and of the others some that stand for all.
+
+use super::content::mix;
+use super::grid::Rounding;
+use crate::profile::{AttributeSetId, LinkId, Observations, Samples, Series, StackId};
+
+#[cfg(test)]
+mod tests;
+
+/// A profile of fewer rows, and how wrong it may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fewer {
+    /// What is left, in the order in which it stood.
+    pub samples: Samples,
+    /// For each type the value below which rows were left out by chance. A function of which the profile says `s` has a standard
+    /// deviation of at most `sqrt(threshold * s)`, and of the sum over what is called from one place less than a few thresholds.
+    pub thresholds: Vec<f64>,
+}
+
+/// Leaves at most `most` rows. None if there are no more than that, or if a value is below zero: such have no share in a whole.
+///
+/// A row counts by the largest share that it has in the sum of a type. Rows above the threshold stay as they are; of the others
+/// one is kept in each step of a grid laid over their shares in root-first order (`rows`), and all its values are scaled
+/// up by the inverse of its chance. The values so scaled are then brought to the exact sum of their type: a factor that is as close to one as the
+/// type's error in all, and the same for all of them.
+pub fn fewer(samples: &Samples, types: usize, most: usize, rows: &[usize], seed: u64) -> Option<Fewer> {
+    let columns = Columns::of(samples, types)?;
+    if samples.len() <= most || most <= types {
+        return None;
+    }
+    let level = columns.level(most);
+    let mut kept = columns.choose(level, rows, mix(seed, 0));
+    columns.balance(&mut kept, seed);
+    kept.sort_unstable_by_key(|kept| kept.row);
+    Some(Fewer {
+        samples: write(samples, &kept),
+        thresholds: columns.sums.iter().map(|sum| level * *sum as f64).collect(),
+    })
+}
+
+/// Leaves the largest rows as they are, and puts the sum of all others on the stack `other`: `most` rows together.
+///
+/// Unlike [`fewer`] it is wrong in one direction: whatever is not among the largest is told to have nothing. None as there.
+pub fn largest(samples: &Samples, types: usize, most: usize, other: StackId) -> Option<Samples> {
+    let columns = Columns::of(samples, types)?;
+    if samples.len() <= most || most <= types {
+        return None;
+    }
+    let mut rows: Vec<usize> = (0..samples.len()).collect();
+    let share = |row: &usize| columns.shares.get(*row).copied().unwrap_or_default();
+    // of equal ones the first, so that the same are left every time
+    rows.select_nth_unstable_by(most - 1, |a, b| share(b).total_cmp(&share(a)).then(a.cmp(b)));
+    rows.truncate(most - 1);
+    rows.sort_unstable();
+    let kept = samples.pick(types, &rows);
+    let rest = columns.sums.iter().enumerate().map(|(column, sum)| {
+        let rest = sum - kept.sum(column, types);
+        i64::try_from(rest).unwrap_or(i64::MAX)
+    });
+    let rest: Vec<i64> = rest.collect();
+    Some(with_row(kept, other, &rest))
+}
+
+/// Some samples and one more, of which only the stack is known.
+fn with_row(mut samples: Samples, stack: StackId, values: &[i64]) -> Samples {
+    samples.stacks.push(stack);
+    samples.attributes.push(AttributeSetId::UNSET);
+    samples.links.push(LinkId::UNSET);
+    match &mut samples.observations {
+        Observations::Totals(all) => all.extend_from_slice(values),
+        Observations::Series(series) => series.push(values, &[]),
+    }
+    samples
+}
+
+/// A row that stays.
+struct Kept {
+    row: usize,
+    /// The inverse of its chance; one for those that had to stay.
+    scale: f64,
+    values: Vec<i64>,
+}
+
+/// What every row amounts to in every type.
+struct Columns {
+    /// Row by row.
+    values: Vec<i64>,
+    types: usize,
+    sums: Vec<i128>,
+    /// The largest share of each row; infinite for the largest of each type, so that each has a row that stays.
+    shares: Vec<f64>,
+}
+
+impl Columns {
+    fn of(samples: &Samples, types: usize) -> Option<Self> {
+        let values = match &samples.observations {
+            Observations::Totals(values) => values.clone(),
+            Observations::Series(series) => (0..samples.len()).map(|row| series.total(row)).collect(),
+        };
+        if types == 0 || samples.has_negative() {
+            return None;
+        }
+        let mut sums = vec![0i128; types];
+        let mut largest = vec![(0, 0); types];
+        for (row, values) in values.chunks_exact(types).enumerate() {
+            for ((sum, largest), value) in sums.iter_mut().zip(&mut largest).zip(values) {
+                *sum += i128::from(*value);
+                *largest = (*largest).max((*value, row));
+            }
+        }
+        let of_sum: Vec<f64> = sums.iter().map(|sum| 1.0 / (*sum).max(1) as f64).collect();
+        let share = |values: &[i64]| {
+            let shares = values.iter().zip(&of_sum).map(|(value, of_sum)| *value as f64 * of_sum);
+            shares.fold(0.0, f64::max)
+        };
+        let mut shares: Vec<f64> = values.chunks_exact(types).map(share).collect();
+        for (value, row) in largest {
+            if let Some(share) = shares.get_mut(row).filter(|_| value > 0) {
+                *share = f64::INFINITY;
+            }
+        }
+        Some(Self {
+            values,
+            types,
+            sums,
+            shares,
+        })
+    }
+
+    fn row(&self, row: usize) -> &[i64] {
+        self.values
+            .get(row * self.types..(row + 1) * self.types)
+            .unwrap_or_default()
+    }
+
+    /// The share from which on rows stay for certain: those below, in parts of it, and those above are `most` together.
+    fn level(&self, most: usize) -> f64 {
+        let forced = self.shares.iter().filter(|share| share.is_infinite()).count();
+        let with_share = |share: &f64| *share > 0.0 && share.is_finite();
+        let mut shares: Vec<f64> = self.shares.iter().copied().filter(with_share).collect();
+        let (mut open, mut light, mut places) = (shares.as_mut_slice(), 0.0, most.saturating_sub(forced));
+        while !open.is_empty() {
+            let middle = open.len() / 2;
+            open.select_nth_unstable_by(middle, f64::total_cmp);
+            let (lower, upper) = open.split_at_mut(middle);
+            let least = upper.first().copied().unwrap_or_default();
+            let below: f64 = light + lower.iter().sum::<f64>();
+            if places > upper.len() && below <= least * (places - upper.len()) as f64 {
+                places -= upper.len();
+                open = lower;
+            } else if lower.is_empty() {
+                light += least;
+                open = lower;
+            } else {
+                light = below;
+                open = upper;
+            }
+        }
+        // a trifle more, so that no sum of fractions comes out above `most`
+        light / places.max(1) as f64 * (1.0 + 1e-9)
+    }
+
+    /// The rows that stay, in the order given.
+    fn choose(&self, level: f64, rows: &[usize], start: u64) -> Vec<Kept> {
+        let mut grid = Rounding::new(start);
+        let mut kept = Vec::new();
+        for row in rows {
+            let share = self.shares.get(*row).copied().unwrap_or_default();
+            let scale = match share >= level {
+                true if share > 0.0 => 1.0,
+                false if grid.round(share / level) > 0 => level / share,
+                _ => continue,
+            };
+            kept.push(Kept {
+                row: *row,
+                scale,
+                values: Vec::with_capacity(self.types),
+            });
+        }
+        kept
+    }
+
+    /// Scales what stands for others, so that each type has the sum it had.
+    fn balance(&self, kept: &mut [Kept], seed: u64) {
+        for (column, sum) in self.sums.iter().enumerate() {
+            let value = |kept: &Kept| self.row(kept.row).get(column).copied().unwrap_or_default();
+            let certain = kept.iter().filter(|kept| kept.scale == 1.0);
+            let certain: i128 = certain.map(|kept| i128::from(value(kept))).sum();
+            let light = kept.iter().filter(|kept| kept.scale > 1.0);
+            let light: f64 = light.map(|kept| value(kept) as f64 * kept.scale).sum();
+            let factor = if light > 0.0 {
+                (sum - certain) as f64 / light
+            } else {
+                1.0
+            };
+            let mut rounding = Rounding::new(mix(seed, 1 + column as u64));
+            let mut left = *sum;
+            for kept in kept.iter_mut() {
+                let old = value(kept);
+                let new = match kept.scale > 1.0 {
+                    true => rounding.round(old as f64 * kept.scale * factor),
+                    false => old,
+                };
+                left -= i128::from(new);
+                kept.values.push(new);
+            }
+            // what rounding left over; or all, where no row is left to stand for others
+            let largest = kept.iter_mut().filter_map(|kept| kept.values.last_mut()).max();
+            if let Some(largest) = largest {
+                let exact = i128::from(*largest) + left;
+                *largest = i64::try_from(exact.max(0)).unwrap_or(i64::MAX);
+            }
+        }
+    }
+}
+
+fn write(samples: &Samples, kept: &[Kept]) -> Samples {
+    let rows: Vec<usize> = kept.iter().map(|kept| kept.row).collect();
+    let observations = match &samples.observations {
+        Observations::Totals(_) => {
+            let values = kept.iter().flat_map(|kept| &kept.values);
+            Observations::Totals(values.copied().collect())
+        }
+        Observations::Series(series) => Observations::Series(write_series(series, kept)),
+    };
+    samples.pick_measured(&rows, observations)
+}
+
+/// What stands for others has one value, and no times: it was not seen so often at those.
+fn write_series(series: &Series, kept: &[Kept]) -> Series {
+    let mut written = Series::default();
+    for kept in kept {
+        let value = kept.values.first().copied().unwrap_or_default();
+        match value == series.total(kept.row) {
+            true => written.push(series.values(kept.row), series.timestamps(kept.row)),
+            false => written.push(&[value], &[]),
+        }
+    }
+    written
+}

@@ -1,0 +1,208 @@
+//! What threshold sampling promises, on made profiles with fixed starts.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Samples with a stack each, of which only the order matters here.
+fn totals(rows: &[[i64; 2]]) -> Samples {
+    let observations = Observations::Totals(rows.iter().flatten().copied().collect());
+    of(rows.len(), observations)
+}
+
+fn of(rows: usize, observations: Observations) -> Samples {
+    let mut d = crate::profile::Dictionary::default();
+    Samples {
+        stacks: (0..rows).map(|_| d.stacks.push(&[Default::default()])).collect(),
+        attributes: vec![AttributeSetId::UNSET; rows],
+        links: vec![LinkId::UNSET; rows],
+        observations,
+    }
+}
+
+fn in_order(samples: &Samples) -> Vec<usize> {
+    (0..samples.len()).collect()
+}
+
+/// What is left of each row, by its stack.
+fn told(samples: &Samples, types: usize) -> BTreeMap<usize, Vec<i64>> {
+    let row = |row| (0..types).map(|column| samples.total(row, column, types)).collect();
+    let stacks = samples.stacks.iter().enumerate();
+    stacks.map(|(at, stack)| (stack.index() - 1, row(at))).collect()
+}
+
+fn rows() -> impl Strategy<Value = Vec<[i64; 2]>> {
+    let value = prop_oneof![3 => 0i64..20, 2 => 0i64..100_000, 1 => 0i64..i64::MAX / 4096];
+    proptest::collection::vec([value.clone(), value], 1..400)
+}
+
+proptest! {
+    #[test]
+    fn prop_no_more_rows_are_left_and_totals_are_exact(rows in rows(), most in 3usize..80, seed: u64, series: bool) {
+        let types = if series { 1 } else { 2 };
+        let samples = match series {
+            false => totals(&rows),
+            true => {
+                let mut series = Series::default();
+                rows.iter().for_each(|row| series.push(&row[..1], &[]));
+                of(rows.len(), Observations::Series(series))
+            }
+        };
+        let Some(left) = fewer(&samples, types, most, &in_order(&samples), seed) else {
+            prop_assert!(rows.len() <= most);
+            return Ok(());
+        };
+        prop_assert!(left.samples.len() <= most);
+        prop_assert!(left.samples.stacks.is_sorted(), "they stand as they stood");
+        for column in 0..types {
+            prop_assert_eq!(left.samples.sum(column, types), samples.sum(column, types));
+        }
+        let before = told(&samples, types);
+        for (row, values) in told(&left.samples, types) {
+            for (new, old) in values.iter().zip(&before[&row]) {
+                prop_assert!(*new >= 0 && (*old > 0 || *new == 0), "a value of nothing");
+            }
+        }
+        prop_assert_eq!(fewer(&samples, types, most, &in_order(&samples), seed), Some(left));
+    }
+
+    #[test]
+    fn prop_what_stands_together_is_off_by_less_than_a_step(rows in rows(), most in 3usize..80, seed: u64) {
+        // one type, so that shares are values
+        let rows: Vec<[i64; 2]> = rows.into_iter().map(|[value, _]| [value % 100_000, 0]).collect();
+        let samples = totals(&rows);
+        let Some(left) = fewer(&samples, 2, most, &in_order(&samples), seed) else { return Ok(()) };
+        let (kept, step) = (told(&left.samples, 2), left.thresholds[0]);
+        let mut off = 0.0f64;
+        let (mut lowest, mut highest) = (0.0f64, 0.0f64);
+        for (row, [value, _]) in rows.iter().enumerate() {
+            off += kept.get(&row).map_or(0, |values| values[0]) as f64 - *value as f64;
+            lowest = lowest.min(off);
+            highest = highest.max(off);
+        }
+        prop_assert!(highest - lowest < step * (1.0 + 1e-6) + 2.0, "{} to {} at {}", lowest, highest, step);
+    }
+}
+
+/// A few large rows, and very many small ones; the second type is large elsewhere.
+fn heap() -> Vec<[i64; 2]> {
+    let row = |n: i64| [1_000_000 / (n + 1) + n % 7, 1_000_000 / (500 - n) + n % 5];
+    (0..500).map(row).collect()
+}
+
+#[test]
+fn estimates_are_the_truth_on_average_and_vary_no_more_than_is_said() {
+    let (rows, rounds, most) = (heap(), 400u64, 100);
+    let samples = totals(&rows);
+    // groups as of functions that are called from many places
+    let group = |row: usize| row % 10;
+    for column in [0, 1] {
+        let mut truth = [0.0f64; 10];
+        rows.iter()
+            .enumerate()
+            .for_each(|(row, values)| truth[group(row)] += values[column] as f64);
+        let (mut sums, mut squares, mut threshold) = ([0.0f64; 10], [0.0f64; 10], 0.0);
+        for seed in 0..rounds {
+            let left = fewer(&samples, 2, most, &in_order(&samples), mix(seed, 3)).unwrap();
+            threshold = left.thresholds[column];
+            let mut told_now = [0.0f64; 10];
+            for (row, values) in told(&left.samples, 2) {
+                told_now[group(row)] += values[column] as f64;
+            }
+            for of in 0..10 {
+                sums[of] += told_now[of];
+                squares[of] += (told_now[of] - truth[of]).powi(2);
+            }
+        }
+        for of in 0..10 {
+            let bound = threshold * truth[of];
+            let off = (sums[of] / rounds as f64 - truth[of]).abs();
+            assert!(off <= 5.0 * (bound / rounds as f64).sqrt(), "{column} {of}: {off}");
+            let slack = 1.0 + 5.0 * (2.0 / (rounds as f64 - 1.0)).sqrt();
+            assert!(
+                squares[of] / rounds as f64 <= bound * slack,
+                "{column} {of}: {} {bound}",
+                squares[of] / rounds as f64
+            );
+        }
+    }
+}
+
+#[test]
+fn large_rows_stay_as_they_are() {
+    let samples = totals(&heap());
+    let left = fewer(&samples, 2, 100, &in_order(&samples), 1).unwrap();
+    let kept = told(&left.samples, 2);
+    for (row, values) in heap().iter().enumerate() {
+        let is_large = values
+            .iter()
+            .zip(&left.thresholds)
+            .any(|(value, threshold)| *value as f64 > *threshold);
+        if is_large {
+            // but for what a unit of rounding may put on the largest
+            let same = kept[&row].iter().zip(values).all(|(new, old)| (new - old).abs() <= 1);
+            assert!(same, "{row}: {:?} of {values:?}", kept[&row]);
+        }
+    }
+}
+
+#[test]
+fn what_stands_for_others_has_no_times() {
+    let mut series = Series::default();
+    for row in 0..200u64 {
+        let times: Vec<u64> = (0..if row == 7 { 5_000 } else { 1 + row % 3 }).collect();
+        series.push(&[], &times);
+    }
+    let samples = of(200, Observations::Series(series));
+    let left = fewer(&samples, 1, 50, &in_order(&samples), 1).unwrap().samples;
+    let Observations::Series(series) = &left.observations else {
+        panic!("a series")
+    };
+    assert_eq!(left.sum(0, 1), samples.sum(0, 1));
+    let (mut with, mut without) = (0, 0);
+    for row in 0..left.len() {
+        match (series.values(row), series.timestamps(row)) {
+            ([], [_, ..]) => with += 1,
+            ([_], []) => without += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(with >= 1 && without > 40, "{with} {without}");
+}
+
+#[test]
+fn odd_profiles_are_left_alone_or_cut() {
+    let order = |rows: usize| (0..rows).collect::<Vec<_>>();
+    let some = [[1, 1], [2, 2], [3, 3], [4, 4]];
+    assert!(fewer(&totals(&some), 2, 4, &order(4), 1).is_none(), "few enough");
+    assert!(fewer(&totals(&[[-1, 1]; 9]), 2, 4, &order(9), 1).is_none(), "negative");
+    let zeros = fewer(&totals(&[[0, 0]; 9]), 2, 4, &order(9), 1).unwrap();
+    assert!(zeros.samples.is_empty());
+    let one_type = fewer(&totals(&[[0, 5]; 9]), 2, 4, &order(9), 1).unwrap();
+    assert_eq!((one_type.samples.sum(0, 2), one_type.samples.sum(1, 2)), (0, 45));
+    let huge = fewer(&totals(&[[i64::MAX, 1]; 9]), 2, 4, &order(9), 1).unwrap();
+    assert_eq!(huge.samples.sum(1, 2), 9);
+    assert!(huge.samples.len() <= 4);
+}
+
+#[test]
+fn the_largest_stay_and_the_rest_is_one() {
+    let samples = totals(&heap());
+    let other = samples.stacks[3];
+    let left = largest(&samples, 2, 100, other).unwrap();
+    assert_eq!((left.len(), left.stacks.last()), (100, Some(&other)));
+    for column in [0, 1] {
+        assert_eq!(left.sum(column, 2), samples.sum(column, 2));
+    }
+    let (kept, before) = (left.pick(2, &(0..99).collect::<Vec<_>>()), told(&samples, 2));
+    for (row, values) in told(&kept, 2) {
+        assert_eq!(values, before[&row]);
+    }
+    assert!(
+        told(&kept, 2).contains_key(&0) && told(&kept, 2).contains_key(&499),
+        "the largest of each type"
+    );
+    assert!(largest(&samples, 2, 500, other).is_none());
+}
