@@ -192,6 +192,8 @@ impl Server {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
+                // who comes after that belongs to the successor
+                biased;
                 () = self.stop.asked() => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = socket.accept() => accepted,

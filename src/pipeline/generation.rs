@@ -142,11 +142,20 @@ impl Generation {
         }
     }
 
+    /// Asks the receivers that `stays` does not have to take nothing new.
+    pub(super) fn stop_receiving(&self, stays: &Self) {
+        self.leaving(stays).for_each(|receiver| receiver.stop.ask());
+    }
+
+    fn leaving(&self, stays: &Self) -> impl Iterator<Item = &Reception> {
+        let is_kept = |receiver: &Reception| stays.receivers.iter().any(|kept| kept.task.id() == receiver.task.id());
+        self.receivers.iter().filter(move |receiver| !is_kept(receiver))
+    }
+
     /// Ends whatever `stays` does not have: receivers stop, everyone behind them drains until its input ends, before one deadline.
     pub(super) async fn retire(self, stays: &Self, shared: &Arc<Shared>, deadline: Instant) {
-        let keeps = |receiver: &&Reception| !stays.receivers.iter().any(|kept| kept.task.id() == receiver.task.id());
-        let receivers: Vec<&Reception> = self.receivers.iter().filter(keeps).collect();
-        receivers.iter().for_each(|receiver| receiver.stop.ask());
+        self.stop_receiving(stays);
+        let receivers: Vec<&Reception> = self.leaving(stays).collect();
         for receiver in &receivers {
             receiver.end(deadline).await;
             shared.readiness.worked(&receiver.fanout.component());

@@ -136,6 +136,8 @@ impl Running {
 
     fn retire(&mut self, gone: Generation, stays: Generation, drain_timeout: Duration) {
         self.retiring.retain(|retiring| !retiring.drained.is_finished());
+        // now, and not when somebody finds the time to drain: what was replaced must not answer any more
+        gone.stop_receiving(&stays);
         let (shared, deadline) = (self.shared.clone(), Instant::now() + drain_timeout);
         let sinks = gone.deliveries.iter().map(|delivery| delivery.sink.clone());
         let sinks = sinks.filter(|sink| !stays.deliveries.iter().any(|kept| Arc::ptr_eq(&kept.sink, sink)));
