@@ -9,6 +9,7 @@
 //! | [`extensions`] | what stands beside the pipelines: health, pages, authenticators |
 //! | [`net`] | servers, clients, authentication |
 //! | [`config`] | YAML to component configuration |
+//! | [`kill`] | the kill switch: who stops what, and until when |
 //! | [`telemetry`] | metric names, logs |
 //! | [`admin`] | health, readiness, metrics over HTTP |
 //! | [`app`] [`cli`] | the daemon and its command line |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod exporters;
 pub mod extensions;
 pub mod formats;
+pub mod kill;
 pub mod net;
 pub mod pipeline;
 pub mod processors;

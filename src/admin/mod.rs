@@ -1,5 +1,6 @@
 //! Health, readiness and metrics over HTTP: small answers about the gate itself, never about a payload.
 
+mod kills;
 mod local;
 mod zpages;
 

@@ -14,6 +14,7 @@ use axum::routing::get;
 use http::StatusCode;
 use tokio::time::timeout;
 
+use crate::kill::Switch;
 use crate::pipeline::{Budget, Readiness};
 use crate::telemetry::{Metrics, logs};
 
@@ -52,6 +53,8 @@ pub struct Watched {
     pub readiness: Readiness,
     /// When it began.
     pub started: Instant,
+    /// Its kill switch.
+    pub switch: Arc<Switch>,
 }
 
 /// The pages.
@@ -62,11 +65,13 @@ pub fn zpages(watched: Watched) -> Router {
         .route("/debug/extensionz", get(extensions))
         .route("/debug/targetz", get(targets))
         .route("/debug/loglevel", get(level).put(set_level))
+        .merge(super::kills::routes())
         .with_state(watched)
         .fallback(async || (StatusCode::NOT_FOUND, PAGES))
 }
 
-const PAGES: &str = "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/targetz /debug/loglevel\n";
+const PAGES: &str =
+    "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/targetz /debug/loglevel /debug/killz\n";
 /// Longest name of a level, with room for a line end.
 const LEVEL_BYTES: usize = 16;
 /// How long it may take to arrive.
@@ -76,13 +81,14 @@ async fn service(State(watched): State<Watched>) -> String {
     let problem = watched.readiness.problem();
     let (used, levels) = (watched.budget.used(), watched.budget.levels());
     format!(
-        "version    {}\nuptime     {}s\nready      {}\nmemory     {used} bytes in use, new requests up to {}, everything up to {}\nlog level  {}\n",
+        "version    {}\nuptime     {}s\nready      {}\nmemory     {used} bytes in use, new requests up to {}, everything up to {}\nlog level  {}\nkills      {}\n",
         env!("CARGO_PKG_VERSION"),
         watched.started.elapsed().as_secs(),
         problem.map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
         levels.soft,
         levels.hard,
         name(logs::level()),
+        watched.switch.kills().len(),
     )
 }
 

@@ -8,10 +8,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::pages::{Served, Sources};
 use super::setup::{RunOptions, Setup};
-use super::{audit, farewell, memory};
+use super::{audit, farewell, kill, memory};
 use crate::config::{Config, ConfigError, ConfigErrors, Encoding, Level, Node};
+use crate::kill::{Now, Switch};
 use crate::net::endpoint::BindError;
-use crate::pipeline::{Budget, Failure, Graph, Readiness, Running, compute};
+use crate::pipeline::{Budget, Failure, Graph, Kills, Readiness, Running, compute};
 use crate::telemetry::{Metrics, logs};
 
 /// GNU `timeout` and other wrappers signal a process and then its whole group, so that one wish to stop arrives twice. What
@@ -58,7 +59,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     for warning in &setup.warnings {
         tracing::warn!("{warning}");
     }
-    let metrics = Arc::new(Metrics::default());
+    let (metrics, kills) = (Arc::new(Metrics::default()), Kills::default());
     let graph = setup.graph(&metrics, options.dry_run)?;
     setup.check_machine(&graph, None)?;
     super::cores::forbid();
@@ -69,10 +70,12 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     }
     let runtime = runtime.enable_all().build()?;
     let threads = compute::threads()?;
+    let settings = kill::settings(&setup.loaded, &setup.config, options.dry_run)?;
     let daemon = Daemon {
         audit: audit::Writer::new(metrics.clone()),
         sources: Sources {
             budget: budget(&setup.config),
+            switch: Arc::new(Switch::new(settings, kills.clone(), metrics.clone())),
             metrics,
             started,
             overview: Arc::default(),
@@ -83,7 +86,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
         options,
         started,
     };
-    let done = runtime.block_on(daemon.run(graph, threads.handle()));
+    let done = runtime.block_on(daemon.run(graph, kills, threads.handle()));
     // what still computes is counted as lost already
     runtime.shutdown_background();
     threads.shutdown_background();
@@ -136,13 +139,15 @@ enum Event {
 }
 
 impl Daemon {
-    async fn run(mut self, graph: Graph, threads: &Handle) -> Result<(), RunError> {
+    async fn run(mut self, graph: Graph, kills: Kills, threads: &Handle) -> Result<(), RunError> {
         let mut signals = Signals::new()?;
         // bound before anything runs
         let pages = self.served.bind(&self.setup.pages).await?;
         self.audit.follow(&self.setup.loaded, &self.setup.config, "started")?;
+        // before anything is let in
+        kill::start(&self.sources.switch)?;
         self.sources.show(&self.setup.config);
-        let mut running = graph.start(self.sources.budget.clone(), threads);
+        let mut running = graph.start(self.sources.budget.clone(), kills, threads);
         self.served.serve(pages, &self.sources, running.readiness());
         tokio::spawn(self.announce(running.readiness().clone()));
         let ended = loop {
@@ -183,13 +188,15 @@ impl Daemon {
         let (started, dry_run) = (self.started, self.options.dry_run);
         let newcomer = self.options.is_quickstart() && !dry_run;
         let (config, metrics) = (self.setup.config.clone(), self.sources.metrics.clone());
+        let switch = self.sources.switch.clone();
         async move {
             while !readiness.is_ready() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let dry_run = if dry_run { " (dry run: nothing is sent)" } else { "" };
             tracing::info!(after = ?started.elapsed(), version = env!("CARGO_PKG_VERSION"), "ready{dry_run}");
-            if newcomer {
+            kill::tell(&switch);
+            if newcomer && switch.kills().is_empty() {
                 super::greeting::greet(&config, &metrics).await;
             }
         }
@@ -247,6 +254,7 @@ impl Daemon {
         }
         let pages = self.served.bind(&next.pages).await?;
         audit::try_open(&next.loaded, &next.config)?;
+        let switching = kill::settings(&next.loaded, &next.config, self.options.dry_run)?;
         let drain_timeout = next.config.service.drain_timeout.0;
         let before = std::mem::replace(&mut self.setup, next);
         if let Err(failure) = running.reload(graph, drain_timeout).await {
@@ -258,6 +266,7 @@ impl Daemon {
         self.served.serve(pages, &self.sources, running.readiness());
         self.seen = Ok(self.setup.loaded.tree.clone());
         self.apply(&before.config);
+        self.sources.switch.configure(switching, Now::read());
         self.audit.follow(&self.setup.loaded, &self.setup.config, "reloaded")
     }
 

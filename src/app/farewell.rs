@@ -96,7 +96,7 @@ fn kept_out(metrics: &Metrics) -> Vec<(Component, &'static str, u64)> {
 }
 
 fn is_kept_out(reason: &str) -> bool {
-    [Reason::Filtered, Reason::Unrouted, Reason::Defective]
+    [Reason::Filtered, Reason::Killed, Reason::Unrouted, Reason::Defective]
         .map(Reason::label)
         .contains(&reason)
 }

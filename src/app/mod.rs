@@ -6,6 +6,7 @@ mod daemon;
 mod dry_run;
 mod farewell;
 mod greeting;
+mod kill;
 mod memory;
 mod pages;
 mod quickstart;
@@ -72,6 +73,7 @@ fn resolve(loaded: &Loaded) -> Result<Config, ConfigErrors> {
     let config = loaded.resolve(&CATALOG, &checking())?;
     memory::check(loaded, &config)?;
     audit::settings(loaded, &config)?;
+    kill::settings(loaded, &config, false)?;
     Ok(config)
 }
 

@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigErrors, Loaded};
 use crate::extensions::health_check::HealthCheck;
 use crate::extensions::zpages::Zpages;
 use crate::extensions::{health_check, zpages};
+use crate::kill::Switch;
 use crate::net::auth::{ServerAuth, guard};
 use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::net::server::{Listener, ServerSettings, serve};
@@ -116,6 +117,7 @@ pub(super) struct Sources {
     pub(super) budget: Budget,
     pub(super) started: Instant,
     pub(super) overview: Arc<ArcSwap<Overview>>,
+    pub(super) switch: Arc<Switch>,
 }
 
 impl Sources {
@@ -137,6 +139,7 @@ impl Sources {
                     budget: self.budget.clone(),
                     readiness,
                     started: self.started,
+                    switch: self.switch.clone(),
                 });
                 match auth {
                     Some(auth) => guard(pages, auth.clone(), |_| ()),

@@ -7,6 +7,7 @@ mod files;
 mod health;
 mod inspect;
 mod keygen;
+mod kill;
 mod policies;
 mod policy;
 mod redact;
@@ -68,6 +69,14 @@ enum Command {
     Send(send::SendArgs),
     /// Asks a running gate whether it is ready; needs its health_check extension
     Health(health::HealthArgs),
+    /// Stops everything, a tenant, a service, a receiver, an exporter or a type, at once
+    Kill(kill::KillArgs),
+    /// Lifts kills
+    Unkill(kill::UnkillArgs),
+    /// Lists what is killed
+    Kills(kill::KillsArgs),
+    /// Checks a file of kills before it is rolled out
+    ValidateKill(kill::ValidateArgs),
 }
 
 /// What `run` takes.
@@ -141,6 +150,10 @@ pub fn main() -> ExitCode {
         Command::Reveal(args) => reveal::reveal(&args),
         Command::Send(args) => send::send(&args),
         Command::Health(args) => health::ask(&args),
+        Command::Kill(args) => kill::kill(&args),
+        Command::Unkill(args) => kill::unkill(&args),
+        Command::Kills(args) => kill::kills(&args),
+        Command::ValidateKill(args) => kill::validate(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -33,7 +33,7 @@ pub use interpolate::{Environment, filled_in};
 pub use print::{to_json, to_yaml};
 pub use resolve::{Component, Config};
 pub use schema::schema;
-pub use service::{Audit, Encoding, Level, Logs, MetricsConfig, Pipeline, Routing, Service, Telemetry};
+pub use service::{Audit, Encoding, KillSwitch, Level, Logs, MetricsConfig, Pipeline, Routing, Service, Telemetry};
 pub use tree::{Entry, Node, Place, Tree};
 
 use crate::pipeline::spec::BuildContext;

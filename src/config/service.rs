@@ -18,6 +18,8 @@ pub struct Service {
     pub routing: Routing,
     /// Logs and metrics of the gate itself.
     pub telemetry: Telemetry,
+    /// What is to be stopped at once, without a reload.
+    pub kill_switch: KillSwitch,
     /// Longest time between the signal to stop and the end, for everything together.
     pub drain_timeout: Span,
     /// How often the configuration is looked at for changes, in files and in what they refer to; 0 reloads on SIGHUP only.
@@ -37,11 +39,38 @@ impl Default for Service {
             pipelines: std::collections::BTreeMap::new(),
             routing: Routing::All,
             telemetry: Telemetry::default(),
+            kill_switch: KillSwitch::default(),
             drain_timeout: Span::secs(20),
             reload_interval: Span::secs(5),
             memory_budget: None,
             memory_soft_limit: None,
             worker_threads: None,
+        }
+    }
+}
+
+/// `service.kill_switch`. SIGUSR1 kills everything and SIGUSR2 lifts that, whatever stands here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KillSwitch {
+    /// A file of kills, watched; it need not be there. Unset, none is watched.
+    pub file: Option<String>,
+    /// Directory in which the kills of signals and of the route are kept, so that a restart does not lift them.
+    pub storage: String,
+    /// How long a kill lasts that does not say.
+    pub default_ttl: Span,
+    /// Tenants whose credentials may kill everything by the route of `zpages`. Other credentials with a tenant may kill what is that
+    /// tenant's, and credentials without one everything.
+    pub operators: Vec<String>,
+}
+
+impl Default for KillSwitch {
+    fn default() -> Self {
+        Self {
+            file: None,
+            storage: "flamegate-state".to_owned(),
+            default_ttl: Span::secs(4 * 60 * 60),
+            operators: Vec::new(),
         }
     }
 }

@@ -242,6 +242,13 @@ impl Client {
         self.exchange(uri, headers, Request::new(Full::default()), most).await
     }
 
+    /// DELETEs and reads the whole answer.
+    pub async fn delete(&self, uri: &Uri, headers: HeaderMap) -> Result<Answer, ClientError> {
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = Method::DELETE;
+        self.exchange(uri, headers, request, ANSWER_BYTES).await
+    }
+
     /// The same, but the body is still to be read. Redirects are not followed, here and everywhere.
     pub async fn open(&self, uri: &Uri, headers: HeaderMap) -> Result<Response<Incoming>, ClientError> {
         let (_, answer) = self.send(uri, headers, Request::new(Full::default())).await?;

@@ -213,6 +213,8 @@ pub enum Reason {
     Defective,
     /// A `filter` rule.
     Filtered,
+    /// The kill switch.
+    Killed,
     /// No pipeline's `when:` took it.
     Unrouted,
     /// A processor could not apply its rule, so the batch did not pass.
@@ -243,6 +245,7 @@ impl Reason {
         match self {
             Self::Defective => "defective",
             Self::Filtered => "filtered",
+            Self::Killed => "killed",
             Self::Unrouted => "unrouted",
             Self::FailedClosed => "failed_closed",
             Self::Panic => "panic",

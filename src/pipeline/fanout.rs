@@ -14,6 +14,7 @@ use super::component::{Reason, Receipt, Refusal};
 use super::compute::{Compute, Panicked};
 use super::follow::{Followed, Followers};
 use super::generation::Status;
+use super::kill::{Kills, Struck};
 use super::lifecycle::Failure;
 use super::outlet::{Afterwards, Arrival, Intake, Job};
 use super::readiness::Readiness;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Readiness.
     pub readiness: Readiness,
+    /// What is killed.
+    pub kills: Kills,
     /// The first task of the engine itself that died.
     pub failed: watch::Sender<Option<Failure>>,
 }
@@ -151,6 +154,10 @@ impl Intake for Arc<Fanout> {
         Some(&self.shared.metrics.audit)
     }
 
+    fn kills(&self) -> Kills {
+        self.shared.kills.clone()
+    }
+
     fn ready(&self) {
         self.shared.readiness.ready(&self.receiver);
         self.tell(Status::Serving);
@@ -245,7 +252,9 @@ impl Fanout {
         if batches.is_empty() && defects.profiles > 0 {
             return Err(Refusal::Invalid(defects.message));
         }
+        let (batches, killed) = self.strike(batches, followed);
         let mut passed = wired.run_chains(batches)?;
+        passed.killed = killed;
         if let Some(followed) = followed.filter(|_| passed.is_incomplete()) {
             followed.stayed();
         }
@@ -259,7 +268,25 @@ impl Fanout {
         }
         self.stayed_here(Reason::Defective, defects.profiles);
         self.stayed_here(Reason::Unrouted, passed.unrouted);
+        self.stayed_here(Reason::Killed, passed.killed);
         Ok(passed.receipt(defects))
+    }
+
+    /// What is left of batches without what is killed, and how many profiles that is. Whoever keeps the original keeps all of it:
+    /// the rest alone would be there twice once the whole comes again.
+    fn strike(&self, batches: Vec<Batch>, followed: Option<&Followed>) -> (Vec<Batch>, u64) {
+        let kills = &self.shared.kills;
+        if !kills.is_any() {
+            return (batches, 0);
+        }
+        let weight = batches.iter().map(Batch::weight).sum();
+        let struck: Vec<Struck> = batches.into_iter().map(|batch| kills.strike(batch, None)).collect();
+        if let Some(followed) = followed.filter(|_| struck.iter().any(Struck::is_any)) {
+            followed.killed();
+            return (Vec::new(), weight);
+        }
+        let killed = struck.iter().map(|struck| struck.profiles).sum();
+        (struck.into_iter().filter_map(|struck| struck.batch).collect(), killed)
     }
 
     fn stayed_here(&self, reason: Reason, profiles: u64) {
@@ -336,6 +363,8 @@ struct Passed {
     rejected: u64,
     /// Those of them that no pipeline takes.
     unrouted: u64,
+    /// Received profiles that no pipeline was offered, because they are killed.
+    killed: u64,
 }
 
 impl Passed {
@@ -348,7 +377,7 @@ impl Passed {
 
     /// The first thing that went wrong is what the sender is told.
     fn receipt(&self, defects: Defects) -> Receipt {
-        let rejected = defects.profiles + self.rejected;
+        let rejected = defects.profiles + self.rejected + self.killed;
         let told = || {
             self.outcomes
                 .iter()
@@ -358,6 +387,7 @@ impl Passed {
         let message = match rejected {
             0 => String::new(),
             _ if defects.profiles > 0 => defects.message,
+            _ if self.killed > 0 => "killed by policy; do not resend".to_owned(),
             _ if self.unrouted > 0 => "no pipeline takes some of the profiles: no `when` matches".to_owned(),
             _ => told().cloned().unwrap_or_default(),
         };
@@ -408,6 +438,7 @@ pub fn hand_over<'a>(passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>
             }
         }
     }
+    let (killed, shares): (Vec<_>, Vec<_>) = shares.into_iter().partition(|(sink, _)| sink.is_killed());
     let mut rooms = Vec::with_capacity(shares.len());
     for (sink, share) in shares {
         let room = sink.reserve(&share);
@@ -422,6 +453,9 @@ pub fn hand_over<'a>(passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>
     for (sink, share, room) in rooms {
         sink.take(share, room);
     }
+    for (sink, share) in killed {
+        sink.discard(&share);
+    }
     Ok(())
 }
 
@@ -430,6 +464,10 @@ pub fn hand_over_regardless(pipeline: &Pipeline, batches: Vec<Batch>) {
     for sink in &pipeline.sinks {
         for batch in &batches {
             let one = vec![batch.clone()];
+            if sink.is_killed() {
+                sink.discard(&one);
+                continue;
+            }
             let room = sink.reserve(&one);
             sink.take(one, room);
         }

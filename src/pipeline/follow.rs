@@ -17,6 +17,8 @@ pub enum Fate {
     Delivered,
     /// A `required` exporter, or every one, gave up on some of it, or a processor could not work on it.
     Lost,
+    /// Some of it is killed: once it is not any more, it may be brought again.
+    Killed,
     /// The process ended first: nobody knows how much of it arrived.
     Interrupted,
 }
@@ -49,6 +51,8 @@ struct Book {
     sinks: Vec<Taker>,
     /// Some of it stayed on the way to the sinks, and nobody wanted that.
     stayed: bool,
+    /// Some of it was killed before it came to any sink.
+    killed: bool,
     interrupted: bool,
 }
 
@@ -58,6 +62,8 @@ struct Taker {
     sink: Arc<str>,
     required: bool,
     lost: bool,
+    /// What was lost, or some of it, was killed.
+    killed: bool,
 }
 
 impl Followed {
@@ -77,6 +83,11 @@ impl Followed {
         self.change(|book| book.stayed = true);
     }
 
+    /// Some of it was killed, and nothing of it goes to any sink.
+    pub fn killed(&self) {
+        self.change(|book| book.killed = true);
+    }
+
     fn change(&self, change: impl FnOnce(&mut Book)) {
         change(&mut self.0.book.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -89,6 +100,7 @@ impl Book {
                 sink: sink.clone(),
                 required,
                 lost: false,
+                killed: false,
             });
         }
         self.sinks.iter_mut().find(|taker| taker.sink == *sink)
@@ -97,9 +109,12 @@ impl Book {
     fn fate(&self) -> Fate {
         let all_lost = !self.sinks.is_empty() && self.sinks.iter().all(|taker| taker.lost);
         let required_lost = self.sinks.iter().any(|taker| taker.lost && taker.required);
+        let is_lost = all_lost || required_lost;
+        let is_killed = self.killed || is_lost && self.sinks.iter().any(|taker| taker.killed);
         match self.interrupted {
             true => Fate::Interrupted,
-            false if self.stayed || all_lost || required_lost => Fate::Lost,
+            false if is_killed => Fate::Killed,
+            false if self.stayed || is_lost => Fate::Lost,
             false => Fate::Delivered,
         }
     }
@@ -198,6 +213,7 @@ impl Followers {
                 _ => {
                     if let Some(taker) = book.taker(sink, required) {
                         taker.lost = true;
+                        taker.killed |= reason == Reason::Killed;
                     }
                 }
             });
@@ -254,6 +270,18 @@ mod tests {
         assert_eq!(Followers::union(some.iter()).mark(), None);
         assert_eq!(some[0].counted_as(Reason::Shutdown), Reason::ReadAgain);
         assert_eq!(some[0].counted_as(Reason::Permanent), Reason::Permanent);
+    }
+
+    #[tokio::test]
+    async fn what_is_killed_may_be_brought_again_where_it_would_be_missing() {
+        let killed = Some(Reason::Killed);
+        assert_eq!(fate(&[(false, killed)]).await, Fate::Killed);
+        assert_eq!(fate(&[(false, None), (true, killed)]).await, Fate::Killed);
+        assert_eq!(fate(&[(false, None), (false, killed)]).await, Fate::Delivered);
+        assert_eq!(
+            fate(&[(false, killed), (true, Some(Reason::Permanent))]).await,
+            Fate::Killed
+        );
     }
 
     #[tokio::test]

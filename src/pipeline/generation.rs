@@ -310,8 +310,9 @@ impl Delivery {
 
     fn start(exporter: NamedExporter, shared: &Arc<Shared>) -> Self {
         let (metrics, compute) = (shared.metrics.clone(), shared.delivery.clone());
-        let readiness = shared.readiness.clone();
-        let sink = Sink::new(exporter.id, exporter.built, exporter.unit, metrics, compute, readiness);
+        let (readiness, kills) = (shared.readiness.clone(), shared.kills.clone());
+        let (id, built, unit) = (exporter.id, exporter.built, exporter.unit);
+        let sink = Sink::new(id, built, unit, metrics, compute, readiness, kills);
         let (done, running) = (CancellationToken::new(), sink.clone());
         let ended = done.clone().drop_guard();
         shared.task(sink.component(), async move {

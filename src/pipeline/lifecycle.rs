@@ -14,6 +14,7 @@ use super::compute::{Compute, cores};
 use super::fanout::Shared;
 use super::generation::Generation;
 use super::graph::Graph;
+use super::kill::Kills;
 use super::readiness::Readiness;
 use super::sink::Sink;
 use crate::telemetry::Component;
@@ -59,11 +60,12 @@ impl Failure {
 
 impl Graph {
     /// Starts the sinks, then the receivers. Call inside a runtime. CPU work runs on blocking threads of `threads`.
-    pub fn start(self, budget: Budget, threads: &Handle) -> Running {
+    pub fn start(self, budget: Budget, kills: Kills, threads: &Handle) -> Running {
         let shared = Arc::new(Shared {
             compute: Compute::new(threads.clone(), cores()),
             delivery: Compute::new(threads.clone(), cores()),
             budget,
+            kills,
             metrics: self.metrics.clone(),
             readiness: Readiness::expecting(self.receivers.iter().map(|receiver| receiver.id.clone())),
             failed: watch::Sender::new(None),

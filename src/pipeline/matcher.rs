@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::batch::Origin;
 use super::spec::BuildError;
@@ -17,7 +17,7 @@ use crate::profile::{AttributeSetId, Dictionary, ProfileRef, Value};
 pub type MatchConfig = BTreeMap<String, Pattern>;
 
 /// What a value must look like.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Pattern {
     /// A glob: `*` is any text, `?` one character.
@@ -27,13 +27,20 @@ pub enum Pattern {
 }
 
 /// The long form of a [`Pattern`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Exact {
     /// Exactly this text.
     Eq(String),
     /// A regular expression that matches somewhere in the text.
     Regex(String),
+}
+
+impl Pattern {
+    /// Whether a text is what it asks for; none is where it asks for nothing that can be.
+    pub fn matches(&self, text: &str) -> bool {
+        compile(self).is_ok_and(|regex| regex.is_match(text))
+    }
 }
 
 /// By hand: an untagged enum would only say that nothing fits, and not which word is wrong.
@@ -150,7 +157,7 @@ fn holds(d: &Dictionary, regex: &Regex, value: &Value) -> bool {
     }
 }
 
-fn compile(pattern: &Pattern) -> Result<Regex, String> {
+pub(super) fn compile(pattern: &Pattern) -> Result<Regex, String> {
     let source = match pattern {
         Pattern::Exact(Exact::Regex(regex)) => regex.clone(),
         Pattern::Exact(Exact::Eq(text)) => format!(r"\A{}\z", regex::escape(text)),

@@ -9,6 +9,7 @@ use super::batch::{Batch, Origin, Received};
 use super::budget::{Budget, Permit};
 use super::component::{Receipt, Refusal};
 use super::follow::{Delivery, Followed};
+use super::kill::Kills;
 use crate::formats::Decoded;
 use crate::telemetry::Audit;
 
@@ -39,6 +40,10 @@ pub trait Intake: Send + Sync {
     /// Where it is told what was refused; nowhere, unless the engine says so.
     fn audit(&self) -> Option<&Audit> {
         None
+    }
+    /// What is killed; nothing, unless the engine says so.
+    fn kills(&self) -> Kills {
+        Kills::default()
     }
     /// The receiver serves requests from now on.
     fn ready(&self);
@@ -151,6 +156,11 @@ impl Outlet {
     /// Counts a request refused before there was anything to decode: too large, no credentials, no room.
     pub fn refused(&self, refusal: &Refusal) {
         self.inner.refused(refusal);
+    }
+
+    /// What is killed: a receiver that fetches leaves alone what would be discarded.
+    pub fn kills(&self) -> Kills {
+        self.inner.kills()
     }
 
     /// Whether requests should be sent to this process: what a health check asks.

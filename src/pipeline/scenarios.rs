@@ -1,6 +1,7 @@
 //! What becomes of profiles when things go wrong: the conservation equation holds in every scenario.
 
 mod fates;
+mod kills;
 mod panics;
 mod parts;
 

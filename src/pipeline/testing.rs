@@ -138,6 +138,7 @@ pub struct Bench {
     pub out: Outlet,
     pub metrics: Arc<Metrics>,
     pub budget: Budget,
+    pub kills: Kills,
     pub decoded: Arc<AtomicUsize>,
 }
 
@@ -197,13 +198,15 @@ pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<Output<'_>>) -> Benc
     let metrics = Arc::new(Metrics::default());
     let (graph, opened) = graph(pipelines, exporters, &metrics, [0; 3]);
     let budget = Budget::new(64 << 20);
-    let running = graph.start(budget.clone(), &tokio::runtime::Handle::current());
+    let kills = Kills::default();
+    let running = graph.start(budget.clone(), kills.clone(), &tokio::runtime::Handle::current());
     let out = opened.await.unwrap();
     Bench {
         running,
         out,
         metrics,
         budget,
+        kills,
         decoded: Arc::default(),
     }
 }
@@ -271,6 +274,7 @@ impl Books {
         let component = Kind::Exporter.named(id);
         use Reason::*;
         let reasons = [
+            Killed,
             Panic,
             QueueFull,
             Permanent,

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::pipeline::matcher::{MatchConfig, Matcher};
+use crate::pipeline::removal;
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
-use crate::pipeline::{Batch, Context, Origin, Processor, Reason, Verdict};
-use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
+use crate::pipeline::{Batch, Context, Processor, Reason, Verdict};
 
 /// The row of the table.
 pub const SPEC: ProcessorSpec = ProcessorSpec {
@@ -54,16 +54,17 @@ fn build(raw: RawConfig, _cx: &BuildContext) -> Result<Box<dyn Processor>, Build
 impl Processor for Filter {
     fn process(&self, mut batch: Batch, _cx: &Context) -> Verdict {
         let origin = Arc::clone(batch.origin());
+        let drop: Vec<&Matcher> = self.drop.iter().collect();
         if !batch
             .as_profiles()
-            .is_some_and(|profiles| self.matches(profiles, &origin))
+            .is_some_and(|profiles| removal::touches(&drop, profiles, &origin))
         {
             return Verdict::pass(batch);
         }
         let Some(profiles) = batch.edit() else {
             return Verdict::pass(batch);
         };
-        let gone = self.remove(profiles, &origin);
+        let gone = removal::remove(&drop, profiles, &origin);
         if profiles.is_empty() {
             return Verdict::Drop(Reason::Filtered);
         }
@@ -75,73 +76,14 @@ impl Processor for Filter {
     }
 }
 
-impl Filter {
-    fn matches(&self, profiles: &Profiles, origin: &Origin) -> bool {
-        let d = profiles.dictionary();
-        profiles.iter().any(|p| self.applying(d, p, origin).next().is_some())
-    }
-
-    fn applying<'a>(
-        &'a self,
-        d: &'a Dictionary,
-        p: ProfileRef<'a>,
-        o: &'a Origin,
-    ) -> impl Iterator<Item = &'a Matcher> {
-        self.drop.iter().filter(move |matcher| matcher.profile(d, p, o))
-    }
-
-    /// Removes what matches and says how many profiles, as received, went.
-    fn remove(&self, profiles: &mut Profiles, origin: &Origin) -> u64 {
-        // conditions are judged on an unchanged view; cloning it is cheap
-        let view = profiles.clone();
-        let d = view.dictionary();
-        let mut kept = view.iter().map(|p| self.thin(d, p, origin));
-        let mut gone = 0;
-        let (_, resources) = profiles.edit();
-        for scope in resources.iter_mut().flat_map(|resource| &mut resource.scopes) {
-            scope.profiles.retain_mut(|profile| match kept.next().flatten() {
-                Some(thinned) => {
-                    *profile = thinned;
-                    true
-                }
-                None => {
-                    gone += profile.received();
-                    false
-                }
-            });
-        }
-        gone
-    }
-
-    /// The profile without the samples that match; none if it goes whole.
-    fn thin(&self, d: &Dictionary, p: ProfileRef<'_>, origin: &Origin) -> Option<Profile> {
-        let matchers: Vec<&Matcher> = self.applying(d, p, origin).collect();
-        if matchers.iter().any(|matcher| !matcher.has_sample_conditions()) {
-            return None;
-        }
-        let mut profile = p.profile.clone();
-        if matchers.is_empty() {
-            return Some(profile);
-        }
-        let sets = p.profile.samples.attributes.clone();
-        let stays = |row: usize| match sets.get(row) {
-            Some(set) => !matchers.iter().any(|matcher| matcher.sample(d, *set)),
-            None => true,
-        };
-        let types = profile.sample_types.len();
-        Arc::make_mut(&mut profile.samples).retain(types, stays);
-        let emptied = profile.samples.is_empty() && !p.profile.samples.is_empty();
-        (!emptied).then_some(profile)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::formats::{Limits, any};
-    use crate::pipeline::Permit;
+    use crate::pipeline::{Origin, Permit};
+    use crate::profile::Profiles;
     use crate::profile::testing::any_profiles;
 
     fn run(config: serde_json::Value, profiles: Profiles) -> Verdict {

@@ -28,8 +28,9 @@ use self::visit::{Outcome, Visitor};
 use super::series::Series;
 use super::unnamed::Reading;
 use crate::net::client::Client;
+use crate::pipeline::kill;
 use crate::pipeline::units::Span;
-use crate::pipeline::{Outlet, Stop};
+use crate::pipeline::{Kills, Origin, Outlet, Stop};
 use crate::telemetry::{Health, ScrapeMetrics, SeldomEach, Targets, Visited};
 
 /// How often the log says for one reason that targets fail.
@@ -108,6 +109,8 @@ impl Puller {
     /// Visits what `found` has, and what it will have, until `stop` is asked.
     pub(super) async fn run(self, mut found: watch::Receiver<Found>, out: &Outlet, stop: &Stop) {
         let stale = self.pace.interval.saturating_mul(STALE_INTERVALS);
+        let kills = out.kills();
+        let mut killing = kills.subscribe();
         let visitor = Visitor {
             out: out.clone(),
             reading: self.reading,
@@ -123,6 +126,7 @@ impl Puller {
             under_way: FuturesUnordered::new(),
             list: self.targets,
             seldom: SeldomEach::every(TELL_EVERY),
+            kills,
             visitor: Arc::new(visitor),
         };
         found.mark_changed();
@@ -133,6 +137,7 @@ impl Puller {
             tokio::select! {
                 () = stop.asked() => return,
                 Some(ended) = round.under_way.next() => round.ended(ended),
+                Ok(()) = killing.changed() => round.cut_killed(),
                 () = sleep_until(wakes.unwrap_or_else(Instant::now)), if wakes.is_some() => {}
                 changed = found.changed(), if changes => match changed {
                     Ok(()) => round.update(&found.borrow_and_update()),
@@ -155,6 +160,7 @@ struct Round {
     under_way: FuturesUnordered<Abortable<Visit>>,
     list: Arc<Targets>,
     seldom: SeldomEach,
+    kills: Kills,
     visitor: Arc<Visitor>,
 }
 
@@ -175,11 +181,23 @@ impl Drop for Known {
 impl Round {
     /// Begins the visits whose turn has come.
     fn begin_due(&mut self) {
+        // the turn of a target that is killed passes at once, and leaves its room to the next one
+        while self.begin_some() {}
+    }
+
+    /// The same for those that there is room for; whether some of them are killed.
+    fn begin_some(&mut self) -> bool {
         let due = self.schedule.due(Instant::now());
         for _ in &due.missed {
             self.visitor.metrics.scraped("missed");
         }
+        let mut killed = false;
         for id in due.start {
+            if self.is_killed(id) {
+                self.pass_over(id);
+                killed = true;
+                continue;
+            }
             let Some(known) = self.known.get_mut(&id) else { continue };
             let (visitor, target) = (self.visitor.clone(), known.target.clone());
             let visit: Visit = Box::pin(async move { (id, visitor.visit(id, &target).await) });
@@ -187,6 +205,40 @@ impl Round {
             known.visit = Some(handle);
             self.under_way.push(Abortable::new(visit, registration));
         }
+        killed
+    }
+
+    /// Ends the visits to targets that are killed now: what they measure is measured no longer.
+    fn cut_killed(&mut self) {
+        let visited = self.known.iter().filter(|(_, known)| known.visit.is_some());
+        let visited: Vec<Id> = visited.map(|(id, _)| *id).collect();
+        for id in visited {
+            if self.is_killed(id) {
+                if let Some(visit) = self.known.get_mut(&id).and_then(|known| known.visit.take()) {
+                    visit.abort();
+                }
+                self.pass_over(id);
+            }
+        }
+    }
+
+    /// The turn of a target that is killed is over. Of its counters nothing is remembered: what they count until the kill is
+    /// lifted is not wanted either.
+    fn pass_over(&mut self, id: Id) {
+        self.schedule.done(id);
+        self.visitor.memory.forget(id);
+        self.visitor.metrics.scraped("killed");
+    }
+
+    fn is_killed(&self, id: Id) -> bool {
+        if !self.kills.is_any() {
+            return false;
+        }
+        let Some(known) = self.known.get(&id) else { return false };
+        let mut unseen = kill::unseen();
+        known.target.labels.write_to(&mut unseen);
+        self.kills
+            .takes_source(&Origin::local(self.visitor.out.receiver()), &unseen)
     }
 
     fn ended(&mut self, ended: Result<(Id, Option<Outcome>), Aborted>) {

@@ -10,7 +10,7 @@ mod reduction;
 mod scrape;
 mod server;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -28,6 +28,18 @@ pub use number::Number;
 pub use reduction::ReductionMetrics;
 pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
+
+/// What a kill may be about.
+const KILL_SCOPES: [&str; 8] = [
+    "all",
+    "tenant",
+    "service",
+    "receiver",
+    "exporter",
+    "profile_type",
+    "label",
+    "several",
+];
 
 type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
@@ -91,6 +103,8 @@ pub struct Metrics {
     scrape_counters: Family<One, Number>,
     reductions: Family<Two, Counter>,
     reduced: Family<Two, Counter>,
+    kills: Family<[(&'static str, &'static str); 1], Number>,
+    kill_switch_broken: Family<[(&'static str, &'static str); 1], Number>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
     /// Labels of `dropped`, which cannot be listed otherwise.
     drops: Mutex<BTreeSet<(Component, &'static str)>>,
@@ -231,6 +245,11 @@ impl Default for Metrics {
             reduced: r.named(
                 "flamegate_reduction_observations",
                 "Observations of profiles made smaller, before and after",
+            ),
+            kills: r.named("flamegate_kills", "Kills in force, by scope"),
+            kill_switch_broken: r.named(
+                "flamegate_kill_switch_broken",
+                "1 where the file of kills or their storage cannot be read or written",
             ),
             reloads: r.named("flamegate_config_reloads", "Reloads of the configuration, by result"),
             drops: Mutex::default(),
@@ -378,6 +397,20 @@ impl Metrics {
     pub fn reloaded(&self, succeeded: bool) {
         let result = if succeeded { "success" } else { "failure" };
         self.reloads.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// So many kills are in force of each scope, and none of the others.
+    pub fn killed(&self, scopes: &BTreeMap<&'static str, u64>) {
+        for scope in KILL_SCOPES {
+            let kills = scopes.get(scope).copied().unwrap_or_default();
+            self.kills.get_or_create(&[("scope", scope)]).set(kills);
+        }
+    }
+
+    /// Whether a `part` of the kill switch, its `file` or its `storage`, cannot be used.
+    pub fn kill_switch_broken(&self, part: &'static str, is_broken: bool) {
+        let number = self.kill_switch_broken.get_or_create(&[("part", part)]);
+        number.set(u64::from(is_broken));
     }
 
     /// The memory that batches hold, and the levels of it.

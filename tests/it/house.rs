@@ -15,7 +15,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("receivers", &["profile", "formats", "pipeline", "telemetry", "net"]),
     ("exporters", &["profile", "formats", "pipeline", "telemetry", "net"]),
     ("extensions", &["telemetry", "pipeline", "net"]),
-    ("admin", &["pipeline", "telemetry", "config", "net"]),
+    ("kill", &["telemetry", "pipeline", "config"]),
+    ("admin", &["pipeline", "telemetry", "config", "net", "kill"]),
 ];
 
 /// Every source file, with its path below `src`.

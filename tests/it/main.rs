@@ -25,6 +25,7 @@ mod graph;
 mod grpc;
 mod hostile;
 mod house;
+mod kill;
 mod leaks;
 mod policy;
 mod push;

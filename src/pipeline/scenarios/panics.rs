@@ -147,7 +147,11 @@ async fn a_receiver_that_ends_by_itself_is_told() {
         let exporters = vec![("a", fake([]), Unit::Batch, SinkConfig::default())];
         let (mut graph, _opened) = graph(vec![(vec![], vec!["a"])], exporters, &metrics, [0; 3]);
         graph.receivers[0].receiver = Box::new(Leaver(ending));
-        let running = graph.start(Budget::new(1 << 20), &tokio::runtime::Handle::current());
+        let running = graph.start(
+            Budget::new(1 << 20),
+            Kills::default(),
+            &tokio::runtime::Handle::current(),
+        );
         assert_eq!(running.failed().await.to_string(), expected);
         running.stop(DRAIN).await;
     }

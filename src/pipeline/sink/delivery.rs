@@ -15,6 +15,7 @@ use super::{BatchConfig, Sink, parts};
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Reason, Sent};
 use crate::pipeline::compute::{Panicked, guard_async};
+use crate::pipeline::kill::{Judged, Struck};
 use crate::telemetry::Amount;
 
 /// A backend that calls so little too large, before compression, does so whatever it gets: halves would only be more requests.
@@ -69,6 +70,7 @@ impl Sink {
 
     /// The parts of batches that may be merged.
     async fn prepare(self: &Arc<Self>, batches: Vec<Batch>) -> VecDeque<Part> {
+        let batches = self.spared(batches).await;
         let (unit, bytes) = (self.unit, batches.iter().map(Batch::held_bytes).sum());
         let whole = batches.clone();
         let job = move || {
@@ -88,6 +90,59 @@ impl Sink {
                 VecDeque::new()
             }
         }
+    }
+
+    /// What is left of batches without what was killed since they came.
+    async fn spared(self: &Arc<Self>, batches: Vec<Batch>) -> Vec<Batch> {
+        if !self.kills.is_any() {
+            return batches;
+        }
+        let bytes = batches.iter().map(Batch::held_bytes).sum();
+        let (sink, whole) = (self.clone(), batches.clone());
+        let job = move || -> Vec<Struck> { batches.into_iter().map(|batch| sink.strike(batch)).collect() };
+        match self.compute.run(bytes, job).await {
+            Ok(struck) => struck.into_iter().filter_map(|struck| self.settle(struck)).collect(),
+            Err(panicked) => {
+                self.panicked(&panicked.fingerprint);
+                whole.iter().for_each(|batch| self.lose(batch, Reason::Panic));
+                Vec::new()
+            }
+        }
+    }
+
+    fn strike(&self, batch: Batch) -> Struck {
+        let mut struck = self.kills.strike(batch, Some(&self.id));
+        if let Some(left) = struck.batch.as_mut().filter(|_| struck.profiles + struck.samples > 0) {
+            // no text of what is killed stays in the dictionary
+            left.compact();
+        }
+        struck
+    }
+
+    /// Counts what was killed.
+    fn settle(&self, struck: Struck) -> Option<Batch> {
+        if struck.is_any() {
+            struck.followers.lost(&self.id, self.required(), Reason::Killed);
+            self.count_lost(struck.profiles, struck.samples, Reason::Killed);
+        }
+        struck.batch
+    }
+
+    /// How a part ends before it is sent, or sent again, because of what is killed by now.
+    fn killed(&self, part: &Batch) -> Option<End> {
+        match self.kills.judge(part, &self.id) {
+            Judged::Spared => None,
+            // some half is spared, or a half of that
+            Judged::Partly => Some(End::Halve),
+            Judged::Whole => Some(End::Lost(Reason::Killed)),
+        }
+    }
+
+    /// Waits until the whole part is killed.
+    async fn until_killed(&self, part: &Batch) {
+        self.kills
+            .until(|| self.kills.judge(part, &self.id) == Judged::Whole)
+            .await;
     }
 
     /// A part as a batch, cut out of its whole when its turn comes. Where there is no memory for it, one at a time gets in all
@@ -128,6 +183,9 @@ impl Sink {
     }
 
     async fn deliver_batch(&self, of: &Part, part: &Batch) -> (End, usize) {
+        if let Some(end) = self.killed(part) {
+            return (end, 0);
+        }
         let (exporter, batch) = (self.exporter.clone(), part.clone());
         let encoding = self.compute.run(part.held_bytes(), move || exporter.encode(&batch));
         let encoded = match encoding.await {
@@ -156,20 +214,23 @@ impl Sink {
         let mut backoff = Backoff::new(&self.config.retry);
         let is_small = encoded.plain_bytes <= SMALL;
         loop {
+            if let Some(end) = self.killed(part) {
+                return end;
+            }
             let hint = match self.attempt(part, encoded.clone()).await {
-                None => return End::Lost(Reason::Shutdown),
-                Some(Err(panicked)) => return self.after_panic(&panicked),
-                Some(Ok(Ok(sent))) => {
+                Err(cut) => return End::Lost(cut),
+                Ok(Err(panicked)) => return self.after_panic(&panicked),
+                Ok(Ok(Ok(sent))) => {
                     self.tell_recovery();
                     return End::Sent(sent);
                 }
-                Some(Ok(Err(ExportError::Retry { why, after }))) => {
+                Ok(Ok(Err(ExportError::Retry { why, after }))) => {
                     self.tell_failure(&why);
                     after
                 }
-                Some(Ok(Err(ExportError::TooLarge))) if is_small => return End::Lost(Reason::TooLarge),
-                Some(Ok(Err(ExportError::TooLarge))) => return End::Halve,
-                Some(Ok(Err(error))) => return self.given_up(&error),
+                Ok(Ok(Err(ExportError::TooLarge))) if is_small => return End::Lost(Reason::TooLarge),
+                Ok(Ok(Err(ExportError::TooLarge))) => return End::Halve,
+                Ok(Ok(Err(error))) => return self.given_up(&error),
             };
             let Some(wait) = backoff.next(hint) else {
                 return End::Lost(Reason::RetriesExhausted);
@@ -177,13 +238,18 @@ impl Sink {
             self.numbers.retries.inc();
             tokio::select! {
                 () = self.expired.cancelled() => return End::Lost(Reason::Shutdown),
+                () = self.until_killed(part) => return End::Lost(Reason::Killed),
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// One attempt within its time; none if the deadline of the whole process passed.
-    async fn attempt(&self, part: &Batch, encoded: Encoded) -> Option<Result<Result<Sent, ExportError>, Panicked>> {
+    /// One attempt within its time; or why it was cut short: the deadline of the whole process passed, or the part was killed.
+    async fn attempt(
+        &self,
+        part: &Batch,
+        encoded: Encoded,
+    ) -> Result<Result<Result<Sent, ExportError>, Panicked>, Reason> {
         let export = async {
             // the semaphore is never closed
             let _turn = self.turns.acquire().await.ok();
@@ -194,8 +260,9 @@ impl Sink {
             }
         };
         tokio::select! {
-            () = self.expired.cancelled() => None,
-            done = export => Some(done.unwrap_or_else(|_| {
+            () = self.expired.cancelled() => Err(Reason::Shutdown),
+            () = self.until_killed(part) => Err(Reason::Killed),
+            done = export => Ok(done.unwrap_or_else(|_| {
                 Ok(Err(ExportError::Retry { why: "no answer within the timeout".to_owned(), after: None }))
             })),
         }

@@ -23,6 +23,7 @@ use super::batch::Batch;
 use super::chain::samples;
 use super::component::{Exporter, Reason};
 use super::compute::{Compute, Panicked, guard_async};
+use super::kill::Kills;
 use super::readiness::Readiness;
 use super::spec::{BuiltExporter, Unit};
 use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics, SeldomEach};
@@ -43,6 +44,7 @@ pub struct Sink {
     numbers: ExporterMetrics,
     compute: Compute,
     readiness: Readiness,
+    kills: Kills,
     outage: Outage,
     /// What the log says of drops, by reason.
     drops: SeldomEach,
@@ -63,6 +65,7 @@ impl Sink {
         metrics: Arc<Metrics>,
         compute: Compute,
         readiness: Readiness,
+        kills: Kills,
     ) -> Arc<Self> {
         let numbers = metrics.exporter(&id);
         let consumers = consumers(&built.sink.queue);
@@ -79,6 +82,7 @@ impl Sink {
             numbers,
             compute,
             readiness,
+            kills,
             outage: Outage::default(),
             drops: SeldomEach::every(DROPS_EVERY),
         })
@@ -108,10 +112,7 @@ impl Sink {
     /// Takes batches into the room reserved for them; without room they are dropped and counted.
     pub fn take(&self, batches: Vec<Batch>, mut room: Option<Room>) {
         for batch in batches {
-            let weight = batch.weight();
-            self.numbers.accepted.add(weight);
-            self.numbers.in_flight_profiles.add(weight);
-            batch.followers().taken(&self.id, self.required());
+            self.accept(&batch);
             let Some(room) = &mut room else {
                 self.numbers.enqueue_failed.add(samples(&batch));
                 self.lose(&batch, Reason::QueueFull);
@@ -121,6 +122,26 @@ impl Sink {
                 self.lose(&batch, Reason::Shutdown);
             }
         }
+    }
+
+    /// Whether it is killed: nothing is to come to it, and nobody waits for its room.
+    pub fn is_killed(&self) -> bool {
+        self.kills.closes(&self.id)
+    }
+
+    /// Takes batches, and drops them as killed.
+    pub fn discard(&self, batches: &[Batch]) {
+        for batch in batches {
+            self.accept(batch);
+            self.lose(batch, Reason::Killed);
+        }
+    }
+
+    fn accept(&self, batch: &Batch) {
+        let weight = batch.weight();
+        self.numbers.accepted.add(weight);
+        self.numbers.in_flight_profiles.add(weight);
+        batch.followers().taken(&self.id, self.required());
     }
 
     /// Sends until input has ended and everything is through, or until it [`expire`](Self::expire)s.
@@ -175,7 +196,7 @@ impl Sink {
     fn count_lost(&self, profiles: u64, samples: u64, reason: Reason) {
         self.metrics.dropped(&self.component(), reason.label(), profiles);
         self.numbers.in_flight_profiles.sub(profiles);
-        if !matches!(reason, Reason::QueueFull | Reason::ReadAgain) {
+        if !matches!(reason, Reason::QueueFull | Reason::ReadAgain | Reason::Killed) {
             self.numbers.send_failed.add(samples);
         }
         if reason == Reason::ReadAgain {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::formats::{Decoded, Format};
+use crate::pipeline::kill;
 use crate::pipeline::outlet::Arrival;
 use crate::pipeline::spec::BuildError;
 use crate::pipeline::units::Span;
@@ -76,9 +77,10 @@ impl SelfProfiler {
     /// Sends a profile for every interval until `stop` is asked; the last one is shorter. Without a profiler there is no
     /// profile, but everything else goes on.
     pub(super) async fn run(&self, out: &Outlet, stop: &Stop) {
+        let kills = out.kills();
         while !stop.is_asked() {
             let turn = tokio::select! {
-                turn = TURN.lock() => turn,
+                turn = self.turn(out) => turn,
                 () = stop.asked() => return,
             };
             let began = SystemTime::now();
@@ -86,12 +88,20 @@ impl SelfProfiler {
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
                 () = stop.asked() => {}
+                // nobody wants what was measured so far
+                () = kills.until(|| is_killed(out)) => continue,
             }
             match sampling {
                 Ok(sampling) => self.send(sampling, began, out).await,
                 Err(why) => tracing::warn!(receiver = %out.receiver(), why, "no profile of this process"),
             }
         }
+    }
+
+    /// The turn to sample, when the profile of this process is not killed.
+    async fn turn(&self, out: &Outlet) -> MutexGuard<'static, ()> {
+        out.kills().until(|| !is_killed(out)).await;
+        TURN.lock().await
     }
 
     async fn send(&self, sampling: Sampling, began: SystemTime, out: &Outlet) {
@@ -132,6 +142,11 @@ impl SelfProfiler {
             Err(_) => Err("stopped while starting".to_owned()),
         }
     }
+}
+
+fn is_killed(out: &Outlet) -> bool {
+    let kills = out.kills();
+    kills.is_any() && kills.takes_source(&Origin::local(out.receiver()), &kill::unseen())
 }
 
 fn finish(sampling: Sampling, began: SystemTime, frequency: i32) -> Result<Profiles, Refusal> {

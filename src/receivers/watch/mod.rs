@@ -28,6 +28,7 @@ use self::ledger::{Known, Ledger, Outcome, Taken};
 use self::queue::{Candidate, Ready, Waiting};
 use self::read::{Open, Unread};
 use self::scan::Look;
+use crate::pipeline::kill;
 use crate::pipeline::units::io_reason;
 use crate::pipeline::{Fate, Limit, Outlet, ReceiverError, Refusal, Stop};
 use crate::telemetry::{FileMetrics, SeldomEach};
@@ -41,6 +42,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const DISK_PAUSE: Duration = Duration::from_secs(5);
 /// The same for a file for which there was no memory.
 const MEMORY_PAUSE: Duration = Duration::from_secs(5);
+/// The same for a file of which something is killed.
+const KILLED_PAUSE: Duration = Duration::from_secs(60);
 /// Files for which there may be no memory before the round ends.
 const NO_MEMORY_IN_A_ROUND: usize = 8;
 /// At most one line of a kind in so long a time, where files are not told one by one.
@@ -101,9 +104,14 @@ impl Watcher {
     async fn watch(self: &Arc<Self>, out: &Outlet, stop: &Stop) {
         let mut pause = self.watch.initial_delay;
         let mut no_room_pause = FIRST_PAUSE;
+        let kills = out.kills();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = stop.asked() => break,
+            }
+            tokio::select! {
+                () = kills.until(|| !self.is_killed(out)) => {}
                 () = stop.asked() => break,
             }
             let began = Instant::now();
@@ -136,6 +144,15 @@ impl Watcher {
             };
         }
         self.metrics().waiting.set(0);
+    }
+
+    /// Whether nothing of this receiver is wanted now: files stay where they are, and are not even looked for.
+    fn is_killed(&self, out: &Outlet) -> bool {
+        let kills = out.kills();
+        kills.is_any() && {
+            let origin = read::origin(&self.watch.receiver, &self.watch.taking);
+            kills.takes_source(&origin, &kill::unseen())
+        }
     }
 
     fn metrics(&self) -> &FileMetrics {
@@ -261,7 +278,7 @@ impl Watcher {
 
     async fn take_all(self: &Arc<Self>, candidates: Vec<Candidate>, round: &Round, out: &Outlet, stop: &Stop) {
         let taking = candidates.into_iter().map(|candidate| async move {
-            if !stop.is_asked() && !round.no_room.load(Ordering::Relaxed) {
+            if !stop.is_asked() && !round.no_room.load(Ordering::Relaxed) && !self.is_killed(out) {
                 self.take(candidate, round, out, stop).await;
             }
         });
@@ -372,6 +389,8 @@ impl Watcher {
                     }
                     watcher.finish(found, Outcome::Lost, "lost", &stop).await;
                 }
+                // it stays, and is taken once it is not killed any more
+                Fate::Killed => watcher.waiting().later(&found.identity, Instant::now(), KILLED_PAUSE),
                 // the next process takes it
                 Fate::Interrupted => {}
             }

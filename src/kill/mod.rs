@@ -1,0 +1,63 @@
+//! The kill switch: who stops what, why and until when.
+//!
+//! Kills come from a file that somebody else keeps ([`watch`]) and from the gate's own doors: a route, a signal. The latter are kept
+//! in a file of the gate's own ([`store`]), so that a restart lifts nothing. [`Switch`] has them all, tells the engine what is in
+//! force, and lets them expire. Whatever is in doubt is killed: a file that cannot be read kills everything until it can.
+
+mod entry;
+mod file;
+mod store;
+mod switch;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use entry::{Asked, Date, Kill, Source, What, Wrong};
+pub use file::{add_to, read, remove_from};
+pub use switch::{NotLifted, Stored, Switch};
+
+/// Kills that there may be at once from the file, and as many from the other doors.
+pub const MOST: usize = 256;
+/// Largest file of kills.
+pub const MOST_BYTES: u64 = 1 << 20;
+/// Longest time for which a route, a signal or a command kills.
+pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How often the file is looked at.
+pub const EVERY: Duration = Duration::from_millis(100);
+
+/// Where kills come from and are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The watched file.
+    pub file: Option<PathBuf>,
+    /// The directory that other kills are kept in.
+    pub storage: PathBuf,
+    /// How long a kill lasts that does not say.
+    pub default_ttl: Duration,
+    /// Tenants whose credentials may kill and lift everything by the route, as those without a tenant may.
+    pub operators: Vec<String>,
+    /// Nothing is written to the storage.
+    pub dry_run: bool,
+}
+
+/// A moment by both clocks: that of the wall may be set, the other one only ever goes on, and only while the process lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The date.
+    pub wall: SystemTime,
+    /// The steady one.
+    pub steady: Instant,
+}
+
+impl Now {
+    /// This moment.
+    pub fn read() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            steady: Instant::now(),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Taking out of a batch what matches conditions: profiles, or single samples of them.
+
+use std::sync::Arc;
+
+use super::batch::Origin;
+use super::matcher::Matcher;
+use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
+
+/// Whether something matches one of the conditions.
+pub fn touches(matchers: &[&Matcher], profiles: &Profiles, origin: &Origin) -> bool {
+    let d = profiles.dictionary();
+    profiles.iter().any(|p| {
+        applying(matchers, d, p, origin).any(|matcher| {
+            let mut sets = p.profile.samples.attributes.iter();
+            !matcher.has_sample_conditions() || sets.any(|set| matcher.sample(d, *set))
+        })
+    })
+}
+
+/// Removes what matches and says how many profiles, as received, went whole.
+pub fn remove(matchers: &[&Matcher], profiles: &mut Profiles, origin: &Origin) -> u64 {
+    // conditions are judged on an unchanged view; cloning it is cheap
+    let view = profiles.clone();
+    let d = view.dictionary();
+    let mut kept = view.iter().map(|p| thin(matchers, d, p, origin));
+    let mut gone = 0;
+    let resources = profiles.edit_resources();
+    for scope in resources.iter_mut().flat_map(|resource| &mut resource.scopes) {
+        scope.profiles.retain_mut(|profile| match kept.next().flatten() {
+            Some(thinned) => {
+                *profile = thinned;
+                true
+            }
+            None => {
+                gone += profile.received();
+                false
+            }
+        });
+    }
+    gone
+}
+
+fn applying<'a>(
+    matchers: &'a [&'a Matcher],
+    d: &'a Dictionary,
+    p: ProfileRef<'a>,
+    origin: &'a Origin,
+) -> impl Iterator<Item = &'a Matcher> {
+    let all = matchers.iter().copied();
+    all.filter(move |matcher| matcher.profile(d, p, origin))
+}
+
+/// The profile without the samples that match; none if it goes whole.
+fn thin(matchers: &[&Matcher], d: &Dictionary, p: ProfileRef<'_>, origin: &Origin) -> Option<Profile> {
+    let matchers: Vec<&Matcher> = applying(matchers, d, p, origin).collect();
+    if matchers.iter().any(|matcher| !matcher.has_sample_conditions()) {
+        return None;
+    }
+    let mut profile = p.profile.clone();
+    if matchers.is_empty() {
+        return Some(profile);
+    }
+    let sets = p.profile.samples.attributes.clone();
+    let stays = |row: usize| match sets.get(row) {
+        Some(set) => !matchers.iter().any(|matcher| matcher.sample(d, *set)),
+        None => true,
+    };
+    let types = profile.sample_types.len();
+    Arc::make_mut(&mut profile.samples).retain(types, stays);
+    let emptied = profile.samples.is_empty() && !p.profile.samples.is_empty();
+    (!emptied).then_some(profile)
+}
