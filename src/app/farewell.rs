@@ -96,9 +96,15 @@ fn kept_out(metrics: &Metrics) -> Vec<(Component, &'static str, u64)> {
 }
 
 fn is_kept_out(reason: &str) -> bool {
-    [Reason::Filtered, Reason::Killed, Reason::Unrouted, Reason::Defective]
-        .map(Reason::label)
-        .contains(&reason)
+    [
+        Reason::Filtered,
+        Reason::Killed,
+        Reason::RateLimited,
+        Reason::Unrouted,
+        Reason::Defective,
+    ]
+    .map(Reason::label)
+    .contains(&reason)
 }
 
 #[cfg(test)]

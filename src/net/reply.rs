@@ -21,7 +21,7 @@ pub enum GrpcCode {
     InvalidArgument = 3,
     /// No such thing.
     NotFound = 5,
-    /// Too large.
+    /// Too large, or too much for now.
     ResourceExhausted = 8,
     /// No such method or encoding.
     Unimplemented = 12,
@@ -36,7 +36,7 @@ impl GrpcCode {
     pub const fn of(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Invalid(_) => Self::InvalidArgument,
-            Refusal::TooLarge { .. } => Self::ResourceExhausted,
+            Refusal::TooLarge { .. } | Refusal::OverRate { .. } => Self::ResourceExhausted,
             Refusal::Unsupported(_) => Self::Unimplemented,
             Refusal::Unauthenticated(_) => Self::Unauthenticated,
             Refusal::Unavailable { .. } => Self::Unavailable,
@@ -63,6 +63,7 @@ pub const fn status(refusal: &Refusal) -> StatusCode {
         Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        Refusal::OverRate { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -70,7 +71,7 @@ pub const fn status(refusal: &Refusal) -> StatusCode {
 /// When the sender may come back; none if it should not.
 const fn retry_after(refusal: &Refusal) -> Option<Duration> {
     match refusal {
-        Refusal::Unavailable { after, .. } => Some(*after),
+        Refusal::OverRate { after, .. } | Refusal::Unavailable { after, .. } => Some(*after),
         _ => None,
     }
 }
@@ -186,13 +187,21 @@ mod tests {
         }
     }
 
-    fn every_refusal() -> [(Refusal, u16, &'static str, Option<&'static str>); 5] {
+    fn over_rate() -> Refusal {
+        Refusal::OverRate {
+            why: "too fast",
+            after: SOON,
+        }
+    }
+
+    fn every_refusal() -> [(Refusal, u16, &'static str, Option<&'static str>); 6] {
         let text = || "why".to_owned();
         [
             (Refusal::Invalid(text()), 400, "3", None),
             (Refusal::too_large(Limit::Body, text()), 413, "8", None),
             (Refusal::Unsupported(text()), 415, "12", None),
             (Refusal::Unauthenticated(text()), 401, "16", None),
+            (over_rate(), 429, "8", Some("2")),
             (full(), 503, "14", Some("2")),
         ]
     }

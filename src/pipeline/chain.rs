@@ -123,8 +123,12 @@ impl Chain {
                 self.metrics.outgoing(&stage.id, samples(&batch));
                 let weight = batch.weight();
                 self.run_from(at + 1, batch, &mut outcome);
-                if outcome.refusal.take().is_some() {
-                    outcome.stay(stage, weight, Reason::FailedClosed);
+                if let Some(refusal) = outcome.refusal.take() {
+                    let reason = match refusal {
+                        Refusal::OverRate { .. } => Reason::RateLimited,
+                        _ => Reason::FailedClosed,
+                    };
+                    outcome.stay(stage, weight, reason);
                 }
             }
         }

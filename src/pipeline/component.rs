@@ -67,6 +67,14 @@ pub enum Refusal {
     /// No or wrong credentials: 401.
     #[error("{0}")]
     Unauthenticated(String),
+    /// More than this sender may send: 429, wait.
+    #[error("{why}")]
+    OverRate {
+        /// What there is too much of.
+        why: &'static str,
+        /// When to come back.
+        after: Duration,
+    },
     /// No room, or stopping: 503, wait.
     #[error("{why}")]
     Unavailable {
@@ -85,6 +93,7 @@ impl Refusal {
             Self::TooLarge { .. } => "too_large",
             Self::Unsupported(_) => "unsupported",
             Self::Unauthenticated(_) => "unauthenticated",
+            Self::OverRate { .. } => "over_rate",
             Self::Unavailable { .. } => "unavailable",
         }
     }
@@ -94,6 +103,11 @@ impl Refusal {
 const COME_BACK: Duration = Duration::from_secs(1);
 
 impl Refusal {
+    /// Whether the same may be taken later.
+    pub const fn is_for_now(&self) -> bool {
+        matches!(self, Self::OverRate { .. } | Self::Unavailable { .. })
+    }
+
     /// No room, for now.
     pub const fn no_room(why: &'static str) -> Self {
         Self::Unavailable { why, after: COME_BACK }
@@ -215,6 +229,8 @@ pub enum Reason {
     Filtered,
     /// The kill switch.
     Killed,
+    /// More than a `rate_limit` lets pass.
+    RateLimited,
     /// No pipeline's `when:` took it.
     Unrouted,
     /// A processor could not apply its rule, so the batch did not pass.
@@ -246,6 +262,7 @@ impl Reason {
             Self::Defective => "defective",
             Self::Filtered => "filtered",
             Self::Killed => "killed",
+            Self::RateLimited => "rate_limited",
             Self::Unrouted => "unrouted",
             Self::FailedClosed => "failed_closed",
             Self::Panic => "panic",

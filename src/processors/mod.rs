@@ -5,6 +5,7 @@ pub mod compact;
 pub mod downsample;
 pub mod filter;
 pub mod memory_limiter;
+pub mod rate_limit;
 pub mod redaction;
 pub mod resource;
 
@@ -17,6 +18,7 @@ pub static ALL: &[ProcessorSpec] = &[
     downsample::SPEC,
     filter::SPEC,
     memory_limiter::SPEC,
+    rate_limit::SPEC,
     redaction::SPEC,
     resource::SPEC,
 ];

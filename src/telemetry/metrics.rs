@@ -6,6 +6,7 @@
 mod exporter;
 mod files;
 mod number;
+mod rate_limit;
 mod reduction;
 mod scrape;
 mod server;
@@ -25,6 +26,7 @@ use super::targets::Targets;
 pub use exporter::ExporterMetrics;
 pub use files::FileMetrics;
 pub use number::Number;
+pub use rate_limit::RateLimitMetrics;
 pub use reduction::ReductionMetrics;
 pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
@@ -43,6 +45,7 @@ const KILL_SCOPES: [&str; 8] = [
 
 type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
+type OfRateLimit = [(&'static str, Arc<str>); 3];
 type OfComponent = [(&'static str, Arc<str>); 3];
 type Three = [(&'static str, &'static str); 3];
 type Ages = Family<One, Histogram, fn() -> Histogram>;
@@ -103,6 +106,9 @@ pub struct Metrics {
     scrape_counters: Family<One, Number>,
     reductions: Family<Two, Counter>,
     reduced: Family<Two, Counter>,
+    rate_limited: Family<OfRateLimit, Counter>,
+    rate_limit_keys: Family<One, Number>,
+    rate_limit_shared: Family<One, Counter>,
     kills: Family<[(&'static str, &'static str); 1], Number>,
     kill_switch_broken: Family<[(&'static str, &'static str); 1], Number>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
@@ -245,6 +251,15 @@ impl Default for Metrics {
             reduced: r.named(
                 "flamegate_reduction_observations",
                 "Observations of profiles made smaller, before and after",
+            ),
+            rate_limited: r.named(
+                "flamegate_rate_limited_profiles",
+                "Profiles over a rate limit, by action (refused, dropped) and limit",
+            ),
+            rate_limit_keys: r.named("flamegate_rate_limit_keys", "Keys that a rate limit knows"),
+            rate_limit_shared: r.named(
+                "flamegate_rate_limit_shared",
+                "Times that a key shared a bucket, because there were too many",
             ),
             kills: r.named("flamegate_kills", "Kills in force, by scope"),
             kill_switch_broken: r.named(
@@ -397,6 +412,17 @@ impl Metrics {
     pub fn reloaded(&self, succeeded: bool) {
         let result = if succeeded { "success" } else { "failure" };
         self.reloads.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// The metrics of one rate limit, looked up once.
+    pub fn rate_limit(&self, processor: &Arc<str>) -> RateLimitMetrics {
+        let key: One = [("processor", processor.clone())];
+        RateLimitMetrics {
+            processor: processor.clone(),
+            limited: self.rate_limited.clone(),
+            keys: self.rate_limit_keys.get_or_create(&key).clone(),
+            shared: self.rate_limit_shared.get_or_create(&key).clone(),
+        }
     }
 
     /// So many kills are in force of each scope, and none of the others.

@@ -10,7 +10,8 @@ mod targets;
 pub use audit::Audit;
 pub use component::{Component, Kind};
 pub use metrics::{
-    Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, ReductionMetrics, ScrapeMetrics, ServerMetrics,
+    Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, RateLimitMetrics, ReductionMetrics, ScrapeMetrics,
+    ServerMetrics,
 };
 pub use seldom::{Seldom, SeldomEach};
 pub use targets::{Health, Targets, Visited};

@@ -30,6 +30,7 @@ mod leaks;
 mod policy;
 mod push;
 mod quickstart;
+mod rate_limit;
 mod recordings;
 mod redaction;
 mod reduction;

@@ -94,7 +94,7 @@ impl From<ClientError> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unavailable { .. } => Self::Full,
+            refusal if refusal.is_for_now() => Self::Full,
             Refusal::TooLarge { why, .. } => Self::TooLarge(why),
             other => Self::Invalid(other.to_string()),
         }

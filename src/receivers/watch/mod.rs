@@ -303,7 +303,7 @@ impl Watcher {
         match self.hand_over(&found, &taken, is_last, out, stop).await {
             Ok(()) | Err(Unread::Changed) => {}
             Err(Unread::Unfinished(_)) => self.waiting().tried(&found.identity, Instant::now()),
-            Err(Unread::Refused(Refusal::Unavailable { .. })) => round.no_room.store(true, Ordering::Relaxed),
+            Err(Unread::Refused(refusal)) if refusal.is_for_now() => round.no_room.store(true, Ordering::Relaxed),
             Err(Unread::NoMemory) => self.too_large_for_now(&found, round),
             Err(Unread::Unreadable(kind)) => {
                 self.waiting().later(&found.identity, Instant::now(), TELL_EVERY);
