@@ -139,10 +139,11 @@ fn found(decoded: &Decoded, total: &Json) -> BTreeMap<String, i128> {
 }
 
 /// Types of events of which `totals.json` does not say how many have no stack.
-const STACKS_UNTOLD: [&str; 5] = [
+const STACKS_UNTOLD: [&str; 6] = [
     "old_objects",
     "exceptions",
     "errors",
+    "datadog_exceptions",
     "method_calls",
     "malloc_inuse_objects",
 ];
@@ -236,6 +237,8 @@ fn expected(name: &str, total: &Json) -> Sums {
         (sampled[1], number("jdk.ObjectAllocationSample", "weight")),
         ("exceptions", events("jdk.JavaExceptionThrow")),
         (errors, events("jdk.JavaErrorThrow")),
+        // the one recording that has them has errors too
+        ("datadog_exceptions", events("datadog.ExceptionSample")),
         ("old_objects", events("jdk.OldObjectSample")),
         ("method_calls", events("jdk.MethodTrace")),
         ("native_samples", events("jdk.NativeMethodSample")),
