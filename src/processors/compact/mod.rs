@@ -130,9 +130,10 @@ impl Processor for Compact {
         let Some(profiles) = batch.as_profiles() else {
             return Verdict::pass(batch);
         };
-        // what is made on the way is no larger than what came, and is counted before it is there
+        // what is made on the way is counted before it is there; to try sizes takes the whole twice, and a part of it twice
         let working = batch.permit().sibling();
-        working.hold(profiles.heap_bytes());
+        let copies = if self.max_bytes.is_some() { 4 } else { 1 };
+        working.hold(copies * profiles.heap_bytes());
         // equal samples are joined before their bytes are counted, or they would be other samples then
         let joined = self.max_bytes.map(|_| {
             let mut joined = profiles.clone();

@@ -4,9 +4,12 @@
 //! their frames say; then by attributes and link. Only what is said counts and no id does, so the same profile has the same order
 //! whichever format it came in.
 
-use super::content::{self, mix};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::content::{self, ODD, mix, quick};
 use crate::profile::{
-    AttributeSetId, Dictionary, LocationId, Observations, ProfileRef, Samples, Stack, StackId, Table,
+    Attribute, AttributeSetId, Dictionary, LocationId, Observations, ProfileRef, Samples, StackId, StringId, Table,
 };
 
 /// The order of the stacks of a dictionary that some profiles use.
@@ -30,12 +33,19 @@ impl Order {
         }
         let places = Places::of(d);
         let used = d.stacks.ids().zip(&used).filter(|(_, used)| **used);
-        let stacks = Paths::of(d, &places, used.map(|(stack, _)| stack)).rank(d, &places);
+        let stacks = rank(d, &places, used.map(|(stack, _)| stack));
+        // many formats have an attribute for each sample, of few keys
+        let mut key = (StringId::UNSET, content::text(""));
+        let mut attribute_of = |a: &Attribute| {
+            if a.key != key.0 {
+                key = (a.key, content::text(d.str(a.key)));
+            }
+            content::attribute(d, key.1, &a.value)
+        };
+        let attributes: Vec<u64> = d.attributes.rows().iter().map(&mut attribute_of).collect();
         let set_of = |set: AttributeSetId| {
-            let attributes = d.attributes_of(set);
-            attributes.fold(0, |sum: u64, a| {
-                sum.wrapping_add(content::attribute(d, d.str(a.key), &a.value))
-            })
+            let attributes = d.attribute_sets[set].iter().map(|id| at(&attributes, id.index()));
+            attributes.fold(0, u64::wrapping_add)
         };
         let link_of = |link: &crate::profile::Link| {
             let [high, low] = [0, 8].map(|at| {
@@ -57,18 +67,17 @@ impl Order {
 
     /// The rows of a profile in this order.
     pub fn rows(&self, samples: &Samples) -> Vec<usize> {
-        let columns = samples.stacks.iter().zip(&samples.attributes).zip(&samples.links);
-        let keys = columns.enumerate().map(|(row, ((stack, set), link))| {
-            let rank = self.stacks.get(stack.index()).copied().unwrap_or_default();
-            (
-                rank,
-                mix(at(&self.sets, set.index()), at(&self.links, link.index())),
-                row,
-            )
-        });
-        let mut keys: Vec<(u32, u64, usize)> = keys.collect();
-        keys.sort_unstable();
-        keys.into_iter().map(|(.., row)| row).collect()
+        let rank = |stack: &StackId| self.stacks.get(stack.index()).copied().unwrap_or_default();
+        let mut sorted = sorted_by_key(samples.stacks.iter().map(rank));
+        let beside = |(_, row): &(u32, u32)| {
+            let (set, link) = (samples.attributes.get(*row as usize), samples.links.get(*row as usize));
+            let set = set.map_or(0, |set| at(&self.sets, set.index()));
+            (mix(set, link.map_or(0, |link| at(&self.links, link.index()))), *row)
+        };
+        for same in sorted.chunk_by_mut(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+            same.sort_unstable_by_key(beside);
+        }
+        sorted.into_iter().map(|(_, row)| row as usize).collect()
     }
 
     /// A number that differs with what the profile says and with `key`, and is always the same for the same of both.
@@ -91,20 +100,20 @@ impl Order {
         for (row, (stack, set)) in columns {
             let leaf = d.stacks[*stack].first().map_or(0, |leaf| self.places.said(*leaf));
             let identity = mix(leaf, at(&self.sets, set.index()));
-            let mut add = |hash: u64, value: i64| sum = sum.wrapping_add(hash.wrapping_mul(value as u64));
+            let mut add = |hash: u64, value: u64| sum = sum.wrapping_add(hash.wrapping_mul(value));
             match &samples.observations {
                 Observations::Totals(values) => {
                     let values = values.get(row * types..(row + 1) * types).unwrap_or_default();
-                    for (column, value) in values.iter().enumerate() {
-                        add(mix(identity, column as u64), *value);
-                    }
+                    // a sum of products as well, so that it adds up
+                    let values = values.iter().zip(1u64..).fold(0u64, |sum, (value, column)| {
+                        sum.wrapping_add((*value as u64).wrapping_mul(ODD.wrapping_mul(2 * column + 1)))
+                    });
+                    add(identity, values);
                 }
                 Observations::Series(series) => {
-                    add(mix(identity, 0), series.total(row));
-                    series
-                        .timestamps(row)
-                        .iter()
-                        .for_each(|time| add(mix(identity, *time), 1));
+                    add(mix(identity, 0), series.total(row) as u64);
+                    let times = series.timestamps(row).iter();
+                    times.for_each(|time| add(mix(identity, *time), 1));
                 }
             }
         }
@@ -176,6 +185,24 @@ impl Places {
         Self { names, said }
     }
 
+    /// The hashes of the names and of all that these frames say.
+    fn hashes(&self, frames: &[LocationId]) -> (u64, u64) {
+        // four at a time, as there are very many; what goes in is spread over all bits already, or small
+        let (mut names, mut said) = ([frames.len() as u64; 4], [0u64; 4]);
+        let (fours, rest) = frames.as_chunks::<4>();
+        for four in fours {
+            for ((id, name), said) in four.iter().zip(&mut names).zip(&mut said) {
+                *name = quick(*name, u64::from(self.name(*id)));
+                *said = quick(*said, self.said(*id));
+            }
+        }
+        for ((id, name), said) in rest.iter().zip(&mut names).zip(&mut said) {
+            *name = quick(*name, u64::from(self.name(*id)));
+            *said = quick(*said, self.said(*id));
+        }
+        (names.into_iter().fold(0, mix), said.into_iter().fold(0, mix))
+    }
+
     fn name(&self, id: LocationId) -> u32 {
         self.names.get(id.index()).copied().unwrap_or_default()
     }
@@ -185,31 +212,54 @@ impl Places {
     }
 }
 
-/// Stacks as lists of names, the root first.
+/// The place of each stack of the dictionary in the order, where it is used.
+fn rank(d: &Dictionary, places: &Places, used: impl Iterator<Item = StackId>) -> Vec<u32> {
+    let (mut paths, mut known) = (Paths::default(), HashMap::with_hasher(FixedState::default()));
+    // of each stack which path it is, and the hash of all that its frames say
+    let mut stacks: Vec<(StackId, u32, u64)> = Vec::new();
+    for stack in used {
+        let frames = &d.stacks[stack];
+        let (names, said) = places.hashes(frames);
+        let path = *known.entry(names).or_insert_with(|| paths.add(places, frames));
+        stacks.push((stack, path, said));
+    }
+    let place_of = paths.sorted_places();
+    let place = |path: u32| place_of.get(path as usize).copied().unwrap_or_default();
+    let stack_at = |index: u32| stacks.get(index as usize).copied().unwrap_or_default();
+    let mut sorted = sorted_by_key(stacks.iter().map(|(_, path, _)| place(*path)));
+    let said = |(_, index): &(u32, u32)| stack_at(*index).2;
+    let mut ranks = vec![0; d.stacks.len()];
+    let mut rank = 0;
+    for same in sorted.chunk_by_mut(|a, b| a.0 == b.0) {
+        same.sort_unstable_by_key(said);
+        for equal in same.chunk_by(|a, b| said(a) == said(b)) {
+            rank += 1;
+            for (_, index) in equal {
+                if let Some(slot) = ranks.get_mut(stack_at(*index).0.index()) {
+                    *slot = rank;
+                }
+            }
+        }
+    }
+    ranks
+}
+
+/// Lists of names, the root first, each once.
+#[derive(Default)]
 struct Paths {
-    stacks: Vec<StackId>,
     /// `ends[i]` is where path `i` ends and path `i + 1` begins.
     ends: Vec<usize>,
     names: Vec<u32>,
 }
 
-/// Paths up to so many are compared with each other at once.
-const FEW: usize = 12;
+/// So few paths are compared with each other at once.
+const FEW: usize = 24;
 
 impl Paths {
-    fn of(d: &Dictionary, places: &Places, stacks: impl Iterator<Item = crate::profile::Id<Stack>>) -> Self {
-        let mut paths = Self {
-            stacks: Vec::new(),
-            ends: Vec::new(),
-            names: Vec::new(),
-        };
-        for stack in stacks {
-            let frames = d.stacks[stack].iter().rev();
-            paths.names.extend(frames.map(|id| places.name(*id)));
-            paths.ends.push(paths.names.len());
-            paths.stacks.push(stack);
-        }
-        paths
+    fn add(&mut self, places: &Places, frames: &[LocationId]) -> u32 {
+        self.names.extend(frames.iter().rev().map(|id| places.name(*id)));
+        self.ends.push(self.names.len());
+        self.ends.len() as u32 - 1
     }
 
     /// The frames of a path from a depth on.
@@ -217,43 +267,26 @@ impl Paths {
         let path = path as usize;
         let start = path.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
         let end = self.ends.get(path).copied().unwrap_or_default();
-        self.names
-            .get(start.unwrap_or_default() + depth..end)
-            .unwrap_or_default()
+        let start = start.unwrap_or_default() + depth;
+        self.names.get(start..end).unwrap_or_default()
     }
 
-    /// The place of every stack of the dictionary in the order.
-    fn rank(&self, d: &Dictionary, places: &Places) -> Vec<u32> {
-        let mut sorted: Vec<u32> = (0..self.stacks.len() as u32).collect();
+    /// Of each path its place among the sorted ones.
+    fn sorted_places(&self) -> Vec<u32> {
+        let mut sorted: Vec<u32> = (0..self.ends.len() as u32).collect();
         self.sort(&mut sorted);
-        let said = |path: u32| {
-            let stack = self.stacks.get(path as usize).copied().unwrap_or_default();
-            d.stacks[stack].iter().fold(0, |hash, id| mix(hash, places.said(*id)))
-        };
-        let mut ranks = vec![0; d.stacks.len()];
-        let mut rank = 0;
-        for same in sorted.chunk_by(|a, b| self.below(*a, 0) == self.below(*b, 0)) {
-            let mut same: Vec<(u64, u32)> = match same {
-                [one] => vec![(0, *one)],
-                several => several.iter().map(|path| (said(*path), *path)).collect(),
-            };
-            same.sort_unstable();
-            for equal in same.chunk_by(|a, b| a.0 == b.0) {
-                rank += 1;
-                for (_, path) in equal {
-                    let stack = self.stacks.get(*path as usize).copied().unwrap_or_default();
-                    if let Some(slot) = ranks.get_mut(stack.index()) {
-                        *slot = rank;
-                    }
-                }
+        let mut places = vec![0; sorted.len()];
+        for (path, place) in sorted.into_iter().zip(0..) {
+            if let Some(slot) = places.get_mut(path as usize) {
+                *slot = place;
             }
         }
-        ranks
+        places
     }
 
-    /// Frame by frame, so that what many have in common is read once for each.
+    /// Two frames at a time, so that what many have in common is read once for each.
     fn sort(&self, paths: &mut [u32]) {
-        let mut keys: Vec<(u32, u32)> = Vec::new();
+        let mut keys: Vec<(u64, u32)> = Vec::new();
         let mut open = vec![(0..paths.len(), 0)];
         while let Some((range, depth)) = open.pop() {
             let Some(group) = paths.get_mut(range.clone()) else {
@@ -265,15 +298,19 @@ impl Paths {
             }
             let depth = depth + self.in_common(group, depth);
             // 0 for those that end here
-            let key = |path: &u32| self.below(*path, depth).first().map_or(0, |name| name + 1);
+            let key = |path: &u32| match self.below(*path, depth) {
+                [] => 0,
+                [one] => (u64::from(*one) + 1) << 32,
+                [one, two, ..] => (u64::from(*one) + 1) << 32 | (u64::from(*two) + 1),
+            };
             keys.clear();
             keys.extend(group.iter().map(|path| (key(path), *path)));
             keys.sort_unstable();
             let mut start = range.start;
             for run in keys.chunk_by(|a, b| a.0 == b.0) {
                 let end = start + run.len();
-                if run.len() > 1 && run.first().is_some_and(|(key, _)| *key > 0) {
-                    open.push((start..end, depth + 1));
+                if run.len() > 1 {
+                    open.push((start..end, depth + 2));
                 }
                 start = end;
             }
@@ -290,13 +327,31 @@ impl Paths {
         };
         let mut common = self.below(*first, depth);
         for other in others {
-            let same = common
-                .iter()
-                .zip(self.below(*other, depth))
-                .take_while(|(a, b)| a == b)
-                .count();
+            if common.is_empty() {
+                break;
+            }
+            let same = same(common, self.below(*other, depth));
             common = common.get(..same).unwrap_or_default();
         }
         common.len()
     }
+}
+
+/// How long the common beginning of two lists is.
+fn same(a: &[u32], b: &[u32]) -> usize {
+    let eights = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let whole = eights.take_while(|(a, b)| a == b).count() * 8;
+    let (a, b) = (a.get(whole..).unwrap_or_default(), b.get(whole..).unwrap_or_default());
+    whole + a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// The numbers of the keys, sorted by key.
+fn sorted_by_key(keys: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
+    // as one number each: much faster to sort
+    let mut keys: Vec<u64> = keys
+        .zip(0u64..)
+        .map(|(key, number)| u64::from(key) << 32 | number)
+        .collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|key| ((key >> 32) as u32, key as u32)).collect()
 }
