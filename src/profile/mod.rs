@@ -34,7 +34,10 @@ pub use merge::Merger;
 pub use profiles::{
     KeyValue, OriginalPayload, Profile, ProfileId, ProfileRef, Profiles, ResourceProfiles, ScopeProfiles, ValueType,
 };
-pub use reduce::{Counts, Fewer, KEEP_RATIO, OTHER, Order, Ratio, SAMPLING_THRESHOLD, fewer, largest, thin};
+pub use reduce::{
+    Counts, FEWEST_ROWS, Fewer, Fit, Fitting, KEEP_RATIO, Leaving, OTHER, OTHER_NAME, Order, Ratio, Reduced,
+    SAMPLING_THRESHOLD, Sampling, Thinning, Unsampled, fewer, largest, thin, thin_profiles,
+};
 pub use roles::Role;
 pub use samples::{Observations, Samples, Series};
 pub use split::{Scratch, Splitter};

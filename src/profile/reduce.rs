@@ -5,16 +5,35 @@
 //! profile says, so the same profile is always reduced to the same one.
 
 mod content;
+mod fit;
 mod grid;
+mod leaving;
 mod notes;
 mod order;
+mod rate;
+mod strata;
 #[cfg(test)]
 mod tests;
 mod thin;
+mod thinning;
 mod threshold;
 
+pub use fit::{FEWEST_ROWS, Fit, Fitting};
 pub use grid::Ratio;
+pub use leaving::{Leaving, OTHER_NAME};
 pub use notes::{KEEP_RATIO, OTHER, SAMPLING_THRESHOLD};
 pub use order::Order;
+pub use rate::{Sampling, Unsampled};
+pub use strata::Linked;
 pub use thin::{Counts, thin};
+pub use thinning::{Thinning, thin_profiles};
 pub use threshold::{Fewer, fewer, largest};
+
+/// Of how many counts or rows how many are left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reduced {
+    /// So many there were.
+    pub from: u64,
+    /// So many are left.
+    pub to: u64,
+}

@@ -2,7 +2,6 @@
 //!
 //! Not to be taken for [`Profiles::compact`], which leaves out what nothing refers to and changes no number.
 
-mod size;
 #[cfg(test)]
 mod tests;
 
@@ -11,13 +10,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::formats::otlp;
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::units::ByteSize;
 use crate::pipeline::{Batch, Context, Processor, Verdict};
-use crate::profile::{
-    Dictionary, Fewer, Function, Line, Location, OTHER, Order, Profile, Profiles, SAMPLING_THRESHOLD, Samples, Value,
-    fewer, largest,
-};
+use crate::profile::{FEWEST_ROWS, Fit, Fitting, Leaving, Profiles, Reduced};
 use crate::telemetry::ReductionMetrics;
 
 /// The row of the table.
@@ -53,9 +50,6 @@ stand for others lose their timestamps, and counts of them are no raw counts any
 `max_bytes`: texts of the profile are larger, and it passes with a few samples), `would_compact` (`dry_run`).
 ";
 
-/// So few samples are left in any case.
-const FEWEST: usize = 16;
-
 /// What becomes of samples beyond the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -67,9 +61,6 @@ pub enum Method {
     /// small samples is told to have less than it has.
     LargestAndOther,
 }
-
-/// The function that all but the largest samples become.
-const OTHER_NAME: &str = "other";
 
 /// Configuration of `compact`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -97,7 +88,8 @@ impl Default for Config {
 }
 
 struct Compact {
-    leave: Leave,
+    id: Arc<str>,
+    method: Method,
     max_rows: usize,
     max_bytes: Option<usize>,
     dry_run: bool,
@@ -106,18 +98,18 @@ struct Compact {
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
     let config: Config = parse(raw)?;
-    if config.max_rows < FEWEST {
+    if config.max_rows < FEWEST_ROWS {
         return Err(BuildError::at(
             "max_rows",
-            format!("at least {FEWEST}: fewer tell nothing of a program"),
+            format!("at least {FEWEST_ROWS}: fewer tell nothing of a program"),
         ));
     }
     if config.method == Method::LargestAndOther {
         tracing::warn!(processor = %cx.id, "`method: largest_and_other` bends the numbers: functions that are not in the largest samples are told to have less than they have");
     }
-    let (id, method) = (cx.id.clone(), config.method);
     Ok(Box::new(Compact {
-        leave: Leave { id, method },
+        id: cx.id.clone(),
+        method: config.method,
         max_rows: config.max_rows,
         max_bytes: config.max_bytes.map(ByteSize::as_usize),
         dry_run: config.dry_run,
@@ -148,8 +140,8 @@ impl Processor for Compact {
             if let Some(joined) = joined {
                 *profiles = joined;
             }
-            let (before, after) = self.leave.apply(profiles, &rows);
-            self.metrics.reduced(before, after);
+            let Reduced { from, to } = self.leaving().apply(profiles, &rows);
+            self.metrics.reduced(from, to);
         }
         Verdict::pass(batch)
     }
@@ -159,7 +151,7 @@ impl Compact {
     /// How many samples each profile is to have; none where it stays as it is.
     fn rows(&self, profiles: &Profiles) -> Vec<Option<usize>> {
         let mut too_large = match self.max_bytes {
-            Some(most) => size::too_large(profiles, most, self.max_rows, &self.leave),
+            Some(most) => self.too_large(profiles, most),
             None => Vec::new(),
         };
         too_large.resize_with(profiles.profile_count(), || None);
@@ -178,97 +170,21 @@ impl Compact {
         });
         rows.collect()
     }
-}
 
-/// How samples are left out.
-struct Leave {
-    id: Arc<str>,
-    method: Method,
-}
-
-/// What is left of a profile, and what is to be written down of that.
-struct Left {
-    samples: Samples,
-    key: &'static str,
-    note: Value,
-}
-
-impl Leave {
-    /// Leaves of each profile as many samples as are said. Says of how many samples how many are left, in the profiles that changed.
-    fn apply(&self, profiles: &mut Profiles, rows: &[Option<usize>]) -> (u64, u64) {
-        let left = match self.method {
-            Method::Threshold => self.by_chance(profiles, rows),
-            Method::LargestAndOther => largest_of(profiles, rows),
+    fn too_large(&self, profiles: &Profiles, most: usize) -> Vec<Option<Fit>> {
+        let fitting = Fitting {
+            most,
+            max_rows: self.max_rows,
+            leaving: self.leaving(),
+            bytes: |profiles: &Profiles| otlp::encode(profiles).len(),
         };
-        let (d, resources) = profiles.edit();
-        let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
-        let (mut before, mut after) = (0, 0);
-        for (profile, left) in scopes.flat_map(|scope| &mut scope.profiles).zip(left) {
-            let Some(Left { samples, key, note }) = left else {
-                continue;
-            };
-            before += profile.samples.len() as u64;
-            after += samples.len() as u64;
-            profile.samples = Arc::new(samples);
-            // it holds all of the samples
-            profile.original_payload = None;
-            profile.attributes = d.with_attribute(profile.attributes, key, note);
+        fitting.too_large(profiles)
+    }
+
+    fn leaving(&self) -> Leaving<'_> {
+        match self.method {
+            Method::Threshold => Leaving::ByChance(&self.id),
+            Method::LargestAndOther => Leaving::AllButLargest,
         }
-        (before, after)
-    }
-
-    fn by_chance(&self, profiles: &Profiles, rows: &[Option<usize>]) -> Vec<Option<Left>> {
-        let d = profiles.dictionary();
-        let changing = profiles.iter().zip(rows).filter(|(_, rows)| rows.is_some());
-        let order = Order::of(d, changing.map(|(at, _)| at));
-        let left = profiles.iter().zip(rows).map(|(at, rows)| {
-            let (rows, samples) = ((*rows)?, &at.profile.samples);
-            let types = at.profile.sample_types.len();
-            let seed = order.seed(&self.id, d, at);
-            let Fewer { samples, thresholds } = fewer(samples, types, rows, &order.rows(samples), seed)?;
-            let thresholds = thresholds.into_iter().enumerate().map(|(column, threshold)| {
-                // errors that are independent add up by their squares, and these are in proportion to the threshold
-                Value::Double(threshold + threshold_so_far(d, at.profile, column))
-            });
-            Some(Left {
-                samples,
-                key: SAMPLING_THRESHOLD,
-                note: Value::Array(thresholds.collect()),
-            })
-        });
-        left.collect()
-    }
-}
-
-fn largest_of(profiles: &mut Profiles, rows: &[Option<usize>]) -> Vec<Option<Left>> {
-    let (d, _) = profiles.edit();
-    let name = d.strings.push(OTHER_NAME);
-    let function = d.functions.push(Function {
-        name,
-        ..Function::default()
-    });
-    let line = Line {
-        function,
-        ..Line::default()
-    };
-    let place = d.push_location(Location::default(), &[line]);
-    let other = d.stacks.push(&[place]);
-    let left = profiles.iter().zip(rows).map(|(at, rows)| {
-        Some(Left {
-            samples: largest(&at.profile.samples, at.profile.sample_types.len(), (*rows)?, other)?,
-            key: OTHER,
-            note: Value::String(name),
-        })
-    });
-    left.collect()
-}
-
-fn threshold_so_far(d: &Dictionary, profile: &Profile, column: usize) -> f64 {
-    match d.attribute(profile.attributes, SAMPLING_THRESHOLD) {
-        Some(Value::Array(thresholds)) => match thresholds.get(column) {
-            Some(Value::Double(threshold)) if *threshold > 0.0 && threshold.is_finite() => *threshold,
-            _ => 0.0,
-        },
-        _ => 0.0,
     }
 }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
-use crate::formats::{Format, Limits, any, otlp};
+use crate::formats::{Format, Limits, any};
 use crate::pipeline::{Origin, Permit, Received};
+use crate::profile::{OTHER, OTHER_NAME, Profile, SAMPLING_THRESHOLD, Value};
 use crate::telemetry::Metrics;
 use crate::testing::{corpus_file, data};
 
@@ -187,7 +188,7 @@ fn a_profile_whose_texts_are_too_large_is_said() {
     let bench = Bench::of(json!({ "max_bytes": 100 }));
     let after = bench.run(&read(data("go123-cpu-labels.pb.gz")));
     assert_eq!(bench.counted("too_large"), 1);
-    assert!((1..=FEWEST).contains(&after.sample_count()));
+    assert!((1..=FEWEST_ROWS).contains(&after.sample_count()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::*;
 use crate::formats::{Format, Limits, any, otlp, pprof};
 use crate::pipeline::Permit;
 use crate::pipeline::batch::Received;
-use crate::profile::{Counts, Link, Observations, StringId};
+use crate::profile::{Counts, KEEP_RATIO, Link, Observations, Profile, Profiles, Ratio, Samples, StringId, Value};
 use crate::telemetry::Metrics;
 use crate::testing::{corpus_file, data};
 

@@ -1,6 +1,7 @@
 //! Who is thinned first: samples that point at a span are worth more than others, so they go last.
 
-use crate::profile::{Counts, Profile};
+use super::Counts;
+use crate::profile::Profile;
 
 /// How much of a profile points at spans, in counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //! Only what was looked at by the clock has a rate, and only raw counts can be thinned: what a profiler weighted already, such as
 //! allocations, waits and whatever else was measured each for itself, passes as it is.
 
-use crate::profile::{Counts, Dictionary, OTHER, Observations, Profile, Ratio, SAMPLING_THRESHOLD, Series, ValueType};
+use super::{Counts, OTHER, Ratio, SAMPLING_THRESHOLD};
+use crate::profile::{Dictionary, Observations, Profile, Series, ValueType};
 
 /// No profiler looks more often: what says so has numbers that are no rate.
 const FASTEST_HZ: f64 = 100_000.0;

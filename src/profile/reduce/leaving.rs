@@ -1,0 +1,106 @@
+//! Whole profiles of fewer rows, and what they say of it.
+
+use std::sync::Arc;
+
+use super::{Fewer, OTHER, Order, Reduced, SAMPLING_THRESHOLD, fewer, largest};
+use crate::profile::{Dictionary, Function, Line, Location, Profile, Profiles, Samples, Value};
+
+/// The function that all but the largest samples become.
+pub const OTHER_NAME: &str = "other";
+
+/// How rows beyond a number are left out.
+#[derive(Clone, Copy, Debug)]
+pub enum Leaving<'a> {
+    /// Some are kept by chance and stand for the others: unbiased. The key tells apart who leaves out.
+    ByChance(&'a str),
+    /// The largest are kept, and all others become one of the function `other`: biased.
+    AllButLargest,
+}
+
+/// What is left of a profile, and what is to be written down of that.
+struct Left {
+    samples: Samples,
+    key: &'static str,
+    note: Value,
+}
+
+impl Leaving<'_> {
+    /// Leaves of each profile as many rows as are said in the same order; those of which nothing is said stay as they are. Says of how many
+    /// rows how many are left, in the profiles that changed.
+    pub fn apply(self, profiles: &mut Profiles, rows: &[Option<usize>]) -> Reduced {
+        let left = match self {
+            Self::ByChance(key) => by_chance(profiles, rows, key),
+            Self::AllButLargest => largest_of(profiles, rows),
+        };
+        let (d, resources) = profiles.edit();
+        let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
+        let mut reduced = Reduced::default();
+        for (profile, left) in scopes.flat_map(|scope| &mut scope.profiles).zip(left) {
+            let Some(Left { samples, key, note }) = left else {
+                continue;
+            };
+            reduced.from += profile.samples.len() as u64;
+            reduced.to += samples.len() as u64;
+            profile.samples = Arc::new(samples);
+            // it holds all of the samples
+            profile.original_payload = None;
+            profile.attributes = d.with_attribute(profile.attributes, key, note);
+        }
+        reduced
+    }
+}
+
+fn by_chance(profiles: &Profiles, rows: &[Option<usize>], key: &str) -> Vec<Option<Left>> {
+    let d = profiles.dictionary();
+    let changing = profiles.iter().zip(rows).filter(|(_, rows)| rows.is_some());
+    let order = Order::of(d, changing.map(|(at, _)| at));
+    let left = profiles.iter().zip(rows).map(|(at, rows)| {
+        let (rows, samples) = ((*rows)?, &at.profile.samples);
+        let types = at.profile.sample_types.len();
+        let seed = order.seed(key, d, at);
+        let Fewer { samples, thresholds } = fewer(samples, types, rows, &order.rows(samples), seed)?;
+        let thresholds = thresholds.into_iter().enumerate().map(|(column, threshold)| {
+            // errors that are independent add up by their squares, and these are in proportion to the threshold
+            Value::Double(threshold + threshold_so_far(d, at.profile, column))
+        });
+        Some(Left {
+            samples,
+            key: SAMPLING_THRESHOLD,
+            note: Value::Array(thresholds.collect()),
+        })
+    });
+    left.collect()
+}
+
+fn largest_of(profiles: &mut Profiles, rows: &[Option<usize>]) -> Vec<Option<Left>> {
+    let (d, _) = profiles.edit();
+    let name = d.strings.push(OTHER_NAME);
+    let function = d.functions.push(Function {
+        name,
+        ..Function::default()
+    });
+    let line = Line {
+        function,
+        ..Line::default()
+    };
+    let place = d.push_location(Location::default(), &[line]);
+    let other = d.stacks.push(&[place]);
+    let left = profiles.iter().zip(rows).map(|(at, rows)| {
+        Some(Left {
+            samples: largest(&at.profile.samples, at.profile.sample_types.len(), (*rows)?, other)?,
+            key: OTHER,
+            note: Value::String(name),
+        })
+    });
+    left.collect()
+}
+
+fn threshold_so_far(d: &Dictionary, profile: &Profile, column: usize) -> f64 {
+    match d.attribute(profile.attributes, SAMPLING_THRESHOLD) {
+        Some(Value::Array(thresholds)) => match thresholds.get(column) {
+            Some(Value::Double(threshold)) if *threshold > 0.0 && threshold.is_finite() => *threshold,
+            _ => 0.0,
+        },
+        _ => 0.0,
+    }
+}
