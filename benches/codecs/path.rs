@@ -70,11 +70,7 @@ impl Path {
         let specs = flamegate::processors::ALL;
         let spec = specs.iter().find(|spec| spec.about.name == "redaction").unwrap();
         let config = serde_json::json!({ "detectors": ["secrets", "emails"], "paths": "home" });
-        let cx = BuildContext {
-            id: "redaction".into(),
-            metrics: Arc::default(),
-            dry_run: false,
-        };
+        let cx = BuildContext::new("redaction", Arc::default());
         Self {
             redaction: (spec.build)(config, &cx).unwrap(),
         }

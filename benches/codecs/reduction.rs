@@ -51,11 +51,7 @@ fn tell(input: &Input, form: Form, name: &str, config: serde_json::Value) {
 
 fn built(name: &str, config: serde_json::Value) -> Box<dyn Processor> {
     let spec = processors::ALL.iter().find(|spec| spec.about.name == name).unwrap();
-    let cx = BuildContext {
-        id: name.into(),
-        metrics: Default::default(),
-        dry_run: false,
-    };
+    let cx = BuildContext::new(name, Default::default());
     (spec.build)(config, &cx).unwrap()
 }
 

@@ -165,11 +165,7 @@ pub fn configuration(bytes: &[u8]) {
     let Ok(loaded) = config::load(&sources, &|_| Some("value".to_owned())) else {
         return;
     };
-    let context = BuildContext {
-        id: "fuzzed".into(),
-        metrics: Arc::new(Metrics::default()),
-        dry_run: false,
-    };
+    let context = BuildContext::new("fuzzed", Arc::new(Metrics::default()));
     let _ = loaded.resolve(&CATALOG, &context);
     let _ = config::to_yaml(&loaded.redacted(&CATALOG));
 }

@@ -186,11 +186,7 @@ fn placed(loaded: &Loaded, error: GraphError) -> ConfigError {
 
 /// What components are built with when they are built for checking only: nothing is counted.
 fn checking() -> BuildContext {
-    BuildContext {
-        id: "check".into(),
-        metrics: Arc::default(),
-        dry_run: false,
-    }
+    BuildContext::new("check", Arc::default())
 }
 
 fn service_spec(config: &Config) -> ServiceSpec {

@@ -48,11 +48,7 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Trouble(error.to_string()))?;
     let guard = runtime.enter();
-    let cx = BuildContext {
-        id: "send".into(),
-        metrics: Arc::default(),
-        dry_run: false,
-    };
+    let cx = BuildContext::new("send", Arc::default());
     let built = (row.build)(config, &cx).map_err(|error| not_built(&error))?;
     drop(guard);
     for path in &args.files {

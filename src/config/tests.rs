@@ -123,11 +123,7 @@ fn load_text(text: &str) -> Loaded {
 }
 
 fn resolve_text(text: &str) -> Result<Config, ConfigErrors> {
-    let cx = BuildContext {
-        id: "check".into(),
-        metrics: Arc::default(),
-        dry_run: false,
-    };
+    let cx = BuildContext::new("check", Arc::default());
     load_text(text).resolve(&CATALOG, &cx)
 }
 

@@ -97,11 +97,7 @@ pub(super) async fn serve(reply: Reply) -> Server {
 }
 
 pub(super) fn context(id: &str) -> BuildContext {
-    BuildContext {
-        id: id.into(),
-        metrics: Arc::new(Metrics::default()),
-        dry_run: false,
-    }
+    BuildContext::new(id, Arc::new(Metrics::default()))
 }
 
 /// A batch of three profiles that came as the OTLP request `bytes`.

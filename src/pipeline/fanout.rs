@@ -20,6 +20,7 @@ use super::outlet::{Afterwards, Arrival, Intake, Job};
 use super::readiness::Readiness;
 use super::routing::{self, Mode, Route};
 use super::sink::Sink;
+use super::spending::Spending;
 use crate::telemetry::{Amount, Audit, Component, Kind, Metrics};
 
 /// One running pipeline.
@@ -48,6 +49,8 @@ pub struct Shared {
     pub readiness: Readiness,
     /// What is killed.
     pub kills: Kills,
+    /// What was sent.
+    pub spending: Spending,
     /// The first task of the engine itself that died.
     pub failed: watch::Sender<Option<Failure>>,
 }

@@ -16,6 +16,7 @@ use super::chain::Chain;
 use super::component::ReceiverError;
 use super::compute::guard_async;
 use super::fanout::{Fanout, Pipeline, Shared, Wired, hand_over_regardless};
+use super::feeder::Feeding;
 use super::graph::{Graph, NamedExporter, NamedReceiver, Wiring};
 use super::lifecycle::Failure;
 use super::outlet::Outlet;
@@ -47,6 +48,8 @@ pub(super) struct Reception {
     wired: Arc<Wired>,
     status: watch::Receiver<Status>,
     task: AbortHandle,
+    /// Ends with the last generation that has it, as those of lines and deliveries.
+    _feeding: Arc<Feeding>,
 }
 
 /// How far a receiver has come.
@@ -70,6 +73,7 @@ pub(super) struct Line {
     processors: Vec<(Arc<str>, RawConfig)>,
     pipeline: Arc<Pipeline>,
     timer: AbortHandle,
+    feeding: Arc<Feeding>,
 }
 
 /// A running exporter.
@@ -78,6 +82,7 @@ pub(super) struct Delivery {
     raw: RawConfig,
     pub(super) sink: Arc<Sink>,
     done: CancellationToken,
+    _feeding: Arc<Feeding>,
 }
 
 impl Generation {
@@ -94,8 +99,7 @@ impl Generation {
         for mut wiring in graph.pipelines {
             fed_by.push(std::mem::take(&mut wiring.receivers));
             let kept = before.lines.iter().find(|known| known.is(&wiring));
-            let chain = kept.map(|line| line.pipeline.chain.clone());
-            lines.push(Line::start(wiring, chain, &deliveries, &under_way, shared));
+            lines.push(Line::start(wiring, kept, &deliveries, &under_way, shared));
         }
         let mut receivers = Vec::with_capacity(graph.receivers.len());
         for receiver in graph.receivers {
@@ -207,6 +211,7 @@ impl Reception {
         let fanout = Arc::new(Fanout::new(built.id.clone(), wired.clone(), shared.clone(), told));
         let stop = Stop::new();
         let outlet = Outlet::new(Arc::new(fanout.clone()));
+        let feeding = Feeding::start([(fanout.component(), built.feeders)], &shared.metrics);
         let (watched, asked) = (fanout.clone(), stop.clone());
         let task = tokio::spawn(async move {
             let ended = guard_async(built.receiver.run(outlet, asked.clone())).await;
@@ -231,6 +236,7 @@ impl Reception {
             wired,
             status,
             task: task.abort_handle(),
+            _feeding: Arc::new(feeding),
         }
     }
 
@@ -270,22 +276,25 @@ impl Line {
 
     fn start(
         wiring: Wiring,
-        chain: Option<Arc<Chain>>,
+        kept: Option<&Self>,
         deliveries: &[Delivery],
         under_way: &TaskTracker,
         shared: &Arc<Shared>,
     ) -> Self {
-        let fresh = || {
-            Arc::new(Chain::new(
-                wiring.stages,
-                shared.metrics.clone(),
-                shared.readiness.clone(),
-            ))
+        let (chain, feeding) = match kept {
+            Some(line) => (line.pipeline.chain.clone(), line.feeding.clone()),
+            None => {
+                let (metrics, readiness) = (shared.metrics.clone(), shared.readiness.clone());
+                let named = |(id, feeders)| (Kind::Processor.named(id), feeders);
+                let feeding = Feeding::start(wiring.feeders.into_iter().map(named), &metrics);
+                let chain = Chain::new(wiring.stages, metrics, readiness);
+                (Arc::new(chain), Arc::new(feeding))
+            }
         };
         let sinks = deliveries.iter().map(|delivery| &delivery.sink);
         let pipeline = Arc::new(Pipeline {
             route: wiring.route,
-            chain: chain.unwrap_or_else(fresh),
+            chain,
             sinks: sinks
                 .filter(|sink| wiring.exporters.contains(sink.id()))
                 .cloned()
@@ -299,6 +308,7 @@ impl Line {
             id: wiring.id,
             processors: wiring.processors,
             pipeline,
+            feeding,
         }
     }
 }
@@ -309,10 +319,8 @@ impl Delivery {
     }
 
     fn start(exporter: NamedExporter, shared: &Arc<Shared>) -> Self {
-        let (metrics, compute) = (shared.metrics.clone(), shared.delivery.clone());
-        let (readiness, kills) = (shared.readiness.clone(), shared.kills.clone());
-        let (id, built, unit) = (exporter.id, exporter.built, exporter.unit);
-        let sink = Sink::new(id, built, unit, metrics, compute, readiness, kills);
+        let sink = Sink::new(exporter.id, exporter.built, exporter.unit, shared);
+        let feeding = Feeding::start([(sink.component(), exporter.feeders)], &shared.metrics);
         let (done, running) = (CancellationToken::new(), sink.clone());
         let ended = done.clone().drop_guard();
         shared.task(sink.component(), async move {
@@ -323,6 +331,7 @@ impl Delivery {
             raw: exporter.raw,
             sink,
             done,
+            _feeding: Arc::new(feeding),
         }
     }
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use super::boundary::Boundary;
 use super::chain::Stage;
 use super::component::Receiver;
+use super::feeder::Feeder;
 use super::matcher::{MatchConfig, Matcher};
 use super::routing::{self, Mode, Route};
 use super::spec::{
-    About, BuildContext, BuildError, BuiltExporter, ExporterSpec, ProcessorSpec, RawConfig, ReceiverSpec, Unit,
+    About, BuildContext, BuildError, BuiltExporter, ExporterSpec, Place, ProcessorSpec, RawConfig, ReceiverSpec, Unit,
 };
 use crate::telemetry::Metrics;
 
@@ -76,6 +77,7 @@ pub(super) struct NamedReceiver {
     pub(super) id: Arc<str>,
     pub(super) raw: RawConfig,
     pub(super) receiver: Box<dyn Receiver>,
+    pub(super) feeders: Vec<Feeder>,
 }
 
 /// An exporter with its id, the configuration that it was built of, and what one request of it holds.
@@ -84,6 +86,7 @@ pub(super) struct NamedExporter {
     pub(super) raw: RawConfig,
     pub(super) unit: Unit,
     pub(super) built: BuiltExporter,
+    pub(super) feeders: Vec<Feeder>,
 }
 
 /// Components built and wired, not yet running.
@@ -103,6 +106,8 @@ pub(super) struct Wiring {
     pub(super) processors: Vec<(Arc<str>, RawConfig)>,
     pub(super) receivers: Vec<Arc<str>>,
     pub(super) stages: Vec<Stage>,
+    /// Those of each stage.
+    pub(super) feeders: Vec<(Arc<str>, Vec<Feeder>)>,
     pub(super) exporters: Vec<Arc<str>>,
 }
 
@@ -128,9 +133,14 @@ impl Graph {
         let receivers = build_receivers(spec, tables, &metrics)?;
         let exporters = build_exporters(spec, tables, &metrics)?;
         let mut pipelines = Vec::with_capacity(spec.pipelines.len());
+        let all: Arc<[(String, PipelineSpec)]> = spec.pipelines.as_slice().into();
         for (id, pipeline) in &spec.pipelines {
             check_boundary(id, pipeline, spec, tables, &exporters)?;
-            pipelines.push(wire(id, pipeline, spec, tables, &metrics)?);
+            let place = Place {
+                pipeline: id.as_str().into(),
+                pipelines: all.clone(),
+            };
+            pipelines.push(wire(place, pipeline, spec, tables, &metrics)?);
         }
         Ok(Self {
             receivers,
@@ -196,6 +206,7 @@ fn build_receivers(
             id: cx.id,
             raw: raw.clone(),
             receiver,
+            feeders: cx.feeders.take(),
         });
     }
     Ok(built)
@@ -218,40 +229,41 @@ fn build_exporters(
             raw: raw.clone(),
             unit: row.unit,
             built: exporter,
+            feeders: cx.feeders.take(),
         });
     }
     Ok(built)
 }
 
-fn build_processor(id: &str, raw: &RawConfig, tables: Tables<'_>, metrics: &Arc<Metrics>) -> Result<Stage, GraphError> {
-    let row = find("processors", id, tables.processors, |row| &row.about)?;
-    let cx = context(id, tables, metrics);
-    let processor = (row.build)(raw.clone(), &cx).map_err(|e| located("processors", id, e))?;
-    Ok(Stage { id: cx.id, processor })
-}
-
 fn wire(
-    id: &str,
+    place: Place,
     pipeline: &PipelineSpec,
     spec: &ServiceSpec,
     tables: Tables<'_>,
     metrics: &Arc<Metrics>,
 ) -> Result<Wiring, GraphError> {
     let mut stages = Vec::with_capacity(pipeline.processors.len());
-    let mut processors = Vec::with_capacity(pipeline.processors.len());
+    let (mut processors, mut feeders) = (Vec::new(), Vec::new());
     for id in &pipeline.processors {
         let raw = configured("processors", id, &spec.processors)?;
-        let stage = build_processor(id, raw, tables, metrics)?;
-        processors.push((stage.id.clone(), raw.clone()));
-        stages.push(stage);
+        let row = find("processors", id, tables.processors, |row| &row.about)?;
+        let cx = BuildContext {
+            place: Some(place.clone()),
+            ..context(id, tables, metrics)
+        };
+        let processor = (row.build)(raw.clone(), &cx).map_err(|e| located("processors", id, e))?;
+        feeders.push((cx.id.clone(), cx.feeders.take()));
+        processors.push((cx.id.clone(), raw.clone()));
+        stages.push(Stage { id: cx.id, processor });
     }
     let ids = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
     Ok(Wiring {
-        id: id.into(),
+        route: route(&place.pipeline, pipeline)?,
+        id: place.pipeline,
         processors,
-        route: route(id, pipeline)?,
         receivers: ids(&pipeline.receivers),
         stages,
+        feeders,
         exporters: ids(&pipeline.exporters),
     })
 }
@@ -391,9 +403,8 @@ fn find<'a, Row>(kind: &str, id: &str, rows: &'a [Row], about: fn(&Row) -> &Abou
 
 fn context(id: &str, tables: Tables<'_>, metrics: &Arc<Metrics>) -> BuildContext {
     BuildContext {
-        id: id.into(),
-        metrics: metrics.clone(),
         dry_run: tables.dry_run,
+        ..BuildContext::new(id, metrics.clone())
     }
 }
 

@@ -17,6 +17,7 @@ use super::graph::Graph;
 use super::kill::Kills;
 use super::readiness::Readiness;
 use super::sink::Sink;
+use super::spending::Spending;
 use crate::telemetry::Component;
 
 /// How long the receivers of a new configuration may take until they serve.
@@ -66,6 +67,7 @@ impl Graph {
             delivery: Compute::new(threads.clone(), cores()),
             budget,
             kills,
+            spending: Spending::default(),
             metrics: self.metrics.clone(),
             readiness: Readiness::expecting(self.receivers.iter().map(|receiver| receiver.id.clone())),
             failed: watch::Sender::new(None),
@@ -87,6 +89,11 @@ impl Running {
     /// The memory that batches may hold.
     pub fn budget(&self) -> &Budget {
         &self.shared.budget
+    }
+
+    /// What its exporters send.
+    pub fn spending(&self) -> &Spending {
+        &self.shared.spending
     }
 
     /// Waits until a part ends that nobody asked to, and says which and why. Never returns while all is well.

@@ -1,11 +1,12 @@
 //! What a reload keeps, and that it loses nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::feeder::Feeders;
 use super::sink::SinkConfig;
 use super::spec::Unit;
 use super::testing::*;
@@ -178,6 +179,45 @@ async fn requests_during_reloads_all_arrive() {
         reload(&mut bench, exporter, [0, n / 2, n / 3]).await;
     }
     load.await.unwrap();
+    let spending = bench.running.spending().clone();
     let books = bench.stop(DRAIN).await;
     assert_eq!(books.of("a"), (500, Default::default()));
+    let sums = spending.take();
+    let bytes_each = 4 * 100;
+    assert_eq!(sums.iter().map(|sum| sum.bytes).sum::<u64>(), 500 * bytes_each);
+    assert!(
+        sums.iter()
+            .all(|sum| &*sum.exporter == "a" && &*sum.tenant == "default")
+    );
+}
+
+#[tokio::test]
+async fn feeders_work_as_long_as_the_chain_that_registered_them() {
+    let exporter = fake([]);
+    let mut bench = bench(vec![(vec![], vec!["a"])], output(&exporter)).await;
+    let mut alive = Vec::new();
+    // the first chain is replaced, the second one kept, so that the third is never started
+    for processors in [1, 2, 2] {
+        let fed = Arc::new(AtomicUsize::new(0));
+        let feeders = Feeders::default();
+        let counted = fed.clone();
+        feeders.register(Duration::ZERO, move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let version = [0, processors, 0];
+        let (mut next, _) = graph(vec![(vec![], vec!["a"])], output(&exporter), &bench.metrics, version);
+        next.pipelines[0].feeders = vec![("step".into(), feeders.take())];
+        bench.running.reload(next, DRAIN).await.unwrap();
+        alive.push(fed);
+    }
+    let is_over = |fed: &Arc<AtomicUsize>| Arc::strong_count(fed) == 1;
+    while !is_over(&alive[0]) || alive[1].load(Ordering::SeqCst) < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!is_over(&alive[1]));
+    assert!(is_over(&alive[2]) && alive[2].load(Ordering::SeqCst) == 0);
+    bench.stop(DRAIN).await.of("a");
+    while !is_over(&alive[1]) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::component::{Exporter, Processor, Receiver};
+use super::feeder::Feeders;
+use super::graph::PipelineSpec;
 use super::strict;
 use crate::telemetry::Metrics;
 
@@ -50,6 +52,40 @@ pub struct BuildContext {
     pub metrics: Arc<Metrics>,
     /// Nothing outside of the process may change: what is read stays as it is, and is not remembered.
     pub dry_run: bool,
+    /// Where it registers what keeps its snapshots of the outside fresh.
+    pub feeders: Feeders,
+    /// Where it stands; none where a processor is built alone, and for receivers and exporters.
+    pub place: Option<Place>,
+}
+
+/// The place of a processor.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Id of the pipeline.
+    pub pipeline: Arc<str>,
+    /// All pipelines with their ids.
+    pub pipelines: Arc<[(String, PipelineSpec)]>,
+}
+
+impl BuildContext {
+    /// That of a component which stands nowhere yet.
+    pub fn new(id: impl Into<Arc<str>>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            id: id.into(),
+            metrics,
+            dry_run: false,
+            feeders: Feeders::default(),
+            place: None,
+        }
+    }
+}
+
+impl Place {
+    /// The exporters that its pipeline feeds.
+    pub fn exporters(&self) -> &[String] {
+        let named = self.pipelines.iter().find(|(id, _)| **id == *self.pipeline);
+        named.map_or(&[], |(_, pipeline)| &pipeline.exporters)
+    }
 }
 
 /// A configuration that a component refuses.

@@ -164,6 +164,7 @@ pub fn graph(
                 processor,
             })
             .collect(),
+        feeders: Vec::new(),
         exporters: to.into_iter().map(Into::into).collect(),
     });
     let built = exporters.into_iter().map(|(id, fake, unit, sink)| {
@@ -177,6 +178,7 @@ pub fn graph(
                 sink,
                 boundary: Boundary::Internal,
             },
+            feeders: Vec::new(),
         }
     });
     let graph = Graph {
@@ -187,6 +189,7 @@ pub fn graph(
             id: "door".into(),
             raw: receiver,
             receiver: Box::new(Door(door)),
+            feeders: Vec::new(),
         }],
         metrics: metrics.clone(),
     };

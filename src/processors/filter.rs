@@ -87,11 +87,7 @@ mod tests {
     use crate::profile::testing::any_profiles;
 
     fn run(config: serde_json::Value, profiles: Profiles) -> Verdict {
-        let cx = BuildContext {
-            id: "filter".into(),
-            metrics: Arc::default(),
-            dry_run: false,
-        };
+        let cx = BuildContext::new("filter", Arc::default());
         let weight = profiles.received_count();
         let batch = Batch::made(profiles, weight, Arc::new(Origin::local("test")), Permit::unlimited());
         let now = std::time::SystemTime::now();

@@ -118,11 +118,7 @@ impl Engine {
 }
 
 pub(super) fn context() -> BuildContext {
-    BuildContext {
-        id: "test".into(),
-        metrics: Arc::new(Metrics::default()),
-        dry_run: false,
-    }
+    BuildContext::new("test", Arc::new(Metrics::default()))
 }
 
 /// Serves a service on a free port until the test ends.

@@ -16,11 +16,7 @@ use crate::schema::{Step, places, with};
 use crate::support::run;
 
 fn context(about: &About) -> BuildContext {
-    BuildContext {
-        id: about.name.into(),
-        metrics: Arc::new(Metrics::default()),
-        dry_run: false,
-    }
+    BuildContext::new(about.name, Arc::new(Metrics::default()))
 }
 
 /// Every row of every table.

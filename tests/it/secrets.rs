@@ -78,11 +78,7 @@ fn loaded(some: &[Planted]) -> Loaded {
 
 /// All that is wrong with it, line by line: at least that there is no service.
 fn errors(loaded: &Loaded) -> String {
-    let cx = BuildContext {
-        id: "check".into(),
-        metrics: Arc::new(Metrics::default()),
-        dry_run: false,
-    };
+    let cx = BuildContext::new("check", Arc::new(Metrics::default()));
     loaded.resolve(&CATALOG, &cx).unwrap_err().to_string()
 }
 

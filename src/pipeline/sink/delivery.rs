@@ -321,6 +321,7 @@ impl Sink {
             samples: kept_samples,
             bytes: bytes as u64,
         };
+        self.account.add(part.tenant(), amount.bytes);
         let age = part.arrived().elapsed().unwrap_or_default();
         self.numbers.delivered(amount, age);
     }

@@ -23,9 +23,11 @@ use super::batch::Batch;
 use super::chain::samples;
 use super::component::{Exporter, Reason};
 use super::compute::{Compute, Panicked, guard_async};
+use super::fanout::Shared;
 use super::kill::Kills;
 use super::readiness::Readiness;
 use super::spec::{BuiltExporter, Unit};
+use super::spending::Account;
 use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics, SeldomEach};
 use outage::Outage;
 use queue::Queue;
@@ -45,6 +47,7 @@ pub struct Sink {
     compute: Compute,
     readiness: Readiness,
     kills: Kills,
+    account: Account,
     outage: Outage,
     /// What the log says of drops, by reason.
     drops: SeldomEach,
@@ -58,16 +61,8 @@ pub struct Sink {
 
 impl Sink {
     /// A sink that does not run yet.
-    pub fn new(
-        id: Arc<str>,
-        built: BuiltExporter,
-        unit: Unit,
-        metrics: Arc<Metrics>,
-        compute: Compute,
-        readiness: Readiness,
-        kills: Kills,
-    ) -> Arc<Self> {
-        let numbers = metrics.exporter(&id);
+    pub fn new(id: Arc<str>, built: BuiltExporter, unit: Unit, shared: &Shared) -> Arc<Self> {
+        let numbers = shared.metrics.exporter(&id);
         let consumers = consumers(&built.sink.queue);
         Arc::new(Self {
             queue: Arc::new(Queue::new(built.sink.queue.clone(), numbers.clone())),
@@ -76,13 +71,14 @@ impl Sink {
             turns: Semaphore::new(consumers),
             beyond: Semaphore::new(1),
             expired: CancellationToken::new(),
+            account: shared.spending.account(&id),
             id,
             unit,
-            metrics,
+            metrics: shared.metrics.clone(),
             numbers,
-            compute,
-            readiness,
-            kills,
+            compute: shared.delivery.clone(),
+            readiness: shared.readiness.clone(),
+            kills: shared.kills.clone(),
             outage: Outage::default(),
             drops: SeldomEach::every(DROPS_EVERY),
         })

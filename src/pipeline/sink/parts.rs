@@ -141,6 +141,11 @@ impl Part {
         self.whole.batch.origin().arrived
     }
 
+    /// Whose it is.
+    pub fn tenant(&self) -> &Arc<str> {
+        &self.whole.batch.origin().tenant
+    }
+
     /// Who waits to hear what becomes of it.
     pub fn followers(&self) -> &Followers {
         self.whole.batch.followers()

@@ -28,11 +28,7 @@ struct Bench {
 impl Bench {
     fn of(config: serde_json::Value) -> Self {
         let metrics: Arc<Metrics> = Arc::default();
-        let cx = BuildContext {
-            id: "compact".into(),
-            metrics: metrics.clone(),
-            dry_run: false,
-        };
+        let cx = BuildContext::new("compact", metrics.clone());
         Self {
             processor: build(config, &cx).unwrap(),
             metrics,
@@ -252,11 +248,7 @@ fn differences_of_profiles_pass() {
 
 #[test]
 fn too_few_rows_are_refused() {
-    let cx = BuildContext {
-        id: "compact".into(),
-        metrics: Arc::default(),
-        dry_run: false,
-    };
+    let cx = BuildContext::new("compact", Arc::default());
     let error = build(json!({ "max_rows": 15 }), &cx).err().unwrap();
     assert_eq!(error.path, "max_rows");
 }

@@ -31,11 +31,7 @@ struct Bench {
 impl Bench {
     fn of(id: &str, config: serde_json::Value) -> Self {
         let metrics: Arc<Metrics> = Arc::default();
-        let cx = BuildContext {
-            id: id.into(),
-            metrics: metrics.clone(),
-            dry_run: false,
-        };
+        let cx = BuildContext::new(id, metrics.clone());
         Self {
             processor: build(config, &cx).unwrap(),
             metrics,
@@ -504,11 +500,7 @@ fn the_first_service_that_matches_says_the_rate() {
 
 #[test]
 fn a_rate_that_is_none_is_refused_where_it_stands() {
-    let cx = BuildContext {
-        id: "downsample".into(),
-        metrics: Arc::default(),
-        dry_run: false,
-    };
+    let cx = BuildContext::new("downsample", Arc::default());
     let target = |hz: f64| json!({ "match": { "tenant": "*" }, "target_hz": hz });
     for (config, path) in [
         (json!({ "target_hz": 0 }), "target_hz"),

@@ -12,11 +12,7 @@ use crate::telemetry::Metrics;
 const SECOND: u64 = 1_000_000_000;
 
 fn context() -> BuildContext {
-    BuildContext {
-        id: "rate_limit".into(),
-        metrics: Arc::new(Metrics::default()),
-        dry_run: false,
-    }
+    BuildContext::new("rate_limit", Arc::new(Metrics::default()))
 }
 
 fn limiter(config: serde_json::Value) -> RateLimit {

@@ -153,11 +153,7 @@ fn what_went_is_told_by_service_if_asked_for() {
 
 fn pass(policy: Json, profiles: Profiles) -> (Profiles, String) {
     let metrics = Arc::new(Metrics::default());
-    let cx = BuildContext {
-        id: "redaction".into(),
-        metrics: metrics.clone(),
-        dry_run: false,
-    };
+    let cx = BuildContext::new("redaction", metrics.clone());
     let processor = build(policy, &cx).unwrap();
     let batch = Batch::made(profiles, 1, Origin::local("test").into(), Permit::unlimited());
     let now = std::time::SystemTime::now();
