@@ -1,6 +1,7 @@
 //! The processors: components that change, split or drop batches. [`ALL`] is the table that everything else loops over.
 
 pub mod batch;
+pub mod budget;
 pub mod compact;
 pub mod downsample;
 pub mod filter;
