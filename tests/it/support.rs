@@ -87,7 +87,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Longest wait for anything: long, for a test that passes waits no longer than it must, and machines may be busy.
-const PATIENCE: Duration = Duration::from_secs(240);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Waits until `found` finds something.
 pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {

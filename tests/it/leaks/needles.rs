@@ -36,6 +36,9 @@ pub fn all() -> Vec<Needle> {
         .collect()
 }
 
+/// Forms shorter than this come by chance in compressed bytes: four bytes, as two characters are in UTF-16, once in a few hundred runs.
+const TELLING: usize = 6;
+
 /// What is looked for.
 pub struct Search {
     forms: AhoCorasick,
@@ -48,6 +51,7 @@ impl Search {
         let (mut all, mut lines) = (Vec::new(), Vec::new());
         for needle in needles {
             let forms: HashSet<Vec<u8>> = forms(&needle.text).into_iter().collect();
+            let forms: Vec<Vec<u8>> = forms.into_iter().filter(|form| form.len() >= TELLING).collect();
             lines.extend(std::iter::repeat_n(needle.line, forms.len()));
             all.extend(forms);
         }

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +10,7 @@ use flamegate::profile::Profiles;
 use prost::Message;
 
 use crate::grpc::Client;
-use crate::support::{corpus, data, files};
+use crate::support::{PATIENCE, corpus, data, files};
 
 pub const OTLP_PATH: &str = "/v1development/profiles";
 pub const PUSH_PATH: &str = "/push.v1.PusherService/Push";
@@ -119,7 +118,7 @@ pub struct Ports {
 /// Sends bytes and reads to the end: the answer as it came, head and all.
 pub fn speak(port: u16, said: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // who is refused early may hear so before all is said
     let _ = stream.write_all(said);
     let mut answer = Vec::new();
