@@ -93,6 +93,7 @@ static PROCESSORS: &[ProcessorSpec] = &[ProcessorSpec {
     about: about("redaction"),
     adds_text: false,
     removes_text: None,
+    holds: false,
     build: |raw, _| check(raw).map(|()| Box::new(Nothing) as Box<dyn Processor>),
 }];
 static CATALOG: Catalog = Catalog {

@@ -180,7 +180,7 @@ impl Batch {
     }
 
     /// The same batch, with these who wait to hear.
-    pub(super) fn followed_by(self, followers: Followers) -> Self {
+    pub fn followed_by(self, followers: Followers) -> Self {
         Self { followers, ..self }
     }
 

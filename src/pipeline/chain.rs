@@ -1,11 +1,13 @@
 //! The processors of one pipeline, in order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use super::batch::Batch;
 use super::component::{Context, Processor, Reason, Refusal, Verdict};
 use super::compute::guard;
+use super::follow::Followers;
 use super::readiness::Readiness;
 use crate::telemetry::{Component, Kind, Metrics};
 
@@ -15,6 +17,8 @@ pub struct Stage {
     pub id: Arc<str>,
     /// The processor.
     pub processor: Box<dyn Processor>,
+    /// Whether it keeps batches for later: it gets them only when their request is taken.
+    pub holds: bool,
 }
 
 impl Stage {
@@ -28,6 +32,8 @@ pub struct Chain {
     stages: Vec<Stage>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    /// Nobody will ask what is due any more: what would be held back goes on.
+    ends: AtomicBool,
 }
 
 /// What came of one batch.
@@ -46,8 +52,19 @@ pub struct Outcome {
     samples: Vec<(Arc<str>, Edge, u64)>,
     /// A processor refused.
     pub refusal: Option<Refusal>,
-    /// A processor holds something back: its time has to be watched.
-    pub held: bool,
+    /// What processors are to hold back once the request is taken: see [`Chain::hold`].
+    pub to_hold: Vec<(Place, Batch)>,
+}
+
+/// Where in a chain something waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(usize);
+
+/// Whether somebody waits for an answer, and may still be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Waits,
+    HasAnswer,
 }
 
 /// A side of a processor.
@@ -58,9 +75,12 @@ enum Edge {
 }
 
 impl Outcome {
-    fn stay(&mut self, stage: &Stage, profiles: u64, reason: Reason) {
+    fn stay(&mut self, stage: &Stage, followers: &Followers, profiles: u64, reason: Reason) {
         if profiles == 0 {
             return;
+        }
+        if matches!(reason, Reason::Panic | Reason::FailedClosed) {
+            followers.stayed();
         }
         self.rejected += profiles;
         self.stayed.push((stage.component(), reason, profiles));
@@ -74,8 +94,8 @@ impl Outcome {
         self.batches.append(&mut other.batches);
         self.stayed.append(&mut other.stayed);
         self.samples.append(&mut other.samples);
+        self.to_hold.append(&mut other.to_hold);
         self.rejected += other.rejected;
-        self.held |= other.held;
         if self.message.is_empty() {
             self.message = other.message;
         }
@@ -89,14 +109,33 @@ impl Chain {
             stages,
             metrics,
             readiness,
+            ends: AtomicBool::new(false),
         }
     }
 
-    /// Runs one batch through all processors.
+    /// Runs one batch through all processors, up to the first that holds it back.
     pub fn run(&self, batch: Batch) -> Outcome {
         let mut outcome = Outcome::default();
-        self.run_from(0, batch, &mut outcome);
+        self.run_from(0, batch, Sender::Waits, &mut outcome);
         outcome
+    }
+
+    /// Gives processors what they are to hold back, of a request that is taken. What goes on all the same is in the outcome.
+    pub fn hold(&self, to_hold: Vec<(Place, Batch)>) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (Place(at), batch) in to_hold {
+            self.run_from(at, batch, Sender::HasAnswer, &mut outcome);
+        }
+        if self.ends.load(Ordering::SeqCst) {
+            self.flush_into(true, &mut outcome);
+        }
+        self.settle(&outcome);
+        outcome
+    }
+
+    /// From now on nothing is held back; what is, has to be [flushed](Self::flush).
+    pub fn hold_no_more(&self) {
+        self.ends.store(true, Ordering::SeqCst);
     }
 
     /// When the first batch held back must go on.
@@ -107,9 +146,15 @@ impl Chain {
             .min()
     }
 
-    /// Sends on what was held back and is due, or all of it. There is no sender any more: a refusal is a drop.
+    /// Sends on what was held back and is due, or all of it.
     pub fn flush(&self, all: bool) -> Outcome {
         let mut outcome = Outcome::default();
+        self.flush_into(all, &mut outcome);
+        self.settle(&outcome);
+        outcome
+    }
+
+    fn flush_into(&self, all: bool, outcome: &mut Outcome) {
         for (at, stage) in self.stages.iter().enumerate() {
             let flushed = match guard(|| stage.processor.flush(all)) {
                 Ok(flushed) => flushed,
@@ -121,19 +166,9 @@ impl Chain {
             };
             for batch in flushed {
                 self.metrics.outgoing(&stage.id, samples(&batch));
-                let weight = batch.weight();
-                self.run_from(at + 1, batch, &mut outcome);
-                if let Some(refusal) = outcome.refusal.take() {
-                    let reason = match refusal {
-                        Refusal::OverRate { .. } => Reason::RateLimited,
-                        _ => Reason::FailedClosed,
-                    };
-                    outcome.stay(stage, weight, reason);
-                }
+                self.run_from(at + 1, batch, Sender::HasAnswer, outcome);
             }
         }
-        self.settle(&outcome);
-        outcome
     }
 
     /// Counts what went through and what stayed.
@@ -149,13 +184,17 @@ impl Chain {
         }
     }
 
-    fn run_from(&self, first: usize, batch: Batch, outcome: &mut Outcome) {
+    fn run_from(&self, first: usize, batch: Batch, sender: Sender, outcome: &mut Outcome) {
         let cx = Context { now: SystemTime::now() };
         let mut here = vec![batch];
-        for stage in self.stages.get(first..).unwrap_or_default() {
+        for (at, stage) in self.stages.iter().enumerate().skip(first) {
+            if stage.holds && sender == Sender::Waits {
+                outcome.to_hold.extend(here.into_iter().map(|batch| (Place(at), batch)));
+                return;
+            }
             let mut next = Vec::with_capacity(here.len());
             for batch in here {
-                self.step(stage, batch, &cx, &mut next, outcome);
+                self.step(stage, batch, &cx, sender, &mut next, outcome);
                 if outcome.refusal.is_some() {
                     return;
                 }
@@ -168,8 +207,16 @@ impl Chain {
         outcome.batches.append(&mut here);
     }
 
-    fn step(&self, stage: &Stage, batch: Batch, cx: &Context, next: &mut Vec<Batch>, outcome: &mut Outcome) {
-        let weight = batch.weight();
+    fn step(
+        &self,
+        stage: &Stage,
+        batch: Batch,
+        cx: &Context,
+        sender: Sender,
+        next: &mut Vec<Batch>,
+        outcome: &mut Outcome,
+    ) {
+        let (weight, followers) = (batch.weight(), batch.followers().clone());
         outcome
             .samples
             .push((stage.id.clone(), Edge::Incoming, samples(&batch)));
@@ -188,7 +235,7 @@ impl Chain {
                 audit.refused(&stage.id, bytes, &reason, mark.as_deref());
                 self.readiness.panicked(&stage.component());
                 tracing::error!(component = %stage.id, fingerprint = panicked.fingerprint, "processor panicked; its batch was dropped");
-                return outcome.stay(stage, weight, Reason::Panic);
+                return outcome.stay(stage, &followers, weight, Reason::Panic);
             }
         };
         self.readiness.worked(&stage.component());
@@ -196,23 +243,27 @@ impl Chain {
             Verdict::Pass { batch, rejected } => {
                 let (stayed, reason) = rejected.unwrap_or((0, Reason::Filtered));
                 let batch = without(batch, weight, stayed);
-                outcome.stay(stage, stayed, reason);
+                outcome.stay(stage, &followers, stayed, reason);
                 self.go_on(stage, batch, reason, next, outcome);
             }
-            Verdict::Split(parts) => {
+            Verdict::Split(parts) | Verdict::Hold(parts) => {
                 for part in parts {
                     self.go_on(stage, part, Reason::Filtered, next, outcome);
                 }
             }
-            Verdict::Hold => outcome.held = true,
-            Verdict::Drop(reason) => outcome.stay(stage, weight, reason),
-            Verdict::Refuse(refusal) => outcome.refusal = Some(refusal),
+            Verdict::Drop(reason) => outcome.stay(stage, &followers, weight, reason),
+            Verdict::Refuse(refusal) if sender == Sender::Waits => outcome.refusal = Some(refusal),
+            // there is nobody to come again
+            Verdict::Refuse(Refusal::OverRate { .. }) => {
+                outcome.stay(stage, &followers, weight, Reason::RateLimited);
+            }
+            Verdict::Refuse(_) => outcome.stay(stage, &followers, weight, Reason::FailedClosed),
         }
     }
 
     fn go_on(&self, stage: &Stage, batch: Batch, reason: Reason, next: &mut Vec<Batch>, outcome: &mut Outcome) {
         if batch.as_profiles().is_some_and(|profiles| profiles.is_empty()) {
-            return outcome.stay(stage, batch.weight(), reason);
+            return outcome.stay(stage, batch.followers(), batch.weight(), reason);
         }
         outcome
             .samples

@@ -165,9 +165,12 @@ impl From<AnyError> for Refusal {
     }
 }
 
-/// Changes, splits or drops batches. Pure CPU: it never waits, and reads only snapshots of the outside.
+/// Changes, splits, drops or holds batches. Pure CPU: it never waits, and reads only snapshots of the outside.
 pub trait Processor: Send + Sync {
     /// Decides about one batch.
+    ///
+    /// Where its row says that it [`holds`](super::spec::ProcessorSpec::holds), it gets a batch only when the whole request is
+    /// taken: it cannot refuse any more, and what it says of it the sender does not hear.
     fn process(&self, batch: Batch, cx: &Context) -> Verdict;
 
     /// When a batch held back must go on; only for processors that answer [`Verdict::Hold`].
@@ -205,8 +208,8 @@ pub enum Verdict {
     },
     /// Goes on in several parts, whose weights sum up to that of the whole.
     Split(Vec<Batch>),
-    /// Kept; comes out of [`Processor::flush`] later.
-    Hold,
+    /// Kept, and comes out of [`Processor::flush`] later. What is not kept, or gives way to what is, goes on now.
+    Hold(Vec<Batch>),
     /// Dropped whole, and the sender gets OK.
     Drop(Reason),
     /// Refused: the sender is told.

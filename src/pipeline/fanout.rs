@@ -2,14 +2,16 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::Batch;
 use super::budget::Budget;
-use super::chain::{Chain, Outcome};
+use super::chain::{Chain, Outcome, Place};
 use super::component::{Reason, Receipt, Refusal};
 use super::compute::{Compute, Panicked};
 use super::follow::{Followed, Followers};
@@ -258,7 +260,7 @@ impl Fanout {
         let (batches, killed) = self.strike(batches, followed);
         let mut passed = wired.run_chains(batches)?;
         passed.killed = killed;
-        if let Some(followed) = followed.filter(|_| passed.is_incomplete()) {
+        if let Some(followed) = followed.filter(|_| passed.unrouted > 0) {
             followed.stayed();
         }
         let through = passed
@@ -266,8 +268,9 @@ impl Fanout {
             .iter_mut()
             .map(|outcome| std::mem::take(&mut outcome.batches));
         hand_over(wired.pipelines.iter().zip(through))?;
-        for (pipeline, outcome) in wired.pipelines.iter().zip(&passed.outcomes) {
+        for (pipeline, outcome) in wired.pipelines.iter().zip(&mut passed.outcomes) {
             pipeline.chain.settle(outcome);
+            pipeline.hold(std::mem::take(&mut outcome.to_hold));
         }
         self.stayed_here(Reason::Defective, defects.profiles);
         self.stayed_here(Reason::Unrouted, passed.unrouted);
@@ -332,9 +335,6 @@ impl Wired {
                 let Some(part) = part else { continue };
                 let offered = part.weight();
                 let mut one = pipeline.chain.run(part);
-                if one.held {
-                    pipeline.held.notify_one();
-                }
                 if let Some(refusal) = one.refusal.take() {
                     return Err(refusal);
                 }
@@ -371,13 +371,6 @@ struct Passed {
 }
 
 impl Passed {
-    /// Whether something stayed that the configuration would let pass, or that it has no place for.
-    fn is_incomplete(&self) -> bool {
-        let stayed = self.outcomes.iter().flat_map(|outcome| &outcome.stayed);
-        let mut failed = stayed.filter(|(_, reason, _)| matches!(reason, Reason::Panic | Reason::FailedClosed));
-        self.unrouted > 0 || failed.next().is_some()
-    }
-
     /// The first thing that went wrong is what the sender is told.
     fn receipt(&self, defects: Defects) -> Receipt {
         let rejected = defects.profiles + self.rejected + self.killed;
@@ -462,17 +455,36 @@ pub fn hand_over<'a>(passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>
     Ok(())
 }
 
-/// Hands over what nobody waits for an answer about: a queue without room drops it.
-pub fn hand_over_regardless(pipeline: &Pipeline, batches: Vec<Batch>) {
-    for sink in &pipeline.sinks {
-        for batch in &batches {
-            let one = vec![batch.clone()];
-            if sink.is_killed() {
-                sink.discard(&one);
-                continue;
-            }
-            let room = sink.reserve(&one);
-            sink.take(one, room);
+impl Pipeline {
+    /// Gives its processors what they are to hold back. What goes on all the same goes to the sinks: nobody waits for an answer, so
+    /// a queue without room drops it.
+    fn hold(&self, to_hold: Vec<(Place, Batch)>) {
+        if to_hold.is_empty() {
+            return;
         }
+        let batches = self.chain.hold(to_hold).batches;
+        for sink in &self.sinks {
+            for batch in &batches {
+                let one = vec![batch.clone()];
+                if sink.is_killed() {
+                    sink.discard(&one);
+                    continue;
+                }
+                let room = sink.reserve(&one);
+                sink.take(one, room);
+            }
+        }
+        self.held.notify_one();
+    }
+
+    /// Hands over what was held back, of which there may be much at once: queues have until then to make room, each at its own pace.
+    /// `late` is why the rest is dropped.
+    pub(super) async fn hand_over_until(&self, until: Instant, late: Reason, batches: &[Batch]) {
+        let each = self.sinks.iter().map(|sink| async move {
+            for batch in batches {
+                sink.take_until(until, late, batch.clone()).await;
+            }
+        });
+        join_all(each).await;
     }
 }

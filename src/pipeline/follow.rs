@@ -196,6 +196,11 @@ impl Followers {
         }
     }
 
+    /// Some of it did not reach a sink although the configuration would let it pass.
+    pub(super) fn stayed(&self) {
+        self.all().iter().for_each(Followed::stayed);
+    }
+
     /// A sink has taken it on.
     pub(super) fn taken(&self, sink: &Arc<str>, required: bool) {
         for followed in self.all() {

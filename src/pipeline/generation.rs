@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::chain::Chain;
-use super::component::ReceiverError;
+use super::component::{Reason, ReceiverError};
 use super::compute::guard_async;
-use super::fanout::{Fanout, Pipeline, Shared, Wired, hand_over_regardless};
+use super::fanout::{Fanout, Pipeline, Shared, Wired};
 use super::feeder::Feeding;
 use super::graph::{Graph, NamedExporter, NamedReceiver, Wiring};
 use super::lifecycle::Failure;
@@ -27,6 +27,9 @@ use crate::telemetry::Kind;
 
 /// What is given beyond a deadline to work that can only be waited for, so that it is counted.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What queues are given to make room for what was held back and is due. Until then nothing else that is due goes on.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that runs for one configuration.
 #[derive(Clone, Default)]
@@ -159,6 +162,18 @@ impl Generation {
     /// Ends whatever `stays` does not have: receivers stop, everyone behind them drains until its input ends, before one deadline.
     pub(super) async fn retire(self, stays: &Self, shared: &Arc<Shared>, deadline: Instant) {
         self.stop_receiving(stays);
+        let ends = |line: &&Line| {
+            !stays
+                .lines
+                .iter()
+                .any(|kept| Arc::ptr_eq(&kept.pipeline.chain, &line.pipeline.chain))
+        };
+        // before receivers end: one that takes its time must not take that of what is held
+        let end = |line: &Line| {
+            line.pipeline.chain.hold_no_more();
+            flush(shared, &self.under_way, &line.pipeline, Some(deadline))
+        };
+        let flushed: Vec<JoinHandle<()>> = self.lines.iter().filter(ends).map(end).collect();
         let receivers: Vec<&Reception> = self.leaving(stays).collect();
         for receiver in &receivers {
             receiver.end(deadline).await;
@@ -167,14 +182,12 @@ impl Generation {
         self.lines.iter().for_each(|line| line.timer.abort());
         self.under_way.close();
         let _ = timeout_at(deadline, self.under_way.wait()).await;
-        for line in &self.lines {
-            let chain = &line.pipeline.chain;
-            if !stays.lines.iter().any(|kept| Arc::ptr_eq(&kept.pipeline.chain, chain)) {
-                let processors = line.processors.iter().map(|(id, _)| Kind::Processor.named(id.clone()));
-                processors.for_each(|processor| shared.readiness.worked(&processor));
-                let flushed = flush(shared, &self.under_way, line.pipeline.clone(), true);
-                let _ = timeout_at(deadline.max(Instant::now() + LAST_WORD), flushed).await;
-            }
+        for line in self.lines.iter().filter(ends) {
+            let processors = line.processors.iter().map(|(id, _)| Kind::Processor.named(id.clone()));
+            processors.for_each(|processor| shared.readiness.worked(&processor));
+        }
+        for flushed in flushed {
+            let _ = timeout_at(deadline.max(Instant::now() + LAST_WORD), flushed).await;
         }
         let keeps = |delivery: &&Delivery| {
             !stays
@@ -345,7 +358,7 @@ async fn flush_when_due(pipeline: Arc<Pipeline>, shared: Arc<Shared>, under_way:
         };
         let pause = due.saturating_duration_since(std::time::Instant::now());
         if pause.is_zero() {
-            flush(&shared, &under_way, pipeline.clone(), false).await;
+            let _ = flush(&shared, &under_way, &pipeline, None).await;
             // a processor that stays due must not keep a thread busy
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
@@ -357,13 +370,25 @@ async fn flush_when_due(pipeline: Arc<Pipeline>, shared: Arc<Shared>, under_way:
     }
 }
 
-/// Runs what is due, or everything held back, through the rest of the chain and hands it over.
-async fn flush(shared: &Shared, under_way: &TaskTracker, pipeline: Arc<Pipeline>, all: bool) {
-    let under_way = under_way.token();
-    let job = move || {
-        hand_over_regardless(&pipeline, pipeline.chain.flush(all).batches);
+/// Runs what is due through the rest of the chain and hands it over, or with a `deadline` everything held back, before that. It goes on
+/// when the caller goes away.
+fn flush(
+    shared: &Arc<Shared>,
+    under_way: &TaskTracker,
+    pipeline: &Arc<Pipeline>,
+    deadline: Option<Instant>,
+) -> JoinHandle<()> {
+    let (shared, pipeline, under_way) = (shared.clone(), pipeline.clone(), under_way.token());
+    tokio::spawn(async move {
+        let of = pipeline.clone();
+        let job = move || of.chain.flush(deadline.is_some()).batches;
+        // processors are guarded one by one, so this does not panic
+        let held = shared.compute.run(usize::MAX, job).await.unwrap_or_default();
+        let (until, late) = match deadline {
+            None => (Instant::now() + PATIENCE, Reason::QueueFull),
+            Some(deadline) => (deadline, Reason::Shutdown),
+        };
+        pipeline.hand_over_until(until, late, &held).await;
         drop(under_way);
-    };
-    // processors are guarded one by one, so this does not panic
-    let _ = shared.compute.run(usize::MAX, job).await;
+    })
 }

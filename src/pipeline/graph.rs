@@ -254,7 +254,11 @@ fn wire(
         let processor = (row.build)(raw.clone(), &cx).map_err(|e| located("processors", id, e))?;
         feeders.push((cx.id.clone(), cx.feeders.take()));
         processors.push((cx.id.clone(), raw.clone()));
-        stages.push(Stage { id: cx.id, processor });
+        stages.push(Stage {
+            id: cx.id,
+            processor,
+            holds: row.holds,
+        });
     }
     let ids = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
     Ok(Wiring {
@@ -301,6 +305,12 @@ fn check_pipeline(id: &str, pipeline: &PipelineSpec, tables: Tables<'_>) -> Resu
     let at = |key: &str, message: String| Err(error(&["service", "pipelines", id, key], message));
     if let Some(ack) = pipeline.ack.as_deref().filter(|ack| *ack != "enqueued") {
         let known = ["durable", "delivered"].contains(&ack);
+        for processor in pipeline.processors.iter().filter(|_| known) {
+            if find("processors", processor, tables.processors, |row| &row.about)?.holds {
+                let why = "holds profiles back in memory, so nothing but `enqueued` can be promised";
+                return at("ack", format!("`{processor}` {why}; leave it out, or `ack`"));
+            }
+        }
         let why = if known {
             "this needs the durable log, which does not exist yet; "
         } else {

@@ -99,29 +99,14 @@ async fn a_changed_receiver_does_not_answer_for_the_panics_of_the_old_one() {
     bench.stop(DRAIN).await.of("a");
 }
 
-/// Holds everything back until the end.
-#[derive(Default)]
-struct Holder(std::sync::Mutex<Vec<Batch>>);
-impl Processor for Holder {
-    fn process(&self, batch: Batch, _: &Context) -> Verdict {
-        self.0.lock().unwrap().push(batch);
-        Verdict::Hold
-    }
-
-    fn flush(&self, all: bool) -> Vec<Batch> {
-        if all {
-            std::mem::take(&mut *self.0.lock().unwrap())
-        } else {
-            Vec::new()
-        }
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_chain_keeps_what_it_holds_until_it_changes() {
     let exporter = fake([]);
-    let holder = || -> Vec<Box<dyn Processor>> { vec![Box::new(Holder::default())] };
-    let mut bench = bench(vec![(holder(), vec!["a"])], output(&exporter)).await;
+    let mut bench = bench(
+        vec![(vec![holding(Holder::until(usize::MAX))], vec!["a"])],
+        output(&exporter),
+    )
+    .await;
     assert!(bench.send(2, 0).await.is_ok());
     reload(&mut bench, &exporter, [0; 3]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,7 @@
 //! What becomes of profiles when things go wrong: the conservation equation holds in every scenario.
 
 mod fates;
+mod holding;
 mod kills;
 mod panics;
 mod parts;
@@ -294,7 +295,7 @@ impl Processor for Half {
 #[tokio::test(start_paused = true)]
 async fn what_a_refused_request_lost_on_the_way_counts_only_when_it_is_taken() {
     let exporters = vec![("stuck", fake([Step::Hang]), Unit::Batch, tiny(true))];
-    let bench = bench(vec![(vec![Box::new(Half)], vec!["stuck"])], exporters).await;
+    let bench = bench(vec![(vec![step(Half)], vec!["stuck"])], exporters).await;
     let filtered = |bench: &Bench| bench.metrics.dropped_count(&Kind::Processor.named("step"), "filtered");
     for _ in 0..2 {
         assert_eq!(bench.send(3, 0).await.map(|receipt| receipt.rejected), Ok(1));
@@ -307,50 +308,4 @@ async fn what_a_refused_request_lost_on_the_way_counts_only_when_it_is_taken() {
         assert!(bench.metrics.text().contains(&taken), "{edge}");
     }
     bench.stop(Duration::from_secs(1)).await.of("stuck");
-}
-
-/// Holds everything back for a while.
-#[derive(Default)]
-struct Holder(std::sync::Mutex<Vec<(std::time::Instant, Batch)>>);
-impl Processor for Holder {
-    fn process(&self, batch: Batch, _: &Context) -> Verdict {
-        let due = std::time::Instant::now() + Duration::from_millis(50);
-        self.0.lock().unwrap().push((due, batch));
-        Verdict::Hold
-    }
-
-    fn due(&self) -> Option<std::time::Instant> {
-        self.0.lock().unwrap().iter().map(|(due, _)| *due).min()
-    }
-
-    fn flush(&self, all: bool) -> Vec<Batch> {
-        let now = std::time::Instant::now();
-        let due = |held: &mut (std::time::Instant, Batch)| all || held.0 <= now;
-        self.0
-            .lock()
-            .unwrap()
-            .extract_if(.., due)
-            .map(|(_, batch)| batch)
-            .collect()
-    }
-}
-
-#[tokio::test]
-async fn what_is_held_back_goes_on_when_it_is_due_and_at_the_end() {
-    let exporter = fake([]);
-    let exporters = vec![("a", exporter.clone(), Unit::Batch, SinkConfig::default())];
-    let processors: Vec<Box<dyn Processor>> = vec![Box::new(Holder::default()), Box::new(Half)];
-    let bench = bench(vec![(processors, vec!["a"])], exporters).await;
-    assert_eq!(bench.send(3, 0).await, Ok(Receipt::default()));
-    assert!(exporter.weights.lock().unwrap().is_empty());
-    while exporter.weights.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    assert_eq!(bench.send(3, 0).await, Ok(Receipt::default()));
-    let books = bench.stop(DRAIN).await;
-    assert_eq!(books.of("a"), (4, BTreeMap::new()));
-    assert_eq!(
-        books.metrics.dropped_count(&Kind::Processor.named("step"), "filtered"),
-        2
-    );
 }

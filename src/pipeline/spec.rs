@@ -129,6 +129,9 @@ pub struct ProcessorSpec {
     pub adds_text: bool,
     /// Whether it takes out what must not leave, as it is configured: only behind such a processor may an exporter be external.
     pub removes_text: Option<fn(&RawConfig) -> bool>,
+    /// Whether it keeps batches for later. It gets them only when their request is taken, else a sender that is refused, and comes
+    /// again, would be in it twice.
+    pub holds: bool,
     /// Checks the configuration and builds.
     pub build: Build<Box<dyn Processor>>,
 }

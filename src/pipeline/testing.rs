@@ -127,7 +127,24 @@ pub fn fake(script: impl IntoIterator<Item = Step>) -> Arc<Fake> {
 }
 
 /// Processors of one pipeline and the names of its exporters.
-type Line<'a> = (Vec<Box<dyn Processor>>, Vec<&'a str>);
+type Line<'a> = (Vec<Stage>, Vec<&'a str>);
+
+/// A stage that holds nothing back.
+pub fn step(processor: impl Processor + 'static) -> Stage {
+    Stage {
+        id: "step".into(),
+        processor: Box::new(processor),
+        holds: false,
+    }
+}
+
+/// One that does.
+pub fn holding(processor: impl Processor + 'static) -> Stage {
+    Stage {
+        holds: true,
+        ..step(processor)
+    }
+}
 
 /// An exporter with its name, the script it follows, and how it is set.
 pub type Output<'a> = (&'a str, Arc<Fake>, Unit, SinkConfig);
@@ -152,18 +169,12 @@ pub fn graph(
 ) -> (Graph, tokio::sync::oneshot::Receiver<Outlet>) {
     let (door, opened) = tokio::sync::oneshot::channel();
     let [receiver, processor, exporter] = version.map(RawConfig::from);
-    let wirings = pipelines.into_iter().enumerate().map(|(n, (processors, to))| Wiring {
+    let wirings = pipelines.into_iter().enumerate().map(|(n, (stages, to))| Wiring {
         id: n.to_string().into(),
         processors: vec![("step".into(), processor.clone())],
         route: Route::Everything,
         receivers: vec!["door".into()],
-        stages: processors
-            .into_iter()
-            .map(|processor| Stage {
-                id: "step".into(),
-                processor,
-            })
-            .collect(),
+        stages,
         feeders: Vec::new(),
         exporters: to.into_iter().map(Into::into).collect(),
     });
@@ -194,6 +205,37 @@ pub fn graph(
         metrics: metrics.clone(),
     };
     (graph, opened)
+}
+
+/// Holds everything back until there are so many batches, or until the end.
+pub struct Holder {
+    held: Mutex<Vec<Batch>>,
+    due_at: usize,
+}
+
+impl Holder {
+    pub fn until(due_at: usize) -> Self {
+        let held = Mutex::default();
+        Self { held, due_at }
+    }
+}
+
+impl Processor for Holder {
+    fn process(&self, batch: Batch, _: &Context) -> Verdict {
+        self.held.lock().unwrap().push(batch);
+        Verdict::Hold(Vec::new())
+    }
+
+    fn due(&self) -> Option<std::time::Instant> {
+        (self.held.lock().unwrap().len() >= self.due_at).then(std::time::Instant::now)
+    }
+
+    fn flush(&self, all: bool) -> Vec<Batch> {
+        match all || self.due().is_some() {
+            true => std::mem::take(&mut *self.held.lock().unwrap()),
+            false => Vec::new(),
+        }
+    }
 }
 
 /// A running graph.

@@ -178,8 +178,7 @@ async fn processors_survive_what_nobody_should_send() {
                 let weight = batch.weight();
                 let (mut after, gone) = match processor.process(batch, &Context { now }) {
                     Verdict::Pass { batch, rejected } => (vec![batch], rejected.map_or(0, |(gone, _)| gone)),
-                    Verdict::Split(batches) => (batches, 0),
-                    Verdict::Hold => (Vec::new(), 0),
+                    Verdict::Split(batches) | Verdict::Hold(batches) => (batches, 0),
                     Verdict::Drop(_) | Verdict::Refuse(_) => (Vec::new(), weight),
                 };
                 after.extend(processor.flush(true));

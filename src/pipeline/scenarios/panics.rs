@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 
-struct Bomb;
+pub(super) struct Bomb;
 impl Processor for Bomb {
     fn process(&self, _: Batch, _: &Context) -> Verdict {
         panic!("hunter2")
@@ -17,7 +17,7 @@ impl Processor for Bomb {
 async fn a_panic_costs_a_batch_and_three_turn_readiness_red() {
     let exporter = fake([]);
     let exporters = vec![("a", exporter, Unit::Batch, SinkConfig::default())];
-    let bench = bench(vec![(vec![Box::new(Bomb)], vec!["a"]), (vec![], vec!["a"])], exporters).await;
+    let bench = bench(vec![(vec![step(Bomb)], vec!["a"]), (vec![], vec!["a"])], exporters).await;
     for _ in 0..3 {
         assert!(bench.running.readiness().is_ready());
         assert_eq!(

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
@@ -108,16 +109,36 @@ impl Sink {
     /// Takes batches into the room reserved for them; without room they are dropped and counted.
     pub fn take(&self, batches: Vec<Batch>, mut room: Option<Room>) {
         for batch in batches {
-            self.accept(&batch);
-            let Some(room) = &mut room else {
-                self.numbers.enqueue_failed.add(samples(&batch));
-                self.lose(&batch, Reason::QueueFull);
-                continue;
-            };
-            if let Err(batch) = room.put(batch) {
-                self.lose(&batch, Reason::Shutdown);
+            match &mut room {
+                Some(room) => self.put(room, batch),
+                None => self.turn_away(&batch, Reason::QueueFull),
             }
         }
+    }
+
+    /// Takes a batch once there is room for it. If there is none until then, it is dropped and counted with that reason.
+    pub async fn take_until(&self, until: Instant, late: Reason, batch: Batch) {
+        let one = std::slice::from_ref(&batch);
+        if self.is_killed() {
+            return self.discard(one);
+        }
+        match self.queue.reserve_until(until, one).await {
+            Some(mut room) => self.put(&mut room, batch),
+            None => self.turn_away(&batch, late),
+        }
+    }
+
+    fn put(&self, room: &mut Room, batch: Batch) {
+        self.accept(&batch);
+        if let Err(batch) = room.put(batch) {
+            self.lose(&batch, Reason::Shutdown);
+        }
+    }
+
+    fn turn_away(&self, batch: &Batch, reason: Reason) {
+        self.accept(batch);
+        self.numbers.enqueue_failed.add(samples(batch));
+        self.lose(batch, reason);
     }
 
     /// Whether it is killed: nothing is to come to it, and nobody waits for its room.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::config::{BatchConfig, QueueConfig};
 use crate::pipeline::batch::Batch;
@@ -20,6 +20,8 @@ pub struct Queue {
     metrics: ExporterMetrics,
     state: Mutex<State>,
     changed: Notify,
+    /// There may be more room than before.
+    freed: Notify,
 }
 
 #[derive(Default)]
@@ -96,6 +98,7 @@ impl Queue {
             metrics,
             state: Mutex::default(),
             changed: Notify::new(),
+            freed: Notify::new(),
         }
     }
 
@@ -108,6 +111,7 @@ impl Queue {
         let before = std::mem::replace(&mut state.observed, state.used);
         self.metrics.queue_size.change(before.size, state.used.size);
         self.metrics.queue_bytes.change(before.bytes, state.used.bytes);
+        self.freed.notify_waiters();
     }
 
     /// Nothing is left, and nothing comes: until then its room stands against what waits in it, also while it drains.
@@ -144,10 +148,25 @@ impl Queue {
         })
     }
 
+    /// The same, and waits for room until then, or until there is no more input.
+    pub async fn reserve_until(self: &Arc<Self>, until: Instant, batches: &[Batch]) -> Option<Room> {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let room = self.reserve(batches);
+            if room.is_some() || self.state().closed {
+                return room;
+            }
+            timeout_at(until, freed).await.ok()?;
+        }
+    }
+
     /// No more input: what waits is still handed out.
     pub fn close(&self) {
         self.state().closed = true;
         self.changed.notify_waiters();
+        self.freed.notify_waiters();
     }
 
     /// What is to be sent next; none when input has ended and nothing waits.

@@ -78,6 +78,7 @@ fn a_panic_half_way_costs_the_batch_and_tells_nothing_of_it() {
     let stage = Stage {
         id: "redaction".into(),
         processor,
+        holds: false,
     };
     let chain = Chain::new(vec![stage], metrics.clone(), Readiness::default());
     let log = Log::default();
