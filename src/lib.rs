@@ -10,6 +10,7 @@
 //! | [`net`] | servers, clients, authentication |
 //! | [`config`] | YAML to component configuration |
 //! | [`kill`] | the kill switch: who stops what, and until when |
+//! | [`ledger`] | what a month costs by tenant and exporter, and what follows from it |
 //! | [`telemetry`] | metric names, logs |
 //! | [`admin`] | health, readiness, metrics over HTTP |
 //! | [`app`] [`cli`] | the daemon and its command line |
@@ -27,6 +28,7 @@ pub mod exporters;
 pub mod extensions;
 pub mod formats;
 pub mod kill;
+pub mod ledger;
 pub mod net;
 pub mod pipeline;
 pub mod processors;

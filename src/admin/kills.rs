@@ -37,10 +37,10 @@ pub(super) fn routes() -> Router<Watched> {
         .route("/debug/kills/{id}", delete(lift))
 }
 
-type Who = Option<Extension<Identity>>;
+pub(super) type Who = Option<Extension<Identity>>;
 
 /// Who asks.
-enum Caller {
+pub(super) enum Caller {
     /// Whoever may do everything.
     Operator(Option<Arc<str>>),
     /// A tenant.
@@ -50,7 +50,7 @@ enum Caller {
 }
 
 impl Caller {
-    fn of(switch: &Switch, who: Who) -> Self {
+    pub(super) fn of(switch: &Switch, who: Who) -> Self {
         let Some(Extension(Identity { tenant })) = who else {
             return Self::Unknown;
         };
@@ -64,6 +64,14 @@ impl Caller {
     fn may(&self, kill: &Kill) -> bool {
         match self {
             Self::Tenant(tenant) => kill.what.is_of_tenant(tenant),
+            Self::Operator(_) | Self::Unknown => true,
+        }
+    }
+
+    /// Whether what is a tenant's, or everybody's if none is named, is theirs to see.
+    pub(super) fn may_see(&self, whose: Option<&str>) -> bool {
+        match self {
+            Self::Tenant(tenant) => whose == Some(tenant),
             Self::Operator(_) | Self::Unknown => true,
         }
     }
@@ -86,7 +94,7 @@ impl IntoResponse for No {
     }
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
+pub(super) fn answer(status: StatusCode, body: &Value) -> Response {
     reply::answer(status, "application/json", format!("{body}\n"))
 }
 

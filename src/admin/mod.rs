@@ -1,6 +1,7 @@
 //! Health, readiness and metrics over HTTP: small answers about the gate itself, never about a payload.
 
 mod kills;
+mod ledger;
 mod local;
 mod zpages;
 

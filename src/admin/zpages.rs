@@ -15,6 +15,7 @@ use http::StatusCode;
 use tokio::time::timeout;
 
 use crate::kill::Switch;
+use crate::ledger::Ledger;
 use crate::pipeline::{Budget, Readiness};
 use crate::telemetry::{Metrics, logs};
 
@@ -55,6 +56,8 @@ pub struct Watched {
     pub started: Instant,
     /// Its kill switch.
     pub switch: Arc<Switch>,
+    /// Its ledger.
+    pub ledger: Arc<Ledger>,
 }
 
 /// The pages.
@@ -66,12 +69,12 @@ pub fn zpages(watched: Watched) -> Router {
         .route("/debug/targetz", get(targets))
         .route("/debug/loglevel", get(level).put(set_level))
         .merge(super::kills::routes())
+        .merge(super::ledger::routes())
         .with_state(watched)
         .fallback(async || (StatusCode::NOT_FOUND, PAGES))
 }
 
-const PAGES: &str =
-    "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/targetz /debug/loglevel /debug/killz\n";
+const PAGES: &str = "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/targetz /debug/loglevel /debug/killz /debug/ledgerz\n";
 /// Longest name of a level, with room for a line end.
 const LEVEL_BYTES: usize = 16;
 /// How long it may take to arrive.

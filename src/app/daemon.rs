@@ -8,9 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::pages::{Served, Sources};
 use super::setup::{RunOptions, Setup};
-use super::{audit, farewell, kill, memory};
+use super::{audit, farewell, kill, ledger, memory};
 use crate::config::{Config, ConfigError, ConfigErrors, Encoding, Level, Node};
 use crate::kill::{Now, Switch};
+use crate::ledger::{self as accounts, Ledger};
 use crate::net::endpoint::BindError;
 use crate::pipeline::{Budget, Failure, Graph, Kills, Readiness, Running, compute};
 use crate::telemetry::{Metrics, logs};
@@ -76,11 +77,13 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
         sources: Sources {
             budget: budget(&setup.config),
             switch: Arc::new(Switch::new(settings, kills.clone(), metrics.clone())),
+            ledger: Arc::new(Ledger::new(metrics.clone(), options.dry_run)),
             metrics,
             started,
             overview: Arc::default(),
         },
         served: Served::default(),
+        ledger_runs: false,
         seen: Ok(setup.loaded.tree.clone()),
         setup,
         options,
@@ -125,6 +128,8 @@ struct Daemon {
     sources: Sources,
     audit: audit::Writer,
     served: Served,
+    /// The ledger is looked at.
+    ledger_runs: bool,
     started: Instant,
 }
 
@@ -146,8 +151,11 @@ impl Daemon {
         self.audit.follow(&self.setup.loaded, &self.setup.config, "started")?;
         // before anything is let in
         kill::start(&self.sources.switch)?;
+        let prepared = self.sources.ledger.prepare(&graph.plans(), accounts::Now::read());
+        prepared.map_err(|wrong| RunError::Failed(ledger::placed(&self.setup.loaded, &wrong)))?;
         self.sources.show(&self.setup.config);
         let mut running = graph.start(self.sources.budget.clone(), kills, threads);
+        self.keep_ledger(&running)?;
         self.served.serve(pages, &self.sources, running.readiness());
         tokio::spawn(self.announce(running.readiness().clone()));
         let ended = loop {
@@ -173,7 +181,9 @@ impl Daemon {
             }
             Err(error) => tracing::error!("stopping: {error}"),
         }
+        let (spending, kept) = (running.spending().clone(), self.sources.ledger.clone());
         let drained = self.drain(running, &mut signals).await;
+        let _ = tokio::task::spawn_blocking(move || kept.finish(&spending, accounts::Now::read())).await;
         match self.options.dry_run {
             true => self.tell_dry_run(),
             false => farewell::tell(&self.sources.metrics, drained),
@@ -181,6 +191,17 @@ impl Daemon {
         self.audit.end();
         crate::processors::redaction::escrow::finish();
         ended.map(drop).map_err(|_| RunError::Told)
+    }
+
+    /// Keeps the accounts of what runs now.
+    fn keep_ledger(&mut self, running: &Running) -> std::io::Result<()> {
+        let kept = &self.sources.ledger;
+        kept.follow(running.plans(), accounts::Now::read());
+        if kept.is_needed() && !self.ledger_runs {
+            ledger::start(kept, running.spending().clone())?;
+            self.ledger_runs = true;
+        }
+        Ok(())
     }
 
     /// Waits until the gate is ready, says so, and shows the newcomer around.
@@ -240,11 +261,13 @@ impl Daemon {
     /// Builds the next graph whole and takes its ports; only then is anything changed.
     async fn try_reload(&mut self, running: &mut Running) -> Result<(), RunError> {
         let (options, metrics) = (self.options.clone(), self.sources.metrics.clone());
-        let running_config = self.setup.config.clone();
+        let (running_config, kept) = (self.setup.config.clone(), self.sources.ledger.clone());
         let read = move || -> Result<_, RunError> {
             let setup = Setup::read(&options)?;
             let graph = setup.graph(&metrics, options.dry_run)?;
             setup.check_machine(&graph, Some(&running_config))?;
+            let prepared = kept.prepare(&graph.plans(), accounts::Now::read());
+            prepared.map_err(|wrong| RunError::Failed(ledger::placed(&setup.loaded, &wrong)))?;
             Ok((setup, graph))
         };
         let read = tokio::task::spawn_blocking(read).await;
@@ -262,6 +285,7 @@ impl Daemon {
             self.setup = before;
             return Err(error);
         }
+        self.keep_ledger(running)?;
         self.sources.show(&self.setup.config);
         self.served.serve(pages, &self.sources, running.readiness());
         self.seen = Ok(self.setup.loaded.tree.clone());

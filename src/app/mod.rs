@@ -7,6 +7,7 @@ mod dry_run;
 mod farewell;
 mod greeting;
 mod kill;
+mod ledger;
 mod memory;
 mod pages;
 mod quickstart;
@@ -54,6 +55,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
 pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
     let mut config = resolve(loaded)?;
     let graph = build(loaded, &config, TABLES, Arc::default())?;
+    crate::ledger::check(&graph.plans()).map_err(|wrong| ledger::placed(loaded, &wrong))?;
     pages::of(loaded, &config)?;
     let lacking = graph.lacks().into_iter().map(|lack| placed(loaded, lack));
     let lacking = lacking.chain(audit::lacking(loaded, &config)?);

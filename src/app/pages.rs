@@ -13,6 +13,7 @@ use crate::extensions::health_check::HealthCheck;
 use crate::extensions::zpages::Zpages;
 use crate::extensions::{health_check, zpages};
 use crate::kill::Switch;
+use crate::ledger::Ledger;
 use crate::net::auth::{ServerAuth, guard};
 use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::net::server::{Listener, ServerSettings, serve};
@@ -118,6 +119,7 @@ pub(super) struct Sources {
     pub(super) started: Instant,
     pub(super) overview: Arc<ArcSwap<Overview>>,
     pub(super) switch: Arc<Switch>,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 impl Sources {
@@ -140,6 +142,7 @@ impl Sources {
                     readiness,
                     started: self.started,
                     switch: self.switch.clone(),
+                    ledger: self.ledger.clone(),
                 });
                 match auth {
                     Some(auth) => guard(pages, auth.clone(), |_| ()),

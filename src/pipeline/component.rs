@@ -187,6 +187,12 @@ pub trait Processor: Send + Sync {
     fn check_machine(&self) -> Result<(), BuildError> {
         Ok(())
     }
+
+    /// What it looks for and is not there yet, or cannot be used, or may be meant otherwise: `validate` warns of it, and everything
+    /// starts.
+    fn awaits(&self) -> Vec<BuildError> {
+        Vec::new()
+    }
 }
 
 /// What a processor may look at besides the batch.

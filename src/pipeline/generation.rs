@@ -20,6 +20,7 @@ use super::feeder::Feeding;
 use super::graph::{Graph, NamedExporter, NamedReceiver, Wiring};
 use super::lifecycle::Failure;
 use super::outlet::Outlet;
+use super::plan::Plan;
 use super::sink::Sink;
 use super::spec::RawConfig;
 use super::stop::Stop;
@@ -75,6 +76,8 @@ pub(super) struct Line {
     /// Ids and configurations of its processors: a chain of equal ones is kept, with all that it holds and remembers.
     processors: Vec<(Arc<str>, RawConfig)>,
     pipeline: Arc<Pipeline>,
+    /// What months may cost, as its processors registered it.
+    plans: Vec<Arc<Plan>>,
     timer: AbortHandle,
     feeding: Arc<Feeding>,
 }
@@ -127,6 +130,11 @@ impl Generation {
             deliveries,
             under_way,
         }
+    }
+
+    /// What months may cost.
+    pub(super) fn plans(&self) -> Vec<Arc<Plan>> {
+        self.lines.iter().flat_map(|line| line.plans.clone()).collect()
     }
 
     /// Waits until every receiver serves; the first that fails is the answer.
@@ -294,14 +302,14 @@ impl Line {
         under_way: &TaskTracker,
         shared: &Arc<Shared>,
     ) -> Self {
-        let (chain, feeding) = match kept {
-            Some(line) => (line.pipeline.chain.clone(), line.feeding.clone()),
+        let (chain, feeding, plans) = match kept {
+            Some(line) => (line.pipeline.chain.clone(), line.feeding.clone(), line.plans.clone()),
             None => {
                 let (metrics, readiness) = (shared.metrics.clone(), shared.readiness.clone());
                 let named = |(id, feeders)| (Kind::Processor.named(id), feeders);
                 let feeding = Feeding::start(wiring.feeders.into_iter().map(named), &metrics);
                 let chain = Chain::new(wiring.stages, metrics, readiness);
-                (Arc::new(chain), Arc::new(feeding))
+                (Arc::new(chain), Arc::new(feeding), wiring.plans)
             }
         };
         let sinks = deliveries.iter().map(|delivery| &delivery.sink);
@@ -321,6 +329,7 @@ impl Line {
             id: wiring.id,
             processors: wiring.processors,
             pipeline,
+            plans,
             feeding,
         }
     }

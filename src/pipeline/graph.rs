@@ -11,6 +11,7 @@ use super::chain::Stage;
 use super::component::Receiver;
 use super::feeder::Feeder;
 use super::matcher::{MatchConfig, Matcher};
+use super::plan::Plan;
 use super::routing::{self, Mode, Route};
 use super::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, Place, ProcessorSpec, RawConfig, ReceiverSpec, Unit,
@@ -108,6 +109,7 @@ pub(super) struct Wiring {
     pub(super) stages: Vec<Stage>,
     /// Those of each stage.
     pub(super) feeders: Vec<(Arc<str>, Vec<Feeder>)>,
+    pub(super) plans: Vec<Arc<Plan>>,
     pub(super) exporters: Vec<Arc<str>>,
 }
 
@@ -168,15 +170,28 @@ impl Graph {
         lacks
     }
 
-    /// What the receivers look for and is not there yet.
+    /// What the components look for and is not there yet, or doubt.
     pub fn awaits(&self) -> Vec<GraphError> {
-        let of_one = |one: &NamedReceiver| {
-            let awaited = one.receiver.awaits().into_iter();
-            awaited
-                .map(|wrong| located("receivers", &one.id, wrong))
-                .collect::<Vec<_>>()
-        };
-        self.receivers.iter().flat_map(of_one).collect()
+        let receivers = self.receivers.iter();
+        let receivers = receivers.map(|one| ("receivers", &one.id, one.receiver.awaits()));
+        let stages = self.pipelines.iter().flat_map(|pipeline| &pipeline.stages);
+        let processors = stages.map(|one| ("processors", &one.id, one.processor.awaits()));
+        let mut awaits = Vec::new();
+        for (kind, id, awaited) in receivers.chain(processors) {
+            for one in awaited {
+                let one = located(kind, id, one);
+                // a processor stands in several pipelines
+                if !awaits.contains(&one) {
+                    awaits.push(one);
+                }
+            }
+        }
+        awaits
+    }
+
+    /// What months may cost, by all processors.
+    pub fn plans(&self) -> Vec<Arc<Plan>> {
+        self.pipelines.iter().flat_map(|line| line.plans.clone()).collect()
     }
 }
 
@@ -243,7 +258,7 @@ fn wire(
     metrics: &Arc<Metrics>,
 ) -> Result<Wiring, GraphError> {
     let mut stages = Vec::with_capacity(pipeline.processors.len());
-    let (mut processors, mut feeders) = (Vec::new(), Vec::new());
+    let (mut processors, mut feeders, mut plans) = (Vec::new(), Vec::new(), Vec::new());
     for id in &pipeline.processors {
         let raw = configured("processors", id, &spec.processors)?;
         let row = find("processors", id, tables.processors, |row| &row.about)?;
@@ -252,6 +267,7 @@ fn wire(
             ..context(id, tables, metrics)
         };
         let processor = (row.build)(raw.clone(), &cx).map_err(|e| located("processors", id, e))?;
+        plans.extend(cx.plans.take());
         feeders.push((cx.id.clone(), cx.feeders.take()));
         processors.push((cx.id.clone(), raw.clone()));
         stages.push(Stage {
@@ -268,6 +284,7 @@ fn wire(
         receivers: ids(&pipeline.receivers),
         stages,
         feeders,
+        plans,
         exporters: ids(&pipeline.exporters),
     })
 }

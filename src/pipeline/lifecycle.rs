@@ -15,6 +15,7 @@ use super::fanout::Shared;
 use super::generation::Generation;
 use super::graph::Graph;
 use super::kill::Kills;
+use super::plan::Plan;
 use super::readiness::Readiness;
 use super::sink::Sink;
 use super::spending::Spending;
@@ -94,6 +95,11 @@ impl Running {
     /// What its exporters send.
     pub fn spending(&self) -> &Spending {
         &self.shared.spending
+    }
+
+    /// What months may cost, by the processors that run.
+    pub fn plans(&self) -> Vec<Arc<Plan>> {
+        self.now.plans()
     }
 
     /// Waits until a part ends that nobody asked to, and says which and why. Never returns while all is well.

@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod matcher;
 pub mod outlet;
 pub mod place;
+pub mod plan;
 mod readiness;
 pub mod removal;
 pub mod routing;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::component::{Exporter, Processor, Receiver};
 use super::feeder::Feeders;
 use super::graph::PipelineSpec;
+use super::plan::Plans;
 use super::strict;
 use crate::telemetry::Metrics;
 
@@ -54,6 +55,8 @@ pub struct BuildContext {
     pub dry_run: bool,
     /// Where it registers what keeps its snapshots of the outside fresh.
     pub feeders: Feeders,
+    /// Where it registers what a month may cost.
+    pub plans: Plans,
     /// Where it stands; none where a processor is built alone, and for receivers and exporters.
     pub place: Option<Place>,
 }
@@ -75,6 +78,7 @@ impl BuildContext {
             metrics,
             dry_run: false,
             feeders: Feeders::default(),
+            plans: Plans::default(),
             place: None,
         }
     }

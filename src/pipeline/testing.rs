@@ -176,6 +176,7 @@ pub fn graph(
         receivers: vec!["door".into()],
         stages,
         feeders: Vec::new(),
+        plans: Vec::new(),
         exporters: to.into_iter().map(Into::into).collect(),
     });
     let built = exporters.into_iter().map(|(id, fake, unit, sink)| {

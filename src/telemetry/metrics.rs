@@ -5,6 +5,7 @@
 
 mod exporter;
 mod files;
+mod ledger;
 mod number;
 mod rate_limit;
 mod reduction;
@@ -25,6 +26,7 @@ use super::component::Component;
 use super::targets::Targets;
 pub use exporter::ExporterMetrics;
 pub use files::FileMetrics;
+pub use ledger::LedgerMetrics;
 pub use number::Number;
 pub use rate_limit::RateLimitMetrics;
 pub use reduction::ReductionMetrics;
@@ -65,6 +67,8 @@ pub struct Amount {
 pub struct Metrics {
     /// The audit trail beside them: whoever counts a removal tells it there too.
     pub audit: super::Audit,
+    /// What the ledger of a month shows.
+    pub ledger: LedgerMetrics,
     registry: Registry,
     accepted: Amounts,
     refused: Family<Two, Counter>,
@@ -155,6 +159,7 @@ impl Default for Metrics {
         r.0.register("flamegate_build", "What runs", version);
         Self {
             audit: super::Audit::default(),
+            ledger: LedgerMetrics::named(r),
             accepted: Amounts {
                 samples: r.named("otelcol_receiver_accepted_profile_samples", "Samples taken on"),
                 profiles: r.named("flamegate_receiver_accepted_profiles", "Profiles taken on"),

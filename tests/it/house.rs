@@ -16,7 +16,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("exporters", &["profile", "formats", "pipeline", "telemetry", "net"]),
     ("extensions", &["telemetry", "pipeline", "net"]),
     ("kill", &["telemetry", "pipeline", "config"]),
-    ("admin", &["pipeline", "telemetry", "config", "net", "kill"]),
+    ("ledger", &["telemetry", "pipeline", "net"]),
+    ("admin", &["pipeline", "telemetry", "config", "net", "kill", "ledger"]),
 ];
 
 /// Every source file, with its path below `src`.
