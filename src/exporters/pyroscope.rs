@@ -7,6 +7,7 @@ mod labels;
 mod name;
 mod sample_labels;
 mod tenant;
+mod trace_ids;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ Sends pprof to Pyroscope's Push API, one series a request, so that a retry repea
 
 A server refuses more than 30 labels, and counts text labels of samples among them. What these leave goes to `service`,
 `deployment`, `k8s`, `host`, `container`, `cloud` and `process` attributes first; what is over is left out. Trace and span ids
-stay labels of samples.
+stay labels of samples, whatever the dialect: `trace_id` and `span_id`, in 32 and 16 hexadecimal digits.
 
 What a server would refuse, or take and lose, is put right:
 
@@ -64,6 +65,7 @@ What a server would refuse, or take and lose, is put right:
 | a `-` or `:` in the name of a type, a `:` in `pyroscope.name` | `_` |
 | no time | the time of arrival |
 | a sample without frames, a frame without name and address | the frame `[unknown]` |
+| trace and span ids of links, or in labels of other dialects (docs/trace-join.md) | labels `trace_id`, `span_id`; which span it is, and what is left of those labels, stays here |
 | labels of samples that begin with `__`, or have no name | left out |
 | labels over 2,048 bytes; over 28 text labels on a sample, or 98 in all | cut; left out |
 | names of labels that servers before 2.0 refuse, or have twice once sanitized | with `label_names: legacy`, `_` for all but letters and digits |

@@ -9,6 +9,7 @@ pub mod memory_limiter;
 pub mod rate_limit;
 pub mod redaction;
 pub mod resource;
+pub mod trace_links;
 
 use crate::pipeline::spec::ProcessorSpec;
 
@@ -22,4 +23,5 @@ pub static ALL: &[ProcessorSpec] = &[
     rate_limit::SPEC,
     redaction::SPEC,
     resource::SPEC,
+    trace_links::SPEC,
 ];

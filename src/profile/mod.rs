@@ -22,6 +22,7 @@ mod strings;
 mod table;
 #[cfg(test)]
 pub mod testing;
+pub mod trace_ids;
 mod transfer;
 
 pub use dictionary::{

@@ -11,6 +11,7 @@ mod rate_limit;
 mod reduction;
 mod scrape;
 mod server;
+mod trace_links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,6 +33,7 @@ pub use rate_limit::RateLimitMetrics;
 pub use reduction::ReductionMetrics;
 pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
+pub use trace_links::TraceLinksMetrics;
 
 /// What a kill may be about.
 const KILL_SCOPES: [&str; 8] = [
@@ -48,6 +50,7 @@ const KILL_SCOPES: [&str; 8] = [
 type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
 type OfRateLimit = [(&'static str, Arc<str>); 3];
+type OfTraceLinks = [(&'static str, Arc<str>); 3];
 type OfComponent = [(&'static str, Arc<str>); 3];
 type Three = [(&'static str, &'static str); 3];
 type Ages = Family<One, Histogram, fn() -> Histogram>;
@@ -113,6 +116,7 @@ pub struct Metrics {
     rate_limited: Family<OfRateLimit, Counter>,
     rate_limit_keys: Family<One, Number>,
     rate_limit_shared: Family<One, Counter>,
+    trace_links: Family<OfTraceLinks, Counter>,
     kills: Family<[(&'static str, &'static str); 1], Number>,
     kill_switch_broken: Family<[(&'static str, &'static str); 1], Number>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
@@ -265,6 +269,10 @@ impl Default for Metrics {
             rate_limit_shared: r.named(
                 "flamegate_rate_limit_shared",
                 "Times that a key shared a bucket, because there were too many",
+            ),
+            trace_links: r.named(
+                "flamegate_trace_links_samples",
+                "Samples whose labels have trace or span ids, by dialect and what came of it",
             ),
             kills: r.named("flamegate_kills", "Kills in force, by scope"),
             kill_switch_broken: r.named(
@@ -457,6 +465,15 @@ impl Metrics {
             open: self.connections.get_or_create(&[("server", server.clone())]).clone(),
             server: server.clone(),
             cut: self.connections_cut.clone(),
+        }
+    }
+
+    /// The metrics of one processor that makes links of ids in these dialects.
+    pub fn trace_links<'a>(&self, processor: &Arc<str>, dialects: impl Iterator<Item = &'a str>) -> TraceLinksMetrics {
+        TraceLinksMetrics {
+            processor: processor.clone(),
+            dialects: dialects.map(Arc::from).collect(),
+            samples: self.trace_links.clone(),
         }
     }
 

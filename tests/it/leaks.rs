@@ -76,13 +76,13 @@ fn config(redaction: &Value, ports: &Ports, sources: &Sources, backend: u16) -> 
     json!({
         "extensions": { "health_check": at(ports.health), "zpages": at(ports.pages) },
         "receivers": receivers,
-        "processors": { "redaction": redaction },
+        "processors": { "trace_links": {}, "redaction": redaction },
         "exporters": exporters,
         "service": {
             "extensions": ["health_check", "zpages"],
             "drain_timeout": "1s",
             "pipelines": {
-                "profiles": { "receivers": all, "processors": ["redaction"], "exporters": ids },
+                "profiles": { "receivers": all, "processors": ["trace_links", "redaction"], "exporters": ids },
                 "profiles/required": {
                     "receivers": ["pyroscope/required"], "processors": ["redaction"], "exporters": ["otlp_http/required"],
                 },

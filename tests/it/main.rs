@@ -45,3 +45,4 @@ mod support;
 mod tls;
 mod told_otlp;
 mod told_pprof;
+mod trace_links;

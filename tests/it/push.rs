@@ -48,6 +48,8 @@ struct Sample {
 pub struct Pushed {
     pub labels: BTreeMap<String, String>,
     pub profile: Told,
+    /// The pprof as it came.
+    pub plain: Vec<u8>,
     /// When it was taken.
     pub millis: i64,
 }
@@ -127,6 +129,7 @@ fn take(body: &[u8], seen: &[Pushed]) -> Result<Vec<Pushed>, String> {
                 labels: labels.clone(),
                 profile,
                 millis: told_pprof::time(&plain) / 1_000_000,
+                plain,
             };
             let is_same = |other: &Pushed| other.millis == one.millis && other.labels == one.labels;
             if seen.iter().chain(&pushed).any(is_same) {

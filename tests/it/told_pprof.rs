@@ -192,3 +192,71 @@ fn hash(what: impl Hash) -> u64 {
     what.hash(&mut hasher);
     hasher.finish()
 }
+
+/// A sample with everything spelt out.
+#[derive(Clone, Debug)]
+pub struct Spelt {
+    /// Names of functions, the leaf first; an address where a frame has none.
+    pub frames: Vec<String>,
+    /// Labels, numbers in decimal.
+    pub labels: BTreeMap<String, String>,
+    pub values: Vec<i64>,
+}
+
+/// Names of types and the samples of a pprof.
+pub fn spelt(bytes: &[u8]) -> (Vec<String>, Vec<Spelt>) {
+    let wire = Wire::decode(bytes).expect("prost reads it");
+    let text = |index: i64| String::from_utf8_lossy(&wire.string_table[index as usize]).into_owned();
+    let functions: HashMap<u64, String> = wire.function.iter().map(|f| (f.id, text(f.name))).collect();
+    let frames = |location: &Location| -> Vec<String> {
+        match location.line.as_slice() {
+            [] => vec![format!("{:x}", location.address)],
+            lines => lines.iter().map(|line| functions[&line.function_id].clone()).collect(),
+        }
+    };
+    let frames: HashMap<u64, Vec<String>> = wire.location.iter().map(|l| (l.id, frames(l))).collect();
+    let label = |l: &Label| match l.text {
+        0 => (text(l.key), l.number.to_string()),
+        index => (text(l.key), text(index)),
+    };
+    let sample = |sample: &Sample| Spelt {
+        frames: sample.location_id.iter().flat_map(|id| frames[id].clone()).collect(),
+        labels: sample.label.iter().map(label).collect(),
+        values: sample.value.clone(),
+    };
+    let types = wire.sample_type.iter().map(|kind| text(kind.kind)).collect();
+    (types, wire.sample.iter().map(sample).collect())
+}
+
+/// What a label of a made payload says.
+pub enum Says {
+    Text(String),
+    Number(i64),
+}
+
+/// The same pprof with other labels on its samples, made of theirs.
+pub fn relabelled(bytes: &[u8], change: impl Fn(&BTreeMap<String, String>) -> Vec<(String, Says)>) -> Vec<u8> {
+    let mut wire = Wire::decode(bytes).expect("prost reads it");
+    let (_, before) = spelt(bytes);
+    for (sample, spelt) in wire.sample.iter_mut().zip(before) {
+        sample.label.clear();
+        for (key, says) in change(&spelt.labels) {
+            let mut put = |text: String| {
+                wire.string_table.push(text.into_bytes());
+                wire.string_table.len() as i64 - 1
+            };
+            let key = put(key);
+            let (text, number) = match says {
+                Says::Text(text) => (put(text), 0),
+                Says::Number(number) => (0, number),
+            };
+            sample.label.push(Label {
+                key,
+                text,
+                number,
+                unit: 0,
+            });
+        }
+    }
+    wire.encode_to_vec()
+}

@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::labels::LabelNames;
-use super::{frames, sample_labels};
+use super::{frames, sample_labels, trace_ids};
 use crate::pipeline::batch::Batch;
 use crate::profile::{Dictionary, Profile, Profiles, StringId};
 
@@ -30,6 +30,7 @@ pub(super) fn fitted(part: &Batch, profiles: &Profiles, names: LabelNames) -> Pr
         }
     }
     frames::fill(&mut fitted);
+    trace_ids::fit(&mut fitted);
     sample_labels::trim(&mut fitted, names);
     fitted
 }

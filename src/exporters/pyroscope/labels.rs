@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::name;
 use super::sample_labels;
+use crate::profile::trace_ids::TraceKeys;
 use crate::profile::{Dictionary, ProfileRef, Value};
 
 /// Most labels of a series that a server takes by default, those it takes from the samples included.
@@ -17,8 +18,8 @@ pub(super) const LONGEST_NAME: usize = 1024;
 /// Longest value of a label that a server takes by default.
 pub(super) const LONGEST_VALUE: usize = 2048;
 
-/// Keys that stay per sample: as labels of a series they would make one series for each trace.
-pub(super) const PER_SAMPLE: &[&str] = &["trace_id", "span_id", "profile_id", "trace.id", "span.id"];
+/// Labels that a server leaves to the samples: as labels of a series they would make one series for each trace.
+pub(super) const PER_SAMPLE: &[&str] = &["trace_id", "span_id", "profile_id"];
 
 /// What goes first when there are too many: the lower, the more it is worth.
 const PRIORITY: &[&str] = &["service", "deployment", "k8s", "host", "container", "cloud", "process"];
@@ -73,7 +74,7 @@ pub(super) fn labels(dictionary: &Dictionary, at: ProfileRef<'_>, names: LabelNa
         .attributes
         .iter()
         .filter_map(|kv| Some((dictionary.str(kv.key), text(dictionary, &kv.value)?)))
-        .filter(|(key, _)| *key != "service.name" && !PER_SAMPLE.contains(key))
+        .filter(|(key, _)| *key != "service.name" && !TraceKeys::built_in().has(key))
         .map(|(key, value)| (rank(key), names.sent(key), value))
         .filter(|(_, name, _)| !name.starts_with("__"))
         .collect();

@@ -375,7 +375,7 @@ fn names_of_labels_are_those_that_an_older_server_takes() {
     let batch = changed(batch(&attributes), |d, profile| {
         let mut text = |text: &str| Value::String(d.strings.push(text));
         let labels = [
-            ("span id".to_owned(), text("7")),
+            ("thread id".to_owned(), text("7")),
             ("plain".to_owned(), text("v")),
             ("..sampled..".to_owned(), text("true")),
         ];
@@ -383,7 +383,7 @@ fn names_of_labels_are_those_that_an_older_server_takes() {
     });
     let unchanged = local().encode(&batch).unwrap().body;
     assert!(attributes.iter().all(|(key, _)| read(&unchanged).0.contains_key(*key)));
-    assert!(keys(&sent(&unchanged)).contains("span id"));
+    assert!(keys(&sent(&unchanged)).contains("thread id"));
     let config = serde_json::json!({ "endpoint": "http://localhost", "label_names": "legacy" });
     let legacy = exporter(config).encode(&batch).unwrap().body;
     let labels = read(&legacy).0;
@@ -394,5 +394,5 @@ fn names_of_labels_are_those_that_an_older_server_takes() {
     ];
     assert!(expected.iter().all(|(key, value)| labels[*key] == *value), "{labels:?}");
     assert_eq!(labels.len(), 2 + expected.len(), "{labels:?}");
-    assert_eq!(keys(&sent(&legacy)), ["plain", "span_id"].map(str::to_owned).into());
+    assert_eq!(keys(&sent(&legacy)), ["plain", "thread_id"].map(str::to_owned).into());
 }

@@ -7,6 +7,7 @@ use super::detectors::is_identity;
 use super::patterns::compile_all;
 use super::summary::is_summary;
 use crate::pipeline::spec::BuildError;
+use crate::profile::trace_ids::TraceKeys;
 
 /// What a key alone decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,11 @@ impl Keys {
         KeyRule::Scan
     }
 
+    /// Whether a pattern blocks a key of trace or span ids: those may have become links before, and leave as labels again.
+    pub fn block_links(&self) -> bool {
+        TraceKeys::built_in().ids().any(|key| self.rule(key) == KeyRule::Mask)
+    }
+
     /// Whether a pattern blocks the key.
     pub fn is_blocked(&self, key: &str) -> bool {
         self.blocked.iter().any(|pattern| pattern.is_match(key))
@@ -109,5 +115,5 @@ pub fn is_link(key: &str) -> bool {
         "span id",
         "local root span id",
     ];
-    NAMES.contains(&key)
+    NAMES.contains(&key) || TraceKeys::built_in().has(key)
 }

@@ -94,7 +94,10 @@ pub struct Measures {
     arguments: Arguments,
     pub(super) summary: Summary,
     pub(super) threads: NameAction,
+    /// What becomes of labels with ids of traces and spans.
     pub(super) links: LinkAction,
+    /// Whether links go: with those labels, or because one of their keys is blocked.
+    pub(super) drops_links: bool,
     pub(super) carriers: Carriers,
     pub(super) pseudonyms: Pseudonyms,
     pub(super) frames: Frames,
@@ -122,8 +125,10 @@ impl Measures {
                 return Err(BuildError::at(path, message));
             }
         }
+        let keys = Keys::new(config)?;
         Ok(Self {
-            keys: Keys::new(config)?,
+            drops_links: config.links == LinkAction::Remove || keys.block_links(),
+            keys,
             allowed_values: compile_all("allowed_values", &config.allowed_values)?,
             blocked_values: Patterns::new("blocked_values", &config.blocked_values)?,
             all_types: config.redact_all_types,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::carriers::kind;
-use super::config::{LinkAction, Summary, TextAction};
+use super::config::{Summary, TextAction};
 use super::escrow::Keep;
 use super::frames::{Names, Plan};
 use super::joins;
@@ -53,7 +53,7 @@ impl<'m> Pass<'m> {
         self.frames = Plan::new(&self.measures.frames, &self.measures.pseudonyms, profiles);
         // all of them are looked at, so that the next batch knows them
         let texts = self.texts.look(profiles);
-        let links = self.measures.links == LinkAction::Remove && d.links.len() > 1;
+        let links = self.measures.drops_links && d.links.len() > 1;
         let payload = profiles.iter().any(|p| p.profile.original_payload.is_some());
         texts || links || payload || self.frames.is_some() || self.attributes_change(profiles)
     }
@@ -158,7 +158,7 @@ impl<'m> Pass<'m> {
     }
 
     fn links(&mut self, resources: &mut [ResourceProfiles]) {
-        if self.measures.links == LinkAction::Keep {
+        if !self.measures.drops_links {
             return;
         }
         for profile in resources

@@ -418,6 +418,27 @@ fn threads_keep_their_number_and_lose_their_name() {
 }
 
 #[test]
+fn who_blocks_the_key_of_an_id_gets_no_link_that_says_it() {
+    for (blocked, links) in [
+        ("^span id$", 0),
+        ("^trace_id$", 0),
+        ("profile_id", 0),
+        ("^span name$", 1),
+    ] {
+        let mut profiles = services(&["a"]);
+        let (d, resources) = profiles.edit();
+        let link = d.links.push(crate::profile::Link {
+            trace_id: [1; 16],
+            span_id: [1; 8],
+        });
+        Arc::make_mut(&mut resources[0].scopes[0].profiles[0].samples).links[0] = link;
+        policy(json!({"blocked_key_patterns": [blocked]})).redact(&mut profiles);
+        profiles.compact();
+        assert_eq!(profiles.dictionary().links.len(), 1 + links, "{blocked}");
+    }
+}
+
+#[test]
 fn links_go_on_demand_with_the_labels_that_say_the_same() {
     let mut profiles = label("trace_id", |d| {
         Value::String(d.strings.push("0af7651916cd43dd8448eb2111111111"))

@@ -1,5 +1,7 @@
 //! What has the shape of something private and is none: identifiers, by key and shape.
 
+use crate::profile::trace_ids::TraceKeys;
+
 /// Keys that join and identify: without them a profile belongs to nobody and to no trace.
 pub fn is_identity(key: &str) -> bool {
     const NAMES: &[&str] = &[
@@ -18,7 +20,8 @@ pub fn is_identity(key: &str) -> bool {
         "profile.frame.type",
         "pyroscope.session_id",
     ];
-    NAMES.contains(&key) || key.starts_with("process.executable.build_id.") || key.starts_with("pprof.")
+    let is_build_id = key.starts_with("process.executable.build_id.");
+    NAMES.contains(&key) || is_build_id || key.starts_with("pprof.") || TraceKeys::built_in().has(key)
 }
 
 /// Ends of keys whose values are numbers that identify or measure: of threads, processes, builds, moments, addresses in memory.
