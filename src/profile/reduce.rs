@@ -5,11 +5,13 @@
 //! profile says, so the same profile is always reduced to the same one.
 
 mod content;
+mod counting;
 mod fit;
 mod grid;
 mod leaving;
 mod notes;
 mod order;
+mod places;
 mod rate;
 mod strata;
 #[cfg(test)]
@@ -17,6 +19,7 @@ mod tests;
 mod thin;
 mod thinning;
 mod threshold;
+mod tree;
 
 pub use fit::{FEWEST_ROWS, Fit, Fitting};
 pub use grid::Ratio;

@@ -110,10 +110,11 @@ impl Rounding {
 
     pub(super) fn round(&mut self, number: f64) -> i64 {
         let sum = number + self.over;
-        let whole = sum.floor();
-        self.over = sum - whole;
-        // saturates
-        whole as i64
+        // saturates; and where a number has no fraction any more nothing is left over
+        let whole = sum as i64;
+        let over = sum - whole as f64;
+        self.over = if over < 1.0 { over } else { 0.0 };
+        whole
     }
 }
 

@@ -1,5 +1,7 @@
 //! Threshold sampling: the few rows that tell most of a profile, and of the others some that stand for all.
 
+use std::borrow::Cow;
+
 use super::content::mix;
 use super::grid::Rounding;
 use crate::profile::{AttributeSetId, LinkId, Observations, Samples, Series, StackId};
@@ -24,16 +26,15 @@ pub struct Fewer {
 /// up by the inverse of its chance. The values so scaled are then brought to the exact sum of their type: a factor that is as close to one as the
 /// type's error in all, and the same for all of them.
 pub fn fewer(samples: &Samples, types: usize, most: usize, rows: &[usize], seed: u64) -> Option<Fewer> {
-    let columns = Columns::of(samples, types)?;
     if samples.len() <= most || most <= types {
         return None;
     }
+    let columns = Columns::of(samples, types)?;
     let level = columns.level(most);
-    let mut kept = columns.choose(level, rows, mix(seed, 0));
-    columns.balance(&mut kept, seed);
-    kept.sort_unstable_by_key(|kept| kept.row);
+    let kept = columns.choose(level, rows, mix(seed, 0));
+    let values = columns.balance(&kept, seed);
     Some(Fewer {
-        samples: write(samples, &kept),
+        samples: write(samples, types, &kept, &values),
         thresholds: columns.sums.iter().map(|sum| level * *sum as f64).collect(),
     })
 }
@@ -42,10 +43,10 @@ pub fn fewer(samples: &Samples, types: usize, most: usize, rows: &[usize], seed:
 ///
 /// Unlike [`fewer`] it is wrong in one direction: whatever is not among the largest is told to have nothing. None as there.
 pub fn largest(samples: &Samples, types: usize, most: usize, other: StackId) -> Option<Samples> {
-    let columns = Columns::of(samples, types)?;
     if samples.len() <= most || most <= types {
         return None;
     }
+    let columns = Columns::of(samples, types)?;
     let mut rows: Vec<usize> = (0..samples.len()).collect();
     let share = |row: &usize| columns.shares.get(*row).copied().unwrap_or_default();
     // of equal ones the first, so that the same are left every time
@@ -74,27 +75,27 @@ fn with_row(mut samples: Samples, stack: StackId, values: &[i64]) -> Samples {
 }
 
 /// A row that stays.
+#[derive(Clone, Copy)]
 struct Kept {
     row: usize,
     /// The inverse of its chance; one for those that had to stay.
     scale: f64,
-    values: Vec<i64>,
 }
 
 /// What every row amounts to in every type.
-struct Columns {
+struct Columns<'a> {
     /// Row by row.
-    values: Vec<i64>,
+    values: Cow<'a, [i64]>,
     types: usize,
     sums: Vec<i128>,
     /// The largest share of each row; infinite for the largest of each type, so that each has a row that stays.
     shares: Vec<f64>,
 }
 
-impl Columns {
-    fn of(samples: &Samples, types: usize) -> Option<Self> {
+impl<'a> Columns<'a> {
+    fn of(samples: &'a Samples, types: usize) -> Option<Self> {
         let values = match &samples.observations {
-            Observations::Totals(values) => values.clone(),
+            Observations::Totals(values) => Cow::from(values),
             Observations::Series(series) => (0..samples.len()).map(|row| series.total(row)).collect(),
         };
         if types == 0 || samples.has_negative() {
@@ -171,69 +172,79 @@ impl Columns {
                 false if grid.round(share / level) > 0 => level / share,
                 _ => continue,
             };
-            kept.push(Kept {
-                row: *row,
-                scale,
-                values: Vec::with_capacity(self.types),
-            });
+            kept.push(Kept { row: *row, scale });
         }
         kept
     }
 
-    /// Scales what stands for others, so that each type has the sum it had.
-    fn balance(&self, kept: &mut [Kept], seed: u64) {
+    /// The values of the rows that stay, row by row: what stands for others is scaled so that each type has the sum it had.
+    fn balance(&self, kept: &[Kept], seed: u64) -> Vec<i64> {
+        let rows = kept.iter().flat_map(|kept| self.row(kept.row));
+        let mut values: Vec<i64> = rows.copied().collect();
         for (column, sum) in self.sums.iter().enumerate() {
-            let value = |kept: &Kept| self.row(kept.row).get(column).copied().unwrap_or_default();
-            let certain = kept.iter().filter(|kept| kept.scale == 1.0);
-            let certain: i128 = certain.map(|kept| i128::from(value(kept))).sum();
-            let light = kept.iter().filter(|kept| kept.scale > 1.0);
-            let light: f64 = light.map(|kept| value(kept) as f64 * kept.scale).sum();
+            let (mut certain, mut light) = (0i128, 0.0);
+            for (kept, values) in kept.iter().zip(values.chunks_exact(self.types)) {
+                let value = values.get(column).copied().unwrap_or_default();
+                match kept.scale > 1.0 {
+                    true => light += value as f64 * kept.scale,
+                    false => certain += i128::from(value),
+                }
+            }
             let factor = if light > 0.0 {
                 (sum - certain) as f64 / light
             } else {
                 1.0
             };
             let mut rounding = Rounding::new(mix(seed, 1 + column as u64));
-            let mut left = *sum;
-            for kept in kept.iter_mut() {
-                let old = value(kept);
-                let new = match kept.scale > 1.0 {
-                    true => rounding.round(old as f64 * kept.scale * factor),
-                    false => old,
-                };
-                left -= i128::from(new);
-                kept.values.push(new);
+            let (mut left, mut largest) = (*sum, None);
+            for (kept, values) in kept.iter().zip(values.chunks_exact_mut(self.types)) {
+                let Some(value) = values.get_mut(column) else { continue };
+                if kept.scale > 1.0 {
+                    *value = rounding.round(*value as f64 * kept.scale * factor);
+                }
+                left -= i128::from(*value);
+                if largest.as_ref().is_none_or(|largest: &&mut i64| **largest <= *value) {
+                    largest = Some(value);
+                }
             }
             // what rounding left over; or all, where no row is left to stand for others
-            let largest = kept.iter_mut().filter_map(|kept| kept.values.last_mut()).max();
             if let Some(largest) = largest {
                 let exact = i128::from(*largest) + left;
                 *largest = i64::try_from(exact.max(0)).unwrap_or(i64::MAX);
             }
         }
+        values
     }
 }
 
-fn write(samples: &Samples, kept: &[Kept]) -> Samples {
-    let rows: Vec<usize> = kept.iter().map(|kept| kept.row).collect();
-    let observations = match &samples.observations {
-        Observations::Totals(_) => {
-            let values = kept.iter().flat_map(|kept| &kept.values);
-            Observations::Totals(values.copied().collect())
+/// The rows that stay with these values, as they stood in the profile.
+fn write(samples: &Samples, types: usize, kept: &[Kept], values: &[i64]) -> Samples {
+    // which of the kept each row is, from 1 on
+    let mut places = vec![0u32; samples.len()];
+    for (kept, place) in kept.iter().zip(1..) {
+        if let Some(slot) = places.get_mut(kept.row) {
+            *slot = place;
         }
-        Observations::Series(series) => Observations::Series(write_series(series, kept)),
+    }
+    let found = places.iter().enumerate().filter(|(_, place)| **place > 0);
+    let (rows, places): (Vec<usize>, Vec<usize>) = found.map(|(row, place)| (row, *place as usize)).unzip();
+    let values = places
+        .iter()
+        .filter_map(|place| values.get((place - 1) * types..place * types));
+    let observations = match &samples.observations {
+        Observations::Totals(_) => Observations::Totals(values.flatten().copied().collect()),
+        Observations::Series(series) => Observations::Series(write_series(series, &rows, values.flatten())),
     };
     samples.pick_measured(&rows, observations)
 }
 
 /// What stands for others has one value, and no times: it was not seen so often at those.
-fn write_series(series: &Series, kept: &[Kept]) -> Series {
+fn write_series<'a>(series: &Series, rows: &[usize], values: impl Iterator<Item = &'a i64>) -> Series {
     let mut written = Series::default();
-    for kept in kept {
-        let value = kept.values.first().copied().unwrap_or_default();
-        match value == series.total(kept.row) {
-            true => written.push(series.values(kept.row), series.timestamps(kept.row)),
-            false => written.push(&[value], &[]),
+    for (row, value) in rows.iter().zip(values) {
+        match *value == series.total(*row) {
+            true => written.push(series.values(*row), series.timestamps(*row)),
+            false => written.push(&[*value], &[]),
         }
     }
     written
