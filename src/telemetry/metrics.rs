@@ -11,6 +11,7 @@ mod rate_limit;
 mod reduction;
 mod scrape;
 mod server;
+mod services;
 mod trace_links;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ pub use rate_limit::RateLimitMetrics;
 pub use reduction::ReductionMetrics;
 pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
+pub use services::ServiceFileMetrics;
 pub use trace_links::TraceLinksMetrics;
 
 /// What a kill may be about.
@@ -117,6 +119,9 @@ pub struct Metrics {
     rate_limit_keys: Family<One, Number>,
     rate_limit_shared: Family<One, Counter>,
     trace_links: Family<OfTraceLinks, Counter>,
+    service_files: Family<Two, Number>,
+    services_broken: Family<One, Number>,
+    services_held: Family<Two, Counter>,
     kills: Family<[(&'static str, &'static str); 1], Number>,
     kill_switch_broken: Family<[(&'static str, &'static str); 1], Number>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
@@ -273,6 +278,18 @@ impl Default for Metrics {
             trace_links: r.named(
                 "flamegate_trace_links_samples",
                 "Samples whose labels have trace or span ids, by dialect and what came of it",
+            ),
+            service_files: r.named(
+                "flamegate_service_files",
+                "Files of services_dir, by state (good, wrong)",
+            ),
+            services_broken: r.named(
+                "flamegate_services_dir_broken",
+                "1 where services_dir cannot be looked at",
+            ),
+            services_held: r.named(
+                "flamegate_service_numbers_held",
+                "Numbers in files of services_dir that were beyond their bounds",
             ),
             kills: r.named("flamegate_kills", "Kills in force, by scope"),
             kill_switch_broken: r.named(
@@ -483,6 +500,16 @@ impl Metrics {
             processor: processor.clone(),
             profiles: self.reductions.clone(),
             observations: self.reduced.clone(),
+        }
+    }
+
+    /// The metrics of one directory of services.
+    pub fn service_files(&self, processor: &Arc<str>) -> ServiceFileMetrics {
+        ServiceFileMetrics {
+            processor: processor.clone(),
+            files: self.service_files.clone(),
+            broken: self.services_broken.clone(),
+            held: self.services_held.clone(),
         }
     }
 

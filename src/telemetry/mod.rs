@@ -11,7 +11,7 @@ pub use audit::Audit;
 pub use component::{Component, Kind};
 pub use metrics::{
     Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, RateLimitMetrics, ReductionMetrics, ScrapeMetrics,
-    ServerMetrics, TraceLinksMetrics,
+    ServerMetrics, ServiceFileMetrics, TraceLinksMetrics,
 };
 pub use seldom::{Seldom, SeldomEach};
 pub use targets::{Health, Targets, Visited};

@@ -2,3 +2,5 @@
 
 pub mod config;
 pub mod matching;
+pub mod month;
+pub mod services;
