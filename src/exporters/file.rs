@@ -42,7 +42,7 @@ files together pass `max_bytes`, or one passes `max_age`, the oldest go; only fi
 
 A pprof has no place for the attributes of its resource (`service.name`, the labels of a series). `resource: comments` writes
 each as a comment `key=value`, which `go tool pprof -comments` shows; `labels` puts them on every sample, where `-tagfocus`
-finds them, except those that the sample has itself; `none` leaves them out.
+finds them, except those that the sample has itself, and ids of traces and spans; `none` leaves them out.
 
 With `path`: the Collector's form. `format: proto` appends OTLP messages, each behind its length as 4 bytes, big-endian;
 `format: json` appends one line each. With `compression: zstd` each message is compressed on its own and has its length in

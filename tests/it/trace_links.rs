@@ -343,7 +343,7 @@ fn what_is_lifted_is_thinned_last() {
 }
 
 /// What a Pyroscope server sees: the series, and what samples say.
-fn pushed(processors: &str, profile: &[u8]) -> (BTreeMap<String, String>, Sums, Option<Request>) {
+fn pushed(processors: &str, format: &str, profile: &[u8]) -> (BTreeMap<String, String>, Sums, Request) {
     let server = Server::start();
     let (ingest, metrics) = (free_port(), free_port());
     let text = format!(
@@ -361,7 +361,10 @@ service:
     );
     let (folder, path) = config(&text);
     let mut gate = Gate::start(folder.path(), &["--config", &path]);
-    assert_eq!(http("POST", ingest, "/ingest?name=shop&format=pprof", profile).0, 200);
+    assert_eq!(
+        http("POST", ingest, &format!("/ingest?name=shop&format={format}"), profile).0,
+        200
+    );
     let counted = wait_for("both exporters", || {
         let metrics = http("GET", metrics, "/metrics", b"").1;
         let sent = |exporter: &str| {
@@ -385,17 +388,17 @@ service:
     };
     let otlp = files(&folder.path().join("otlp"));
     let otlp = told_otlp::read(&gunzip(&std::fs::read(&otlp[0]).unwrap()));
-    (one.labels.clone(), told_by_labels(&one.plain), Some(otlp))
+    (one.labels.clone(), told_by_labels(&one.plain), otlp)
 }
 
 #[test]
 fn pyroscope_and_a_collector_find_ids_where_they_look() {
     let plain = own("go123-cpu-labels.pb.gz");
     let expected = told_by_labels(&plain);
-    let (series, sums, otlp) = pushed("trace_links, redaction", &plain);
+    let (series, sums, otlp) = pushed("trace_links, redaction", "pprof", &plain);
     assert_eq!(sums, expected, "labels of samples");
-    assert_eq!(told_by_links(&otlp.unwrap()), expected, "links");
-    let (before, ..) = pushed("redaction", &plain);
+    assert_eq!(told_by_links(&otlp), expected, "links");
+    let (before, ..) = pushed("redaction", "pprof", &plain);
     assert_eq!(series, before, "no series got a label");
     // ids of Datadog without their traces: Pyroscope finds spans all the same, and no series for each of them
     for processors in ["trace_links, redaction", "redaction"] {
@@ -405,7 +408,7 @@ fn pyroscope_and_a_collector_find_ids_where_they_look() {
                 ("local root span id", Says::Number(7)),
             ]
         });
-        let (series, sums, _) = pushed(processors, &datadog);
+        let (series, sums, _) = pushed(processors, "pprof", &datadog);
         assert_eq!(series, before);
         let mut spans = Sums::new();
         for ((kind, frames, labels, _, span), sum) in &expected {
@@ -420,4 +423,56 @@ fn pyroscope_and_a_collector_find_ids_where_they_look() {
         }
         assert_eq!(sums, spans);
     }
+}
+
+/// What a type amounts to, by span.
+fn by_span(sums: &Sums, kind: &str) -> BTreeMap<String, i64> {
+    let mut spans = BTreeMap::new();
+    for ((of, _, _, trace, span), sum) in sums {
+        assert_eq!(trace, "", "nobody named a trace");
+        if of == kind {
+            *spans.entry(span.clone()).or_default() += sum;
+        }
+    }
+    spans
+}
+
+#[test]
+fn pyroscope_finds_spans_of_agents_that_name_no_trace() {
+    let Some(corpus) = corpus() else { return };
+    let stored = |name: &str| gunzip(&std::fs::read(corpus.join(name)).unwrap());
+    // Go by hand, with `profile_id`
+    let plain = stored("pprof/ext-go.cpu.labels.pprof");
+    let (types, samples) = spelt(&plain);
+    let mut expected = BTreeMap::new();
+    for sample in samples {
+        let span = sample.labels.get("profile_id").cloned().unwrap_or_default();
+        *expected.entry(span).or_default() += sample.values[0];
+    }
+    assert!(expected.len() > 100, "{}", expected.len());
+    let (_, sums, otlp) = pushed("trace_links, redaction", "pprof", &plain);
+    assert_eq!(by_span(&sums, &types[0]), expected);
+    assert!(
+        told_by_links(&otlp).keys().all(|key| key.4.is_empty()),
+        "half an id is no link"
+    );
+    // Pyroscope's agent for Java
+    let (_, sums, otlp) = pushed(
+        "trace_links, redaction",
+        "jfr",
+        &stored("jfr/ext-new_spancontext.jfr.gz"),
+    );
+    assert!(
+        told_by_links(&otlp).keys().all(|key| key.4.is_empty()),
+        "half an id is no link"
+    );
+    let totals: Value = serde_json::from_slice(&std::fs::read(corpus.join("totals.json")).unwrap()).unwrap();
+    let counted = &totals["jfr/ext-new_spancontext.jfr.gz"]["derived"]["jdk.ExecutionSample"];
+    let spans = by_span(&sums, "samples");
+    let all: i64 = spans.values().sum();
+    let (none, other) = (spans.get("").copied().unwrap_or_default(), spans.len() - 1);
+    assert_eq!(
+        (json!(all), json!(all - none), other),
+        (counted["n"].clone(), counted["nonzero_spanId"].clone(), 2)
+    );
 }

@@ -44,10 +44,7 @@ pub(super) fn widest(dictionary: &Dictionary, profile: &Profile) -> usize {
 }
 
 /// The sets of the samples, each once.
-pub(super) fn sets<'a>(
-    dictionary: &Dictionary,
-    profiles: impl IntoIterator<Item = &'a Profile>,
-) -> Vec<AttributeSetId> {
+fn sets<'a>(dictionary: &Dictionary, profiles: impl IntoIterator<Item = &'a Profile>) -> Vec<AttributeSetId> {
     let mut seen = vec![false; dictionary.attribute_sets.len()];
     let mut sets = Vec::new();
     for set in profiles.into_iter().flat_map(|profile| &profile.samples.attributes) {

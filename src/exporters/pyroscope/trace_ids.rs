@@ -4,21 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::sample_labels::sets;
 use crate::profile::trace_ids::{LINK_SPAN, TraceIds, TraceKeys, to_hex};
 use crate::profile::{Attribute, AttributeId, AttributeSetId, Dictionary, Profiles, StringId, Value};
 
 const TRACE: &str = "trace_id";
 const SPAN: &str = "span_id";
-
-/// What becomes of a set of labels.
-#[derive(Clone, Copy)]
-struct Fitted {
-    /// On samples with a link, whose ids pprof writes itself.
-    linked: AttributeSetId,
-    /// On others.
-    unlinked: AttributeSetId,
-}
 
 /// Writes ids of all dialects as the server's. Copies only if there is any of another.
 pub(super) fn fit(profiles: &mut Profiles) {
@@ -28,82 +18,68 @@ pub(super) fn fit(profiles: &mut Profiles) {
     if !ids.any() && !is_marked {
         return;
     }
-    let found = sets(d, profiles.iter().map(|at| at.profile));
-    let plans: Vec<Plan> = found.into_iter().filter_map(|set| Plan::of(d, set, &mut ids)).collect();
-    if plans.is_empty() {
+    let mut plans = HashMap::new();
+    for at in profiles.iter() {
+        for (set, link) in at.profile.samples.attributes.iter().zip(&at.profile.samples.links) {
+            let plan = plans.entry((*set, link.is_set()));
+            plan.or_insert_with(|| Plan::of(d, *set, link.is_set(), &mut ids));
+        }
+    }
+    if plans.values().all(Option::is_none) {
         return;
     }
     let (d, resources) = profiles.edit();
-    let fitted: HashMap<_, _> = plans.into_iter().map(|plan| (plan.set, plan.apply(d))).collect();
+    let plans = plans.into_iter().filter_map(|(key, plan)| Some((key, plan?)));
+    let fitted: HashMap<_, _> = plans.map(|(key, plan)| (key, plan.apply(d))).collect();
     let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
     for profile in scopes.flat_map(|scope| &mut scope.profiles) {
         let samples = Arc::make_mut(&mut profile.samples);
         for (set, link) in samples.attributes.iter_mut().zip(&samples.links) {
-            if let Some(fitted) = fitted.get(set) {
-                *set = if link.is_set() { fitted.linked } else { fitted.unlinked };
-            }
+            *set = fitted.get(&(*set, link.is_set())).copied().unwrap_or(*set);
         }
     }
 }
 
-/// A set of which something is to change.
+/// What is to become of a set.
 struct Plan {
-    set: AttributeSetId,
-    /// The labels that are no ids.
+    /// The labels that stay.
     others: Vec<AttributeId>,
-    /// The labels of ids, if they are the server's already.
-    as_they_are: Option<Vec<AttributeId>>,
-    trace: Option<String>,
-    span: Option<String>,
+    trace: Option<[u8; 16]>,
+    span: Option<[u8; 8]>,
 }
 
 impl Plan {
-    fn of(d: &Dictionary, set: AttributeSetId, ids: &mut TraceIds<'_>) -> Option<Self> {
-        let is_mark = |id: &AttributeId| d.str(d.attributes[*id].key) == LINK_SPAN;
-        let (found, mut others): (Vec<AttributeId>, Vec<AttributeId>) =
-            d.attribute_sets[set].iter().partition(|id| ids.is_id(**id));
-        let before = others.len();
-        others.retain(|id| !is_mark(id));
-        if found.is_empty() && others.len() == before {
+    /// None if all of it stays. Of samples with a link pprof writes the ids itself.
+    fn of(d: &Dictionary, set: AttributeSetId, is_linked: bool, ids: &mut TraceIds<'_>) -> Option<Self> {
+        let key = |id: AttributeId| d.str(d.attributes[id].key);
+        let set_of = &d.attribute_sets[set];
+        let goes = |id: &&AttributeId| ids.is_id(**id) || key(**id) == LINK_SPAN;
+        let (gone, others): (Vec<AttributeId>, Vec<AttributeId>) = set_of.iter().partition(goes);
+        if gone.is_empty() {
             return None;
         }
-        let said = ids.said(d, set);
-        let trace = said.and_then(|said| said.trace).map(|id| to_hex(&id));
-        let span = said.and_then(|said| said.span).map(|id| to_hex(&id));
-        let are_fit = found.iter().all(|id| {
-            let label = &d.attributes[*id];
-            let wanted = match d.str(label.key) {
-                TRACE => &trace,
-                SPAN => &span,
+        let said = ids.said(d, set).filter(|_| !is_linked);
+        let (trace, span) = (said.and_then(|said| said.trace), said.and_then(|said| said.span));
+        let is_fit = |id: &AttributeId| {
+            let wanted = match key(*id) {
+                TRACE => trace.map(|id| to_hex(&id)),
+                SPAN => span.map(|id| to_hex(&id)),
                 _ => return false,
             };
-            // what nobody can read the server passes over, and does not make a label of the series
-            matches!((&label.value, wanted), (Value::String(text), Some(id)) if d.str(*text) == id) || wanted.is_none()
-        });
-        Some(Self {
-            set,
-            others,
-            as_they_are: are_fit.then_some(found),
-            trace,
-            span,
-        })
+            // what is no id under these keys a server passes over
+            let is_it =
+                |wanted: String| matches!(&d.attributes[*id].value, Value::String(text) if d.str(*text) == wanted);
+            wanted.is_none_or(is_it)
+        };
+        let stays = !is_linked && gone.iter().all(is_fit);
+        (!stays).then_some(Self { others, trace, span })
     }
 
-    fn apply(self, d: &mut Dictionary) -> Fitted {
-        let linked = d.attribute_sets.push(&self.others);
+    fn apply(self, d: &mut Dictionary) -> AttributeSetId {
         let mut labels = self.others;
-        match self.as_they_are {
-            Some(ids) => labels.extend(ids),
-            None => {
-                for (key, id) in [(TRACE, self.trace), (SPAN, self.span)] {
-                    labels.extend(id.map(|id| label(d, key, &id)));
-                }
-            }
-        }
-        Fitted {
-            linked,
-            unlinked: d.attribute_sets.push(&labels),
-        }
+        labels.extend(self.trace.map(|id| label(d, TRACE, &to_hex(&id))));
+        labels.extend(self.span.map(|id| label(d, SPAN, &to_hex(&id))));
+        d.attribute_sets.push(&labels)
     }
 }
 
@@ -115,4 +91,97 @@ fn label(d: &mut Dictionary, key: &str, text: &str) -> AttributeId {
         value,
         unit: StringId::UNSET,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Interner, Link, LinkId, Observations, Profile, Samples, ValueType};
+
+    const TRACE_ID: &str = "5b8efff798038103d269b633813fc60c";
+    const SPAN_ID: &str = "eee19b7ec3c1b174";
+
+    /// One sample for each list of labels, with and without a link, as its labels are sent.
+    fn sent(rows: &[&[(&str, &str)]]) -> (Vec<[Vec<String>; 2]>, bool) {
+        let mut interner = Interner::new();
+        let link = interner.link(Link {
+            trace_id: [1; 16],
+            span_id: [1; 8],
+        });
+        let mut samples = Samples::default();
+        for labels in rows {
+            let labels: Vec<_> = labels
+                .iter()
+                .map(|(key, text)| interner.text_attribute(key, text))
+                .collect();
+            for link in [link, LinkId::UNSET] {
+                samples.stacks.push(Default::default());
+                samples.attributes.push(interner.attribute_set(&labels));
+                samples.links.push(link);
+            }
+        }
+        samples.observations = Observations::Totals(vec![1; samples.len()]);
+        let profile = Profile {
+            sample_types: vec![ValueType::default()],
+            samples: samples.into(),
+            ..Profile::default()
+        };
+        let before = Profiles::of(interner.finish(), vec![profile]);
+        let mut after = before.clone();
+        fit(&mut after);
+        let d = after.dictionary();
+        let samples = &after.iter().next().unwrap().profile.samples;
+        let told = |set: &AttributeSetId| -> Vec<String> {
+            let label = |label: &Attribute| match &label.value {
+                Value::String(text) => format!("{}={}", d.str(label.key), d.str(*text)),
+                other => panic!("{other:?}"),
+            };
+            d.attributes_of(*set).map(label).collect()
+        };
+        let (pairs, _) = samples.attributes.as_chunks::<2>();
+        let is_same = std::ptr::eq(before.dictionary(), d);
+        (
+            pairs.iter().map(|pair| [told(&pair[0]), told(&pair[1])]).collect(),
+            is_same,
+        )
+    }
+
+    #[test]
+    fn ids_of_links_and_labels_have_the_keys_of_the_server() {
+        let (trace, span) = (format!("trace_id={TRACE_ID}"), format!("span_id={SPAN_ID}"));
+        for (labels, unlinked) in [
+            (
+                &[("span id", "17213210219539181940"), ("local root span id", "7")][..],
+                &[&span][..],
+            ),
+            (
+                &[("trace id", TRACE_ID), ("local root span id", "17213210219539181940")],
+                &[&trace, &span],
+            ),
+            (&[("otel.traceid", TRACE_ID)], &[&trace]),
+            (&[("profile_id", SPAN_ID)], &[&span]),
+            (&[("process.context.label.span_id", SPAN_ID)], &[&span]),
+            (&[("trace_id", TRACE_ID), ("span_id", SPAN_ID)], &[&trace, &span]),
+            (&[(LINK_SPAN, "active")], &[]),
+            // what is no id is no label of a series either, but for what a server leaves to samples
+            (&[("span id", "nobody")], &[]),
+            (&[("span_id", "nobody")], &[&"span_id=nobody".to_owned()]),
+        ] {
+            let other = ("thread id", "7");
+            let labels = [&[other][..], labels].concat();
+            let (told, _) = sent(&[&labels]);
+            let others = || vec!["thread id=7".to_owned()];
+            let unlinked = [others(), unlinked.iter().map(|label| label.to_string()).collect()].concat();
+            assert_eq!(told, [[others(), unlinked]], "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn what_needs_no_change_is_not_copied() {
+        let ids = [("trace_id", TRACE_ID), ("span_id", SPAN_ID)];
+        let (_, is_same) = sent(&[&[("thread id", "7")]]);
+        assert!(is_same);
+        let (_, is_same) = sent(&[&ids]);
+        assert!(!is_same, "a link says it already");
+    }
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use super::super::wire::Writer;
 use super::encode::Texts;
-use crate::profile::{Attribute, AttributeSetId, Dictionary, LinkId, ResourceProfiles, StringId, Value};
+use crate::profile::trace_ids::TraceKeys;
+use crate::profile::{Attribute, AttributeSetId, Dictionary, KeyValue, LinkId, ResourceProfiles, StringId, Value};
 
 /// Writes the labels of samples.
 ///
@@ -14,7 +15,7 @@ use crate::profile::{Attribute, AttributeSetId, Dictionary, LinkId, ResourceProf
 /// The order is Go's: texts before numbers, then by key; labels of one key keep their order.
 pub(super) struct Labels<'a> {
     dictionary: &'a Dictionary,
-    resource: Option<&'a ResourceProfiles>,
+    resource: Vec<&'a KeyValue>,
     /// Most bytes of a text.
     most: usize,
     /// Whether one has more.
@@ -37,11 +38,14 @@ enum LabelValue<'a> {
 }
 
 impl<'a> Labels<'a> {
-    /// For the samples of one profile; the attributes of `resource` are added to each.
+    /// For the samples of one profile; the attributes of `resource` are added to each, but for ids of traces and spans: they would
+    /// claim every sample for one span.
     pub(super) fn new(dictionary: &'a Dictionary, resource: Option<&'a ResourceProfiles>, most: usize) -> Self {
+        let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
+        let is_id = |key| TraceKeys::built_in().has(dictionary.str(key));
         Self {
             dictionary,
-            resource,
+            resource: attributes.iter().filter(|attribute| !is_id(attribute.key)).collect(),
             most,
             is_too_long: false,
             labels: Vec::new(),
@@ -59,9 +63,7 @@ impl<'a> Labels<'a> {
             self.add_id("trace_id", &link.trace_id);
             self.add_id("span_id", &link.span_id);
         }
-        if let Some(resource) = self.resource {
-            self.add_resource(resource);
-        }
+        self.add_resource();
         if self.labels.len() > 1 {
             self.labels.sort_by_key(|label| (label.value.is_number(), label.key));
         }
@@ -114,15 +116,17 @@ impl<'a> Labels<'a> {
     }
 
     /// A sample knows better than its resource.
-    fn add_resource(&mut self, resource: &'a ResourceProfiles) {
+    fn add_resource(&mut self) {
         let own = self.labels.len();
-        for attribute in &resource.attributes {
+        let resource = std::mem::take(&mut self.resource);
+        for attribute in &resource {
             let key = self.dictionary.str(attribute.key);
             let known = self.labels.iter().take(own).any(|label| label.key == key);
             if !known {
                 self.add(attribute.key, &attribute.value, StringId::UNSET);
             }
         }
+        self.resource = resource;
     }
 }
 

@@ -293,6 +293,8 @@ fn the_resource_goes_where_the_options_say() {
     };
     add("service.name", "shop");
     add("zone", "b");
+    // as a label it would say of every sample that it is of this span
+    add("span_id", "0000000000000007");
     made.profile.comments = vec![made.dictionary.strings.push("zone=b")];
     let value = Value::String(made.dictionary.strings.push("cart"));
     made.sample(vec![("service.name", value)], None);
@@ -302,7 +304,8 @@ fn the_resource_goes_where_the_options_say() {
     };
     let own = text_label("service.name", "cart");
     let comments = made.meaning(with(ResourceText::Comments));
-    assert_eq!(comments.comments, ["zone=b", "service.name=shop"]);
+    let said = ["zone=b", "service.name=shop", "span_id=0000000000000007"];
+    assert_eq!(comments.comments, said);
     assert_eq!(comments.samples[0].labels, std::slice::from_ref(&own));
     let labels = made.meaning(with(ResourceText::Labels));
     assert_eq!(labels.comments, ["zone=b"]);
