@@ -1,5 +1,7 @@
 //! Where unit tests find real profiles.
 
+pub mod traces;
+
 use std::path::PathBuf;
 
 use crate::formats::{Limits, any, otlp};

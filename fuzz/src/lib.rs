@@ -9,6 +9,7 @@ use flamegate::app::CATALOG;
 use flamegate::config::{self, Sources};
 use flamegate::formats::any::{decode_as, decode_file, encode, encode_one};
 use flamegate::formats::compress::{ContentEncoding, Inflation};
+use flamegate::formats::otlp::Traces;
 use flamegate::formats::room::Unlimited;
 use flamegate::formats::{Decoded, Format, Limits, collapsed, jfr as recordings, multipart as parts, sniff};
 use flamegate::pipeline::spec::BuildContext;
@@ -51,6 +52,33 @@ pub fn otlp_json(bytes: &[u8]) {
         &Unlimited,
     );
     stays_the_same(Format::OtlpJson, bytes);
+}
+
+/// Requests of spans in protobuf and JSON: what passes is read span by span, cut, and says the same in JSON.
+pub fn traces(bytes: &[u8]) {
+    let read = [
+        Traces::new(Bytes::copy_from_slice(bytes), &limits()),
+        Traces::from_json(bytes, &limits(), &Unlimited),
+    ];
+    for traces in read.into_iter().flatten() {
+        let mut spans = 0;
+        for resource in traces.resources() {
+            resource.attributes().for_each(drop);
+            for span in resource.spans() {
+                span.attributes().for_each(drop);
+                spans += 1;
+            }
+        }
+        assert_eq!(spans, traces.count(), "every span that was counted is found");
+        if let Some([first, second]) = traces.halves() {
+            assert_eq!(first.count() + second.count(), traces.count(), "halves are the whole");
+            assert_eq!(Traces::concatenated([&first, &second].into_iter()), traces);
+        }
+        let Ok(text) = traces.to_json(64 << 20) else { continue };
+        if let Ok(again) = Traces::from_json(&text, &limits(), &Unlimited) {
+            assert_eq!(again.count(), traces.count(), "the way to JSON and back loses no span");
+        }
+    }
 }
 
 /// Whatever the bytes look like.

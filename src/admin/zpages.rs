@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::kill::Switch;
 use crate::ledger::Ledger;
 use crate::pipeline::{Budget, Readiness};
-use crate::telemetry::{Metrics, logs};
+use crate::telemetry::{Metrics, Signal, logs};
 
 /// What runs, by name; a reload replaces it.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +33,7 @@ pub struct Overview {
 pub struct PipelineView {
     /// Its id.
     pub id: String,
-    /// Where profiles come from.
+    /// Where profiles, or traces, come from.
     pub receivers: Vec<String>,
     /// What happens to them.
     pub processors: Vec<String>,
@@ -102,16 +102,21 @@ async fn pipelines(State(watched): State<Watched>) -> String {
         let _ = writeln!(text, "{}", pipeline.id);
         let _ = writeln!(text, "  receivers   {}", pipeline.receivers.join(", "));
         let _ = writeln!(text, "  processors  {}", pipeline.processors.join(", "));
+        let signal = Signal::of_pipeline(&pipeline.id).unwrap_or_default();
+        let (unit, items) = match signal {
+            Signal::Profiles => ("profiles", "samples"),
+            Signal::Traces => ("spans", "spans"),
+        };
         for exporter in &pipeline.exporters {
-            let metrics = watched.metrics.exporter(&exporter.as_str().into());
+            let metrics = watched.metrics.exporter(&exporter.as_str().into(), signal);
             let _ = writeln!(
                 text,
-                "  exporter    {exporter}: queue {} of {} ({} bytes), {} on their way, {} profiles sent, {} samples given up, {} retries",
+                "  exporter    {exporter}: queue {} of {} ({} bytes), {} on their way, {} {unit} sent, {} {items} given up, {} retries",
                 metrics.queue_size.get(),
                 metrics.queue_capacity.get(),
                 metrics.queue_bytes.get(),
                 metrics.in_flight_requests.get(),
-                metrics.sent_profiles.get(),
+                metrics.sent.get(),
                 metrics.send_failed.get(),
                 metrics.retries.get(),
             );

@@ -14,7 +14,7 @@ use crate::kill::{Now, Switch};
 use crate::ledger::{self as accounts, Ledger};
 use crate::net::endpoint::BindError;
 use crate::pipeline::{Budget, Failure, Graph, Kills, Readiness, Running, compute};
-use crate::telemetry::{Metrics, logs};
+use crate::telemetry::{Metrics, Signal as Data, logs};
 
 /// GNU `timeout` and other wrappers signal a process and then its whole group, so that one wish to stop arrives twice. What
 /// follows the first one this soon is its echo; nobody who means a second one is so quick.
@@ -332,9 +332,19 @@ impl Daemon {
     /// What a dry run would have sent.
     fn tell_dry_run(&self) {
         for component in &self.setup.config.exporters {
-            let metrics = self.sources.metrics.exporter(&component.id.as_str().into());
-            let (profiles, samples) = (metrics.sent_profiles.get(), metrics.sent_samples.get());
-            tracing::info!(exporter = component.id, profiles, samples, "would have been sent");
+            let metrics = |signal| self.sources.metrics.exporter(&component.id.as_str().into(), signal);
+            let (of_profiles, spans) = (metrics(Data::Profiles), metrics(Data::Traces).sent.get());
+            let (profiles, samples) = (of_profiles.sent.get(), of_profiles.sent_samples.get());
+            match spans {
+                0 => tracing::info!(exporter = component.id, profiles, samples, "would have been sent"),
+                _ => tracing::info!(
+                    exporter = component.id,
+                    profiles,
+                    samples,
+                    spans,
+                    "would have been sent"
+                ),
+            }
         }
     }
 }

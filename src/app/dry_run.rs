@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::exporters;
 use crate::pipeline::spec::{BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig};
-use crate::pipeline::{Batch, Encoded, ExportError, Exporter, Sent};
+use crate::pipeline::{Batch, Encoded, ExportError, Exporter, Sent, Signal};
 
 /// The exporters, each without its last step.
 pub fn exporters() -> Vec<ExporterSpec> {
@@ -35,6 +35,10 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
 impl Exporter for Quiet {
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         self.0.encode(part)
+    }
+
+    fn check_signal(&self, signal: Signal) -> Result<(), BuildError> {
+        self.0.check_signal(signal)
     }
 
     async fn export(&self, _: &Batch, _: Encoded) -> Result<Sent, ExportError> {

@@ -36,7 +36,8 @@ const fn rule(path: &'static str, usual: &'static str, fate: Fate, word: &'stati
 }
 
 const BUFFERS: &str = "buffers are as large as what is in them";
-const OTHER_SIGNALS: &str = "only profiles are taken and sent here";
+const OTHER_SIGNALS: &str = "only profiles and traces are taken and sent here";
+const UNREAD_SPANS: &str = "spans pass unread; filter them in a Collector before or behind";
 const POOL: &str = "connections are kept while they are used, few at a time";
 const CONDITIONS: &str =
     "conditions in OTTL are not spoken; list what is dropped, as in `drop: [{ resource.service.name: \"test-*\" }]`";
@@ -129,9 +130,9 @@ static RULES: &[Rule] = &[
     ),
     rule(
         "receivers.otlp.protocols.http.traces_url_path",
-        "",
-        Ignored,
-        OTHER_SIGNALS,
+        "\"/v1/traces\"",
+        Refused,
+        "spans are taken at `/v1/traces`",
     ),
     rule(
         "receivers.otlp.protocols.http.metrics_url_path",
@@ -153,14 +154,13 @@ static RULES: &[Rule] = &[
     ),
     rule("processors.filter.profiles", "{}", Refused, CONDITIONS),
     rule("processors.filter.profile_conditions", "[]", Refused, CONDITIONS),
-    rule("processors.filter.traces", "{}", Ignored, OTHER_SIGNALS),
-    rule("processors.filter.trace_conditions", "[]", Ignored, OTHER_SIGNALS),
-    rule("processors.filter.spans", "{}", Ignored, OTHER_SIGNALS),
+    rule("processors.filter.traces", "{}", Ignored, UNREAD_SPANS),
+    rule("processors.filter.trace_conditions", "[]", Ignored, UNREAD_SPANS),
+    rule("processors.filter.spans", "{}", Ignored, UNREAD_SPANS),
     rule("processors.filter.metrics", "{}", Ignored, OTHER_SIGNALS),
     rule("processors.filter.metric_conditions", "[]", Ignored, OTHER_SIGNALS),
     rule("processors.filter.logs", "{}", Ignored, OTHER_SIGNALS),
     rule("processors.filter.log_conditions", "[]", Ignored, OTHER_SIGNALS),
-    rule("exporters.*.traces_endpoint", "", Ignored, OTHER_SIGNALS),
     rule("exporters.*.metrics_endpoint", "", Ignored, OTHER_SIGNALS),
     rule("exporters.*.logs_endpoint", "", Ignored, OTHER_SIGNALS),
     rule("exporters.*.read_buffer_size", "", Ignored, BUFFERS),

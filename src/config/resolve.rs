@@ -8,6 +8,7 @@ use super::references::{Named, insert_authenticators, names_authenticator};
 use super::service::{Pipeline, Service};
 use super::tree::{Entry, Node, Place, Step, Tree, dotted};
 use super::{foreign, hints};
+use crate::pipeline::Signal;
 use crate::pipeline::spec::{BuildContext, BuildError, RawConfig, parse};
 
 /// A checked configuration.
@@ -282,7 +283,13 @@ impl Run<'_> {
                     .into_iter()
                     .zip([&pipeline.receivers, &pipeline.processors, &pipeline.exporters])
             {
-                if ids.is_empty() && kind != Kind::Processor {
+                let may_be_empty = match kind {
+                    Kind::Receiver => false,
+                    // spans may be taken for the sake of profiles alone
+                    Kind::Exporter => Signal::of_pipeline(id) == Some(Signal::Traces),
+                    _ => true,
+                };
+                if ids.is_empty() && !may_be_empty {
                     self.fail(
                         &node.place,
                         &path,
@@ -354,13 +361,17 @@ fn id_type(id: &str) -> Result<&str, &'static str> {
 /// What is wrong with a pipeline that does not carry profiles.
 fn wrong_signal(id: &str) -> Option<String> {
     match id_type(id) {
-        Ok("profiles") => None,
-        Ok(signal @ ("traces" | "metrics" | "logs")) => Some(format!(
-            "only profiles are taken and sent here; leave pipelines of {signal} to the Collector, beside the gate or behind it"
+        Ok("profiles" | "traces") => None,
+        Ok(signal @ ("metrics" | "logs")) => Some(format!(
+            "only profiles and traces are taken and sent here; leave pipelines of {signal} to the Collector, beside the gate or \
+             behind it"
         )),
         Ok(signal) => {
-            let hint = did_you_mean(signal, ["profiles"]);
-            Some(format!("unknown signal{hint}; allowed: profiles, profiles/NAME"))
+            let known = Signal::ALL.map(Signal::label);
+            let hint = did_you_mean(signal, known);
+            Some(format!(
+                "unknown signal{hint}; allowed: profiles, traces, and either with /NAME behind it"
+            ))
         }
         Err(message) => Some(message.to_owned()),
     }

@@ -12,9 +12,9 @@ use crate::pipeline::units::{ByteSize, Secret, Span};
 pub struct Service {
     /// Extensions that run.
     pub extensions: Vec<String>,
-    /// What is joined to what; `profiles` or `profiles/name`.
+    /// What is joined to what; `profiles` or `traces`, either with `/name` behind it.
     pub pipelines: std::collections::BTreeMap<String, Pipeline>,
-    /// How many pipelines of a receiver a profile takes.
+    /// How many pipelines of a receiver a profile takes; of one that brings traces too, those of traces are another matter.
     pub routing: Routing,
     /// Logs and metrics of the gate itself.
     pub telemetry: Telemetry,
@@ -79,16 +79,17 @@ impl Default for KillSwitch {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pipeline {
-    /// Where profiles come from.
+    /// Where profiles, or traces, come from.
     pub receivers: Vec<String>,
     /// What happens to them, in this order.
     pub processors: Vec<String>,
-    /// Where they go.
+    /// Where they go. Traces may go nowhere.
     pub exporters: Vec<String>,
     /// What a sender's OK means; unset means `enqueued`: the profile waits in the queues of its exporters.
     pub ack: Option<String>,
     /// What it takes: "and" within an item, "or" between items. Keys are `resource.<key>`, `tenant`, `receiver`, `profile.type`
     /// and `sample.<key>`; values are a glob, `{eq: …}` or `{regex: …}`. A profile of which only some samples match is split.
+    /// Traces are told apart by `tenant` and `receiver` alone.
     pub when: Option<Vec<MatchConfig>>,
     /// Takes what no other pipeline of the receiver takes.
     pub default: bool,

@@ -223,8 +223,8 @@ fn pipelines_are_checked_against_what_is_configured() {
         "f.yaml:6:19: service.pipelines.profiles.receivers[0]: no receiver \"otpl\" is configured under `receivers`; did you mean \"otlp\"?",
         "f.yaml:7:31: service.pipelines.profiles.processors[1]: stands twice",
         "service.pipelines.profiles: a pipeline needs at least one of `exporters`",
-        "f.yaml:8:5: service.pipelines.metrics: only profiles are taken and sent here; leave pipelines of metrics to the Collector",
-        "f.yaml:10:5: service.pipelines.profile: unknown signal; did you mean \"profiles\"?; allowed: profiles, profiles/NAME",
+        "f.yaml:8:5: service.pipelines.metrics: only profiles and traces are taken and sent here; leave pipelines of metrics to the Collector",
+        "f.yaml:10:5: service.pipelines.profile: unknown signal; did you mean \"profiles\"?; allowed: profiles, traces, and either with /NAME behind it",
     ] {
         assert!(errors.contains(expected), "{expected}\n{errors}");
     }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::Boundary;
-use crate::pipeline::batch::Batch;
+use crate::pipeline::batch::{Batch, Payload};
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, SinkConfig};
 use crate::pipeline::spec::{
@@ -22,7 +22,7 @@ use crate::telemetry::logs::SAMPLED_BY_ITSELF;
 const TICK: Duration = Duration::from_secs(1);
 
 const DOCS: &str = "\
-Writes a message to the log for every batch: resources, profiles and samples. `normal` adds the types of each profile with
+Writes a message to the log for every batch: resources, profiles and samples; of traces, spans and bytes, and nothing else. `normal` adds the types of each profile with
 their totals; `detailed` adds everything: attributes, and of every sample its values, labels, link and stack, up to 1 MiB a
 batch. It shows what the pipeline gives it, names and labels too: stand it behind `redaction`.
 
@@ -37,7 +37,7 @@ pub(super) const SPEC: ExporterSpec = ExporterSpec {
         summary: "writes a message to the log for every batch",
         docs: DOCS,
         stability: Stability::Beta,
-        signals: &["profiles"],
+        signals: &["profiles", "traces"],
         example: "debug:\n  verbosity: normal\n  sampling_initial: 5\n  sampling_thereafter: 200\n",
         schema: || schemars::schema_for!(Config),
     },
@@ -150,11 +150,13 @@ impl Exporter for Debug {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .admits(Instant::now());
-        let Some(profiles) = part.as_profiles().filter(|_| is_wanted) else {
-            return Ok(Encoded::default());
+        let text = match part.payload() {
+            _ if !is_wanted => String::new(),
+            Payload::Profiles(profiles) => text::tell(profiles, self.verbosity),
+            Payload::Traces(traces) => format!("traces: {} spans, {} bytes", traces.count(), traces.bytes().len()),
         };
         Ok(Encoded {
-            body: text::tell(profiles, self.verbosity).into(),
+            body: text.into(),
             plain_bytes: 0,
         })
     }

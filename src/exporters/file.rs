@@ -20,7 +20,6 @@ use self::rolling::{Framing, Rolling, Rotation};
 use super::settings;
 use crate::formats::pprof::{EncodeOptions, ResourceText};
 use crate::formats::{Compression, Form, Format};
-use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::place;
@@ -29,6 +28,7 @@ use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
 use crate::pipeline::units::{ByteSize, Span, io_reason};
+use crate::pipeline::{Boundary, Signal};
 use crate::profile::Profile;
 
 const DOCS: &str = "\
@@ -262,7 +262,7 @@ enum Target {
 
 #[async_trait]
 impl Exporter for FileExporter {
-    fn destination(&self) -> String {
+    fn destination(&self, _: Signal) -> String {
         match self.target.as_ref() {
             Target::Directory { directory, .. } => directory.path().display().to_string(),
             Target::Path(rolling) => rolling.path().display().to_string(),
@@ -298,7 +298,7 @@ impl Exporter for FileExporter {
             Ok(Err(error)) => {
                 return Err(retry(format!(
                     "cannot write to {}: {}",
-                    self.destination(),
+                    self.destination(Signal::Profiles),
                     io_reason(&error)
                 )));
             }

@@ -1,20 +1,21 @@
 //! What both OTLP exporters read in a backend's answer.
 
 use crate::formats::wire::{Field, Reader, WireError};
+use crate::pipeline::Signal;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::Sent;
 
 /// `partial_success` of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Partial {
-    /// Profiles that the backend did not keep.
+    /// Profiles, or spans, that the backend did not keep.
     rejected: u64,
     /// Whether it said something about the request. What it said stays unread: it may quote the payload.
     warned: bool,
 }
 
 impl Partial {
-    /// Reads an `ExportProfilesServiceResponse`. A backend that answers with something else has taken everything.
+    /// Reads an `ExportProfilesServiceResponse` or `ExportTraceServiceResponse`: they are alike. A backend that answers with something else has taken everything.
     pub(super) fn of_protobuf(answer: &[u8]) -> Self {
         read(answer).unwrap_or_default()
     }
@@ -22,7 +23,8 @@ impl Partial {
     /// The same as OTLP/JSON.
     pub(super) fn of_json(answer: &[u8]) -> Self {
         let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-        let rejected = answer.pointer("/partialSuccess/rejectedProfiles");
+        let names = ["/partialSuccess/rejectedProfiles", "/partialSuccess/rejectedSpans"];
+        let rejected = names.iter().find_map(|name| answer.pointer(name));
         let message = answer.pointer("/partialSuccess/errorMessage");
         Self {
             rejected: rejected
@@ -36,7 +38,12 @@ impl Partial {
     pub(super) fn sent(self, exporter: &str, part: &Batch) -> Sent {
         let rejected = as_received(self.rejected, part);
         if rejected > 0 {
-            tracing::warn!(exporter, rejected, "the backend rejected profiles of a request it took");
+            match part.signal() {
+                Signal::Profiles => {
+                    tracing::warn!(exporter, rejected, "the backend rejected profiles of a request it took")
+                }
+                Signal::Traces => tracing::warn!(exporter, rejected, "the backend rejected spans of a request it took"),
+            }
         } else if self.warned {
             tracing::warn!(exporter, "the backend took a request with a warning");
         }
@@ -44,7 +51,7 @@ impl Partial {
     }
 }
 
-/// A backend counts profiles as we send them, one for each sample type. One of which a part was rejected counts as rejected.
+/// A backend counts profiles as we send them, one for each sample type, and spans as they are. One of which a part was rejected counts as rejected.
 fn as_received(rejected: u64, part: &Batch) -> u64 {
     let sent: usize = part.as_profiles().map_or(0, |profiles| {
         profiles.iter().map(|p| p.profile.sample_types.len().max(1)).sum()
@@ -109,6 +116,7 @@ mod tests {
         for json in [
             r#"{"partialSuccess":{"rejectedProfiles":"3","errorMessage":"x"}}"#,
             r#"{"partialSuccess":{"rejectedProfiles":3,"errorMessage":"x"}}"#,
+            r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"x"}}"#,
         ] {
             assert_eq!(Partial::of_json(json.as_bytes()), expected);
         }

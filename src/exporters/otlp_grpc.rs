@@ -1,4 +1,4 @@
-//! `otlp_grpc`: OTLP profiles over gRPC.
+//! `otlp_grpc`: OTLP profiles and traces over gRPC.
 
 use std::sync::Arc;
 
@@ -14,7 +14,6 @@ use crate::formats::{Form, Format};
 use crate::net::auth::AuthConfig;
 use crate::net::client::{Client, ClientSettings, Code, GrpcAnswer, Headers, Protocol, grpc_body};
 use crate::net::tls::ClientTlsConfig;
-use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -22,25 +21,27 @@ use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
 use crate::pipeline::units::{ByteSize, Secret, Span};
+use crate::pipeline::{Boundary, Signal};
 
 const METHOD: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
+const TRACES_METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// gRPC's own snappy is a stream of frames, which few servers know; zstd does better on both counts.
 const COMPRESSIONS: &[&str] = &["none", "gzip", "zstd"];
 
 const DOCS: &str = "\
-Sends OTLP profiles by gRPC. `endpoint` is `host:port`, which means TLS unless `tls.insecure: true`, or an address with
+Sends OTLP profiles and traces by gRPC, each with a queue of its own where it stands in pipelines of both. `endpoint` is `host:port`, which means TLS unless `tls.insecure: true`, or an address with
 `http://` or `https://`, whose scheme then decides.
 
 | answer | what follows |
 |---|---|
-| OK | done; profiles named in `partial_success` count as rejected, and are never sent again |
+| OK | done; profiles or spans named in `partial_success` count as rejected, and are never sent again |
 | CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS, no answer | tried again, after `RetryInfo` if given |
 | RESOURCE_EXHAUSTED with `RetryInfo` | tried again after it |
 | RESOURCE_EXHAUSTED without | too large: the request is halved and both halves are sent |
 | anything else | dropped and counted |
 
 gRPC servers take 4 MiB unless told otherwise, so requests larger than `max_request_size` (4 MiB before compression) are cut
-before they are sent; raise it where the backend takes more. The text of a refusal is never logged, because servers quote
+before they are sent, traces between resources; raise it where the backend takes more. The text of a refusal is never logged, because servers quote
 what they refuse.
 ";
 
@@ -48,10 +49,10 @@ pub(super) const SPEC: ExporterSpec = ExporterSpec {
     about: About {
         name: "otlp_grpc",
         aliases: &["otlp"],
-        summary: "sends OTLP profiles over gRPC",
+        summary: "sends OTLP profiles and traces over gRPC",
         docs: DOCS,
         stability: Stability::Beta,
-        signals: &["profiles"],
+        signals: &["profiles", "traces"],
         example: "otlp_grpc:\n  endpoint: localhost:4317\n  tls:\n    insecure: true\n",
         schema: || schemars::schema_for!(Config),
     },
@@ -117,6 +118,7 @@ impl Default for Config {
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
     let config: Config = parse(raw)?;
     let method = method(&config.endpoint, config.tls.insecure)?;
+    let traces_method = calling(&method, TRACES_METHOD)?;
     let boundary = settings::boundary(config.boundary, &method);
     let settings = ClientSettings {
         tls: config.tls,
@@ -130,6 +132,7 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
         id: cx.id.clone(),
         client: Client::new(Protocol::Http2, &settings)?,
         method,
+        traces_method,
         form: Form {
             format: Format::Otlp,
             compression: settings::compression(&config.compression, &config.compression_params, COMPRESSIONS)?,
@@ -168,21 +171,27 @@ fn method(endpoint: &str, insecure: bool) -> Result<Uri, BuildError> {
     if base.port().is_none() {
         return Err(wrong("without a port; write host:port, such as localhost:4317"));
     }
-    let mut parts = base.into_parts();
-    parts.path_and_query = Some(PathAndQuery::from_static(METHOD));
-    Uri::from_parts(parts).map_err(|_| wrong("not an address; write host:port"))
+    calling(&base, METHOD)
+}
+
+/// The same server with another method.
+fn calling(base: &Uri, method: &'static str) -> Result<Uri, BuildError> {
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static(method));
+    Uri::from_parts(parts).map_err(|_| BuildError::at("endpoint", "not an address; write host:port"))
 }
 
 struct OtlpGrpc {
     id: Arc<str>,
     client: Client,
     method: Uri,
+    traces_method: Uri,
     form: Form,
 }
 
 #[async_trait]
 impl Exporter for OtlpGrpc {
-    fn destination(&self) -> String {
+    fn destination(&self, _: Signal) -> String {
         settings::destination(&self.method)
     }
 
@@ -193,7 +202,11 @@ impl Exporter for OtlpGrpc {
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
         let encoding = self.form.compression.content_encoding();
         let frame = grpc_body(&encoded.body, encoding.is_some());
-        let answer = self.client.call(&self.method, encoding, frame).await?;
+        let method = match part.signal() {
+            Signal::Profiles => &self.method,
+            Signal::Traces => &self.traces_method,
+        };
+        let answer = self.client.call(method, encoding, frame).await?;
         Ok(judge(&answer)?.sent(&self.id, part))
     }
 }
@@ -249,6 +262,19 @@ mod tests {
         assert_eq!(seen.headers["authorization"], "Bearer planted-token");
         assert_eq!(seen.body[0], 1);
         assert_eq!(testing::gunzip(&seen.body[5..]), b"a request of OTLP profiles");
+    }
+
+    #[tokio::test]
+    async fn spans_go_to_their_own_method_as_the_bytes_that_came() {
+        let server = testing::serve(status(0).body("\0\0\0\0\x04\x0a\x02\x08\x02")).await;
+        let config = serde_json::json!({ "endpoint": server.url, "compression": "none" });
+        let built = build(config, &testing::context("otlp_grpc/test")).unwrap();
+        let part = testing::traces_batch();
+        let encoded = built.exporter.encode(&part).unwrap();
+        assert_eq!(built.exporter.export(&part, encoded).await, Ok(Sent { rejected: 2 }));
+        let seen = server.seen();
+        assert_eq!(seen.path, TRACES_METHOD);
+        assert_eq!(seen.body[5..], part.as_traces().unwrap().bytes()[..]);
     }
 
     #[tokio::test]

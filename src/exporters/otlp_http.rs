@@ -1,4 +1,4 @@
-//! `otlp_http`: OTLP profiles over HTTP.
+//! `otlp_http`: OTLP profiles and traces over HTTP.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,7 +15,6 @@ use crate::formats::{Form, Format};
 use crate::net::auth::AuthConfig;
 use crate::net::client::{Answer, Client, ClientSettings, Headers, Protocol, retry_after};
 use crate::net::tls::ClientTlsConfig;
-use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -23,22 +22,26 @@ use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
 use crate::pipeline::units::{ByteSize, Secret, Span};
+use crate::pipeline::{Boundary, Signal};
 
 const PATH: &str = "/v1development/profiles";
+const TRACES_PATH: &str = "/v1/traces";
 const COMPRESSIONS: &[&str] = &["none", "gzip", "zstd", "zlib", "deflate", "snappy", "lz4"];
 
 const DOCS: &str = "\
-Sends OTLP profiles by HTTP POST, as protobuf or JSON, to `endpoint` + `/v1development/profiles`, or to `profiles_endpoint`
-as it stands, for backends that use another path.
+Sends OTLP profiles and traces by HTTP POST, as protobuf or JSON, to `endpoint` + `/v1development/profiles` and `endpoint` +
+`/v1/traces`, or to `profiles_endpoint` and `traces_endpoint` as they stand, for backends that use other paths. Where it stands in
+pipelines of both, each has a queue of its own.
 
 | answer | what follows |
 |---|---|
-| 2xx | done; profiles named in `partial_success` count as rejected, and are never sent again |
+| 2xx | done; profiles or spans named in `partial_success` count as rejected, and are never sent again |
 | 413 | the request is halved and both halves are sent |
 | 429, 502, 503, 504, no answer | tried again, after `Retry-After` if given |
 | anything else, redirects too | dropped and counted |
 
-Requests larger than `max_request_size` (64 MiB before compression) are cut before they are sent. The text of a refusal is
+Requests larger than `max_request_size` (64 MiB before compression) are cut before they are sent, traces between
+resources. The text of a refusal is
 never logged, because servers quote what they refuse.
 ";
 
@@ -46,10 +49,10 @@ pub(super) const SPEC: ExporterSpec = ExporterSpec {
     about: About {
         name: "otlp_http",
         aliases: &["otlphttp"],
-        summary: "sends OTLP profiles over HTTP",
+        summary: "sends OTLP profiles and traces over HTTP",
         docs: DOCS,
         stability: Stability::Beta,
-        signals: &["profiles"],
+        signals: &["profiles", "traces"],
         example: "otlp_http:\n  endpoint: https://otlp.example.com\n  headers:\n    authorization: Bearer example-token\n",
         schema: || schemars::schema_for!(Config),
     },
@@ -60,10 +63,12 @@ pub(super) const SPEC: ExporterSpec = ExporterSpec {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// Base address; `/v1development/profiles` is put behind it.
+    /// Base address; `/v1development/profiles` or `/v1/traces` is put behind it.
     endpoint: String,
-    /// Whole address, used as it stands instead of `endpoint`.
+    /// Whole address for profiles, used as it stands instead of `endpoint`.
     profiles_endpoint: String,
+    /// Whole address for traces, used as it stands instead of `endpoint`.
+    traces_endpoint: String,
     /// Encoding of the body.
     encoding: Encoding,
     /// `gzip`, `zstd`, `zlib`, `deflate`, `snappy`, `lz4` or `none`.
@@ -111,6 +116,7 @@ impl Default for Config {
         Self {
             endpoint: String::new(),
             profiles_endpoint: String::new(),
+            traces_endpoint: String::new(),
             encoding: Encoding::Proto,
             compression: "gzip".to_owned(),
             compression_params: CompressionParams::default(),
@@ -133,14 +139,18 @@ impl Default for Config {
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError> {
     let config: Config = parse(raw)?;
-    let url = match config.profiles_endpoint.as_str() {
-        "" => {
-            let base = settings::http_url("endpoint", &config.endpoint)?;
-            settings::join("endpoint", &base, PATH)?
-        }
-        whole => settings::http_url("profiles_endpoint", whole)?,
+    let profiles_url = url(&config.endpoint, PATH, "profiles_endpoint", &config.profiles_endpoint)?;
+    let traces_url = url(
+        &config.endpoint,
+        TRACES_PATH,
+        "traces_endpoint",
+        &config.traces_endpoint,
+    )?;
+    // that of profiles first: it is they that are redacted
+    let boundary = match profiles_url.as_ref().or(traces_url.as_ref()) {
+        Some(url) => settings::boundary(config.boundary, url),
+        None => settings::boundary(config.boundary, &settings::http_url("endpoint", &config.endpoint)?),
     };
-    let boundary = settings::boundary(config.boundary, &url);
     let settings = ClientSettings {
         tls: config.tls,
         headers: config.headers,
@@ -152,7 +162,8 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
     let exporter = OtlpHttp {
         id: cx.id.clone(),
         client: Client::new(Protocol::Http, &settings)?,
-        url,
+        profiles_url,
+        traces_url,
         form: Form {
             format: match config.encoding {
                 Encoding::Proto => Format::Otlp,
@@ -174,17 +185,50 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<BuiltExporter, BuildError>
     })
 }
 
+/// Where one kind of data goes: below the base address, or where its own key says; none if neither is written.
+fn url(endpoint: &str, path: &str, key: &str, whole: &str) -> Result<Option<Uri>, BuildError> {
+    match (endpoint, whole) {
+        ("", "") => Ok(None),
+        (_, "") => settings::join("endpoint", &settings::http_url("endpoint", endpoint)?, path).map(Some),
+        (_, whole) => settings::http_url(key, whole).map(Some),
+    }
+}
+
 struct OtlpHttp {
     id: Arc<str>,
     client: Client,
-    url: Uri,
+    profiles_url: Option<Uri>,
+    traces_url: Option<Uri>,
     form: Form,
+}
+
+impl OtlpHttp {
+    fn url(&self, signal: Signal) -> Option<&Uri> {
+        match signal {
+            Signal::Profiles => self.profiles_url.as_ref(),
+            Signal::Traces => self.traces_url.as_ref(),
+        }
+    }
 }
 
 #[async_trait]
 impl Exporter for OtlpHttp {
-    fn destination(&self) -> String {
-        settings::destination(&self.url)
+    fn destination(&self, signal: Signal) -> String {
+        self.url(signal).map(settings::destination).unwrap_or_default()
+    }
+
+    fn check_signal(&self, signal: Signal) -> Result<(), BuildError> {
+        let (other, own) = match signal {
+            Signal::Profiles => ("traces_endpoint", "profiles_endpoint"),
+            Signal::Traces => ("profiles_endpoint", "traces_endpoint"),
+        };
+        self.url(signal).map(|_| ()).ok_or_else(|| {
+            let unit = signal.label();
+            let message = format!(
+                "it stands in a pipeline of {unit}, and `{other}` is not for them; write `{own}` or `endpoint`"
+            );
+            BuildError::at("endpoint", message)
+        })
     }
 
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
@@ -201,7 +245,13 @@ impl Exporter for OtlpHttp {
         if let Some(encoding) = self.form.compression.content_encoding() {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
-        let answer = self.client.post(&self.url, headers, encoded.body).await?;
+        let Some(url) = self.url(part.signal()) else {
+            // the graph has asked `check_signal` before
+            return Err(ExportError::Unrepresentable {
+                why: format!("there is no address for {}", part.signal().label()),
+            });
+        };
+        let answer = self.client.post(url, headers, encoded.body).await?;
         Ok(judge(&answer)?.sent(&self.id, part))
     }
 }
@@ -260,6 +310,45 @@ mod tests {
         assert_eq!(seen.headers["content-encoding"], "gzip");
         assert_eq!(seen.headers["authorization"], "Bearer planted-token");
         assert_eq!(testing::gunzip(&seen.body), b"a request of OTLP profiles");
+    }
+
+    #[tokio::test]
+    async fn spans_go_to_their_own_path_as_the_bytes_that_came() {
+        let json = r#"{"partialSuccess":{"rejectedSpans":"4"}}"#;
+        for (key, path, expected) in [
+            ("endpoint", "/base", "/base/v1/traces"),
+            ("traces_endpoint", "/spans?a=b", "/spans"),
+        ] {
+            let reply = Reply::status(200).header("content-type", "application/json").body(json);
+            let server = testing::serve(reply).await;
+            let config = serde_json::json!({ key: format!("{}{path}", server.url), "compression": "zstd" });
+            let built = build(config, &testing::context("otlp_http/test")).unwrap();
+            assert_eq!(built.exporter.check_signal(Signal::Traces), Ok(()));
+            let part = testing::traces_batch();
+            let encoded = built.exporter.encode(&part).unwrap();
+            assert_eq!(built.exporter.export(&part, encoded).await, Ok(Sent { rejected: 4 }));
+            let seen = server.seen();
+            assert_eq!(
+                (seen.path.as_str(), &seen.headers["content-type"]),
+                (expected, &"application/x-protobuf".parse().unwrap())
+            );
+            let plain = crate::formats::compress::Inflation::new(&crate::formats::Limits::default());
+            let plain = { plain }.unwrap_layers(seen.body.clone()).unwrap();
+            assert_eq!(&plain, part.as_traces().unwrap().bytes());
+        }
+    }
+
+    #[test]
+    fn each_kind_needs_an_address() {
+        for (key, takes) in [
+            ("endpoint", [true, true]),
+            ("profiles_endpoint", [true, false]),
+            ("traces_endpoint", [false, true]),
+        ] {
+            let built = build(serde_json::json!({ key: "http://h/p" }), &testing::context("otlp_http")).unwrap();
+            let checked = Signal::ALL.map(|signal| built.exporter.check_signal(signal).is_ok());
+            assert_eq!(checked, takes, "{key}");
+        }
     }
 
     #[tokio::test]

@@ -30,7 +30,6 @@ use crate::formats::{Compression, pprof};
 use crate::net::auth::AuthConfig;
 use crate::net::client::{Client, ClientSettings, Headers, Protocol};
 use crate::net::tls::ClientTlsConfig;
-use crate::pipeline::Boundary;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Exporter, Sent};
 use crate::pipeline::sink::{QueueConfig, RetryConfig, SinkConfig};
@@ -38,6 +37,7 @@ use crate::pipeline::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, RawConfig, Stability, Unit, parse,
 };
 use crate::pipeline::units::{ByteSize, Secret, Span};
+use crate::pipeline::{Boundary, Signal};
 use crate::profile::ProfileRef;
 
 const PATH: &str = "/push.v1.PusherService/Push";
@@ -254,7 +254,7 @@ struct Pyroscope {
 
 #[async_trait]
 impl Exporter for Pyroscope {
-    fn destination(&self) -> String {
+    fn destination(&self, _: Signal) -> String {
         settings::destination(&self.url)
     }
 

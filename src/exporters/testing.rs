@@ -8,7 +8,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
+use prost::Message;
 
+use crate::formats::otlp::Traces;
 use crate::formats::{Decoded, Format, Limits, any, pprof};
 use crate::pipeline::batch::{Batch, Origin, Received};
 use crate::pipeline::budget::Permit;
@@ -111,6 +113,17 @@ pub(super) fn batch(bytes: &'static [u8]) -> Batch {
         bytes: Bytes::from_static(bytes),
     };
     Batch::profiles(decoded, received, Arc::new(Origin::local("test")), Permit::unlimited()).with_weight(3)
+}
+
+/// A batch of spans that came as protobuf.
+pub(super) fn traces_batch() -> Batch {
+    let bytes = Bytes::from(crate::testing::traces::request(2, 3).encode_to_vec());
+    let received = Received {
+        format: Format::Otlp,
+        bytes: bytes.clone(),
+    };
+    let traces = Traces::new(bytes, &Limits::default()).unwrap();
+    Batch::traces(traces, received, Arc::new(Origin::local("test")), Permit::unlimited())
 }
 
 /// A recording of our own.

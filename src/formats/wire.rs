@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
             1 => Field::Fixed64(self.fixed64()?),
             2 => Field::Bytes(self.delimited()?),
             5 => Field::Fixed32(u32::from_le_bytes(self.array()?)),
-            3 | 4 => return Err(start.error("a group, which profiles do not use")),
+            3 | 4 => return Err(start.error("a group, which nothing here uses")),
             _ => return Err(start.error("a wire type that does not exist")),
         };
         Ok(Some((number, value)))
@@ -337,6 +337,12 @@ impl Writer {
     pub fn fixed64_always(&mut self, number: u32, value: u64) {
         self.key(number, 1);
         self.raw_fixed64(value);
+    }
+
+    /// A fixed32 number, written also if 0.
+    pub fn fixed32_always(&mut self, number: u32, value: u32) {
+        self.key(number, 5);
+        self.out.extend_from_slice(&value.to_le_bytes());
     }
 
     /// Bytes or text, left out if empty.

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use super::budget::Permit;
 use super::encoding::Encodings;
 use super::follow::Followers;
+use crate::formats::otlp::Traces;
 use crate::formats::{Decoded, Format};
 use crate::profile::Profiles;
+use crate::telemetry::Signal;
 
 /// One request on its way through the gate. Cloning is cheap; fan-out copies nothing.
 #[derive(Clone, Debug)]
@@ -29,8 +31,8 @@ pub struct Batch {
 pub enum Payload {
     /// Profiles, decoded.
     Profiles(Profiles),
-    /// Spans: bytes of an OTLP trace request that pass through and feed the join.
-    Traces(Bytes),
+    /// Spans: an OTLP request that passes as it came.
+    Traces(Traces),
 }
 
 /// The decompressed bytes as they came, while they are still the truth.
@@ -87,6 +89,21 @@ impl Batch {
         }
     }
 
+    /// A batch of spans that came as `received`.
+    pub fn traces(traces: Traces, received: Received, origin: Arc<Origin>, permit: Permit) -> Self {
+        Self {
+            weight: traces.count(),
+            // of protobuf, the payload is what came
+            received: (received.format != Format::Otlp).then_some(received),
+            payload: Payload::Traces(traces),
+            origin,
+            piece: 0,
+            permit,
+            encodings: Arc::default(),
+            followers: Followers::default(),
+        }
+    }
+
     /// A batch made here, of profiles that no received bytes stand for. `weight` says how many received profiles it carries on.
     pub fn made(profiles: Profiles, weight: u64, origin: Arc<Origin>, permit: Permit) -> Self {
         Self {
@@ -111,6 +128,54 @@ impl Batch {
         match &self.payload {
             Payload::Profiles(profiles) => Some(profiles),
             Payload::Traces(_) => None,
+        }
+    }
+
+    /// The spans it carries; none if it carries profiles.
+    pub fn as_traces(&self) -> Option<&Traces> {
+        match &self.payload {
+            Payload::Traces(traces) => Some(traces),
+            Payload::Profiles(_) => None,
+        }
+    }
+
+    /// The same batch with other spans, which stand for so many of those received.
+    pub(super) fn with_traces(self, traces: Traces, weight: u64) -> Self {
+        Self {
+            payload: Payload::Traces(traces),
+            received: None,
+            weight,
+            encodings: Arc::default(),
+            ..self
+        }
+    }
+
+    /// The same batch, whose memory another permit holds.
+    pub(super) fn held_by(self, permit: Permit) -> Self {
+        Self { permit, ..self }
+    }
+
+    /// What kind of data it carries.
+    pub fn signal(&self) -> Signal {
+        match &self.payload {
+            Payload::Profiles(_) => Signal::Profiles,
+            Payload::Traces(_) => Signal::Traces,
+        }
+    }
+
+    /// Whether it carries nothing.
+    pub fn is_empty(&self) -> bool {
+        match &self.payload {
+            Payload::Profiles(profiles) => profiles.is_empty(),
+            Payload::Traces(traces) => traces.count() == 0,
+        }
+    }
+
+    /// Samples in it, or spans.
+    pub fn items(&self) -> u64 {
+        match &self.payload {
+            Payload::Profiles(profiles) => profiles.sample_count() as u64,
+            Payload::Traces(traces) => traces.count(),
         }
     }
 
@@ -153,12 +218,12 @@ impl Batch {
         &self.origin
     }
 
-    /// How many received profiles it stands for: the unit of conservation.
+    /// How many received profiles, or spans, it stands for: the unit of conservation.
     pub fn weight(&self) -> u64 {
         self.weight
     }
 
-    /// The same batch standing for another number of received profiles.
+    /// The same batch standing for another number of them.
     pub fn with_weight(self, weight: u64) -> Self {
         Self { weight, ..self }
     }
@@ -188,7 +253,7 @@ impl Batch {
     pub fn held_bytes(&self) -> usize {
         let payload = match &self.payload {
             Payload::Profiles(profiles) => profiles.heap_bytes(),
-            Payload::Traces(bytes) => bytes.len(),
+            Payload::Traces(traces) => traces.bytes().len(),
         };
         payload + self.received.as_ref().map_or(0, |received| received.bytes.len())
     }

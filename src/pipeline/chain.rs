@@ -9,7 +9,7 @@ use super::component::{Context, Processor, Reason, Refusal, Verdict};
 use super::compute::guard;
 use super::follow::Followers;
 use super::readiness::Readiness;
-use crate::telemetry::{Component, Kind, Metrics};
+use crate::telemetry::{Component, Kind, Metrics, Signal};
 
 /// One processor of a chain.
 pub struct Stage {
@@ -29,6 +29,7 @@ impl Stage {
 
 /// Runs batches through processors and counts, from outside, what went in, came out and stayed.
 pub struct Chain {
+    signal: Signal,
     stages: Vec<Stage>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
@@ -41,15 +42,15 @@ pub struct Chain {
 pub struct Outcome {
     /// What goes on to the exporters, compact.
     pub batches: Vec<Batch>,
-    /// Received profiles that stayed.
+    /// Received profiles, or spans, that stayed.
     pub rejected: u64,
     /// Why the first of them did.
     pub message: String,
-    /// What stayed where, and why. This and `samples` are counted by [`Chain::settle`] once it is certain that the sender will not
+    /// What stayed where, and why. This and `items` are counted by [`Chain::settle`] once it is certain that the sender will not
     /// send it again.
     pub stayed: Vec<(Component, Reason, u64)>,
-    /// Samples that went into and came out of processors.
-    samples: Vec<(Arc<str>, Edge, u64)>,
+    /// Samples, or spans, that went into and came out of processors.
+    items: Vec<(Arc<str>, Edge, u64)>,
     /// A processor refused.
     pub refusal: Option<Refusal>,
     /// What processors are to hold back once the request is taken: see [`Chain::hold`].
@@ -75,15 +76,15 @@ enum Edge {
 }
 
 impl Outcome {
-    fn stay(&mut self, stage: &Stage, followers: &Followers, profiles: u64, reason: Reason) {
-        if profiles == 0 {
+    fn stay(&mut self, stage: &Stage, followers: &Followers, number: u64, reason: Reason) {
+        if number == 0 {
             return;
         }
         if matches!(reason, Reason::Panic | Reason::FailedClosed) {
             followers.stayed();
         }
-        self.rejected += profiles;
-        self.stayed.push((stage.component(), reason, profiles));
+        self.rejected += number;
+        self.stayed.push((stage.component(), reason, number));
         if self.message.is_empty() {
             self.message = format!("{} did not let all profiles pass: {}", stage.id, reason.label());
         }
@@ -93,7 +94,7 @@ impl Outcome {
     pub fn append(&mut self, mut other: Self) {
         self.batches.append(&mut other.batches);
         self.stayed.append(&mut other.stayed);
-        self.samples.append(&mut other.samples);
+        self.items.append(&mut other.items);
         self.to_hold.append(&mut other.to_hold);
         self.rejected += other.rejected;
         if self.message.is_empty() {
@@ -103,9 +104,10 @@ impl Outcome {
 }
 
 impl Chain {
-    /// A chain of `stages`.
-    pub fn new(stages: Vec<Stage>, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+    /// A chain of `stages` for one kind of data.
+    pub fn new(signal: Signal, stages: Vec<Stage>, metrics: Arc<Metrics>, readiness: Readiness) -> Self {
         Self {
+            signal,
             stages,
             metrics,
             readiness,
@@ -165,7 +167,7 @@ impl Chain {
                 }
             };
             for batch in flushed {
-                self.metrics.outgoing(&stage.id, samples(&batch));
+                self.metrics.outgoing(&stage.id, batch.items());
                 self.run_from(at + 1, batch, Sender::HasAnswer, outcome);
             }
         }
@@ -173,13 +175,13 @@ impl Chain {
 
     /// Counts what went through and what stayed.
     pub fn settle(&self, outcome: &Outcome) {
-        for (stage, reason, profiles) in &outcome.stayed {
-            self.metrics.dropped(stage, reason.label(), *profiles);
+        for (stage, reason, number) in &outcome.stayed {
+            self.metrics.dropped(stage, self.signal, reason.label(), *number);
         }
-        for (stage, edge, samples) in &outcome.samples {
+        for (stage, edge, items) in &outcome.items {
             match edge {
-                Edge::Incoming => self.metrics.incoming(stage, *samples),
-                Edge::Outgoing => self.metrics.outgoing(stage, *samples),
+                Edge::Incoming => self.metrics.incoming(stage, *items),
+                Edge::Outgoing => self.metrics.outgoing(stage, *items),
             }
         }
     }
@@ -217,9 +219,7 @@ impl Chain {
         outcome: &mut Outcome,
     ) {
         let (weight, followers) = (batch.weight(), batch.followers().clone());
-        outcome
-            .samples
-            .push((stage.id.clone(), Edge::Incoming, samples(&batch)));
+        outcome.items.push((stage.id.clone(), Edge::Incoming, batch.items()));
         let audit = &self.metrics.audit;
         // what a panic leaves behind
         let (bytes, marker) = (batch.held_bytes(), audit.marker());
@@ -262,12 +262,10 @@ impl Chain {
     }
 
     fn go_on(&self, stage: &Stage, batch: Batch, reason: Reason, next: &mut Vec<Batch>, outcome: &mut Outcome) {
-        if batch.as_profiles().is_some_and(|profiles| profiles.is_empty()) {
+        if batch.is_empty() {
             return outcome.stay(stage, batch.followers(), batch.weight(), reason);
         }
-        outcome
-            .samples
-            .push((stage.id.clone(), Edge::Outgoing, samples(&batch)));
+        outcome.items.push((stage.id.clone(), Edge::Outgoing, batch.items()));
         next.push(batch);
     }
 }
@@ -278,9 +276,4 @@ fn without(batch: Batch, before: u64, stayed: u64) -> Batch {
         return batch.with_weight(before.saturating_sub(stayed));
     }
     batch
-}
-
-/// Samples of a batch.
-pub fn samples(batch: &Batch) -> u64 {
-    batch.as_profiles().map_or(0, |profiles| profiles.sample_count() as u64)
 }

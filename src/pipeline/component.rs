@@ -13,6 +13,7 @@ use super::spec::BuildError;
 use super::stop::Stop;
 use crate::formats::any::AnyError;
 use crate::formats::{CompressError, DecodeError, Fault, Limit, UnknownFormat};
+use crate::telemetry::Signal;
 
 /// Brings profiles in.
 #[async_trait]
@@ -41,7 +42,7 @@ pub struct ReceiverError(pub String);
 /// What became of a batch that the pipeline took: the answer is OK, perhaps with a partial success.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// Profiles that did not pass, by defect or by policy.
+    /// Profiles, or spans, that did not pass, by defect or by policy.
     pub rejected: u64,
     /// Why, for the sender. Never text of the payload.
     pub message: String,
@@ -297,9 +298,14 @@ pub trait Exporter: Send + Sync {
     /// Sends one encoded part: one call is one request.
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError>;
 
-    /// Where it sends to, for the log: never credentials.
-    fn destination(&self) -> String {
+    /// Where it sends this kind of data to, for the log: never credentials.
+    fn destination(&self, _signal: Signal) -> String {
         String::new()
+    }
+
+    /// What its configuration lacks to take this kind of data.
+    fn check_signal(&self, _signal: Signal) -> Result<(), BuildError> {
+        Ok(())
     }
 
     /// What this machine lacks that it needs, such as a folder that can be written: `validate` warns of it, and nothing starts.
@@ -324,7 +330,7 @@ pub struct Encoded {
 /// What a backend did with a part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Profiles of the part that it did not keep.
+    /// Profiles, or spans, of the part that it did not keep.
     pub rejected: u64,
 }
 

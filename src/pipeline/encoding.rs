@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use super::batch::Batch;
+use super::batch::{Batch, Payload};
 use super::component::Encoded;
-use crate::formats::{Compression, EncodeError, Form, any, compress::compress};
+use crate::formats::{Compression, EncodeError, Form, Format, any, compress::compress};
 
 /// What was encoded so far. Clones of a batch share it; changing the batch leaves it behind.
 #[derive(Debug, Default)]
@@ -62,11 +62,11 @@ impl Batch {
     fn expected_bytes(&self, form: Form) -> usize {
         match (
             self.received().filter(|received| received.format == form.format),
-            self.as_profiles(),
+            self.payload(),
         ) {
             (Some(received), _) => received.bytes.len(),
-            (None, Some(profiles)) => profiles.heap_bytes(),
-            (None, None) => 0,
+            (None, Payload::Profiles(profiles)) => profiles.heap_bytes(),
+            (None, Payload::Traces(traces)) => traces.bytes().len(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Batch {
     fn encode(&self, form: Form) -> Result<Encoded, EncodeError> {
         let plain = match self.received().filter(|received| received.format == form.format) {
             Some(received) => received.bytes.clone(),
-            None => Bytes::from(any::encode(form.format, self.profiles_for(form)?, self.most_encoded())?),
+            None => self.encode_plain(form.format)?,
         };
         Ok(Encoded {
             plain_bytes: plain.len(),
@@ -94,16 +94,20 @@ impl Batch {
         })
     }
 
-    fn profiles_for(&self, form: Form) -> Result<&crate::profile::Profiles, EncodeError> {
-        self.as_profiles()
-            .ok_or_else(|| EncodeError::new(form.format, "holds profiles, not spans"))
+    fn encode_plain(&self, format: Format) -> Result<Bytes, EncodeError> {
+        match (self.payload(), format) {
+            (Payload::Profiles(profiles), _) => Ok(any::encode(format, profiles, self.most_encoded())?.into()),
+            (Payload::Traces(traces), Format::Otlp) => Ok(traces.bytes().clone()),
+            (Payload::Traces(traces), Format::OtlpJson) => Ok(traces.to_json(self.most_encoded())?.into()),
+            (Payload::Traces(_), _) => Err(EncodeError::new(format, "holds profiles, not spans")),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::{Format, Limits, pprof};
+    use crate::formats::{Limits, pprof};
     use crate::pipeline::{Budget, Origin, Received};
     use crate::testing;
 

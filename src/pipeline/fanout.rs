@@ -18,15 +18,17 @@ use super::follow::{Followed, Followers};
 use super::generation::Status;
 use super::kill::{Kills, Struck};
 use super::lifecycle::Failure;
-use super::outlet::{Afterwards, Arrival, Intake, Job};
+use super::outlet::{Afterwards, Arrival, Content, Intake, Job};
 use super::readiness::Readiness;
 use super::routing::{self, Mode, Route};
 use super::sink::Sink;
 use super::spending::Spending;
-use crate::telemetry::{Amount, Audit, Component, Kind, Metrics};
+use crate::telemetry::{Amount, Audit, Component, Kind, Metrics, Signal};
 
 /// One running pipeline.
 pub struct Pipeline {
+    /// Of what kind of data.
+    pub signal: Signal,
     /// What it takes.
     pub route: Route,
     /// Its processors.
@@ -152,7 +154,14 @@ impl Intake for Arc<Fanout> {
     }
 
     fn refused(&self, refusal: &Refusal) {
-        self.count_refusal(refusal, 0);
+        self.count_refusal(refusal);
+    }
+
+    fn feeds(&self, signal: Signal) -> bool {
+        let feeds = self.feeds.read().unwrap_or_else(PoisonError::into_inner);
+        let mut pipelines = feeds.iter().flat_map(|wired| &wired.pipelines);
+        // who is told to stop hears that, and not that there is no such pipeline
+        feeds.is_none() || pipelines.any(|pipeline| pipeline.signal == signal)
     }
 
     fn audit(&self) -> Option<&Audit> {
@@ -224,12 +233,17 @@ impl Fanout {
     }
 
     fn work(&self, job: Job, wired: &Wired, followed: Option<&Followed>) -> Result<Receipt, Refusal> {
-        let arrivals = job().inspect_err(|refusal| self.count_refusal(refusal, 0))?;
-        let amount = amount(&arrivals);
+        let arrivals = job().inspect_err(|refusal| self.count_refusal(refusal))?;
+        let amounts = Signal::ALL.map(|signal| (signal, amount(&arrivals, signal)));
+        let amounts = amounts.into_iter().filter(|(_, amount)| *amount != Amount::default());
         let answer = self.take_on(arrivals, wired, followed);
+        let metrics = &self.shared.metrics;
         match &answer {
-            Ok(_) => self.shared.metrics.accepted(&self.receiver, amount),
-            Err(refusal) => self.count_refusal(refusal, amount.samples),
+            Ok(_) => amounts.for_each(|(signal, amount)| metrics.accepted(&self.receiver, signal, amount)),
+            Err(refusal) => {
+                self.count_refusal(refusal);
+                amounts.for_each(|(signal, amount)| metrics.refused_items(&self.receiver, signal, amount.samples));
+            }
         }
         answer
     }
@@ -239,14 +253,16 @@ impl Fanout {
         let mut batches = Vec::with_capacity(arrivals.len());
         let (mut held, mut permit) = (0, None);
         for arrival in arrivals {
-            self.shared.metrics.repaired(&self.receiver, arrival.decoded.repairs);
-            for (limit, times) in arrival.decoded.overflows.by_limit() {
-                self.shared.metrics.limited(&self.receiver, limit.label(), times);
+            if let Some(decoded) = arrival.decoded() {
+                self.shared.metrics.repaired(&self.receiver, decoded.repairs);
+                for (limit, times) in decoded.overflows.by_limit() {
+                    self.shared.metrics.limited(&self.receiver, limit.label(), times);
+                }
             }
             let batch = arrival.into_batch().followed_by(Followers::of(followed));
             held += batch.held_bytes();
             permit.get_or_insert_with(|| batch.permit().clone());
-            if batch.as_profiles().is_none_or(|profiles| !profiles.is_empty()) {
+            if !batch.is_empty() {
                 batches.push(batch);
             }
         }
@@ -257,6 +273,8 @@ impl Fanout {
         if batches.is_empty() && defects.profiles > 0 {
             return Err(Refusal::Invalid(defects.message));
         }
+        // a request is of one kind
+        let signal = batches.first().map_or(Signal::Profiles, Batch::signal);
         let (batches, killed) = self.strike(batches, followed);
         let mut passed = wired.run_chains(batches)?;
         passed.killed = killed;
@@ -272,9 +290,9 @@ impl Fanout {
             pipeline.chain.settle(outcome);
             pipeline.hold(std::mem::take(&mut outcome.to_hold));
         }
-        self.stayed_here(Reason::Defective, defects.profiles);
-        self.stayed_here(Reason::Unrouted, passed.unrouted);
-        self.stayed_here(Reason::Killed, passed.killed);
+        self.stayed_here(signal, Reason::Defective, defects.profiles);
+        self.stayed_here(signal, Reason::Unrouted, passed.unrouted);
+        self.stayed_here(signal, Reason::Killed, passed.killed);
         Ok(passed.receipt(defects))
     }
 
@@ -295,9 +313,10 @@ impl Fanout {
         (struck.into_iter().filter_map(|struck| struck.batch).collect(), killed)
     }
 
-    fn stayed_here(&self, reason: Reason, profiles: u64) {
-        if profiles > 0 {
-            self.shared.metrics.dropped(&self.component(), reason.label(), profiles);
+    fn stayed_here(&self, signal: Signal, reason: Reason, number: u64) {
+        if number > 0 {
+            let component = self.component();
+            self.shared.metrics.dropped(&component, signal, reason.label(), number);
         }
     }
 
@@ -306,12 +325,12 @@ impl Fanout {
         self.shared.readiness.panicked(&self.component());
         tracing::error!(receiver = %self.receiver, fingerprint, "decoder panicked; the request was refused");
         let refusal = Refusal::Invalid("this request cannot be decoded; do not resend it".to_owned());
-        self.count_refusal(&refusal, 0);
+        self.count_refusal(&refusal);
         refusal
     }
 
-    fn count_refusal(&self, refusal: &Refusal, samples: u64) {
-        self.shared.metrics.refused(&self.receiver, refusal.label(), samples);
+    fn count_refusal(&self, refusal: &Refusal) {
+        self.shared.metrics.refused(&self.receiver, refusal.label());
         if let Refusal::TooLarge { limit, .. } = refusal {
             self.shared.metrics.limited(&self.receiver, limit.label(), 1);
         }
@@ -326,11 +345,13 @@ impl Wired {
             ..Passed::default()
         };
         for batch in &batches {
-            let routes = self.pipelines.iter().map(|pipeline| &pipeline.route);
-            let shares = routing::share(routes, self.routing, batch);
+            let signal = batch.signal();
+            let own = || self.pipelines.iter().filter(move |pipeline| pipeline.signal == signal);
+            let shares = routing::share(own().map(|pipeline| &pipeline.route), self.routing, batch);
             passed.unrouted += shares.unrouted;
-            let mut tallies = Vec::with_capacity(self.pipelines.len());
+            let mut tallies = Vec::with_capacity(shares.parts.len());
             let outcomes = self.pipelines.iter().zip(&mut passed.outcomes);
+            let outcomes = outcomes.filter(|(pipeline, _)| pipeline.signal == signal);
             for ((pipeline, outcome), part) in outcomes.zip(shares.parts) {
                 let Some(part) = part else { continue };
                 let offered = part.weight();
@@ -341,17 +362,27 @@ impl Wired {
                 tallies.push((offered, one.rejected));
                 outcome.append(one);
             }
-            passed.rejected += rejected_by_all(batch.weight(), self.pipelines.len(), &tallies);
+            passed.rejected += rejected_by_all(batch.weight(), own().count(), &tallies);
         }
         Ok(passed)
     }
 }
 
-fn amount(arrivals: &[Arrival]) -> Amount {
+/// What came of one kind of data.
+fn amount(arrivals: &[Arrival], signal: Signal) -> Amount {
     let mut amount = Amount::default();
     for arrival in arrivals {
-        amount.profiles += arrival.decoded.profiles.received_count() + arrival.decoded.rejected.profiles;
-        amount.samples += arrival.decoded.profiles.sample_count() as u64;
+        match (&arrival.content, signal) {
+            (Content::Profiles(decoded), Signal::Profiles) => {
+                amount.profiles += decoded.profiles.received_count() + decoded.rejected.profiles;
+                amount.samples += decoded.profiles.sample_count() as u64;
+            }
+            (Content::Traces(traces), Signal::Traces) => {
+                amount.profiles += traces.count();
+                amount.samples += traces.count();
+            }
+            _ => continue,
+        }
         amount.bytes += arrival.received.bytes.len() as u64;
     }
     amount
@@ -362,7 +393,7 @@ fn amount(arrivals: &[Arrival]) -> Amount {
 struct Passed {
     /// Pipeline by pipeline.
     outcomes: Vec<Outcome>,
-    /// Received profiles that no pipeline let pass.
+    /// Received profiles, or spans, that no pipeline let pass.
     rejected: u64,
     /// Those of them that no pipeline takes.
     unrouted: u64,
@@ -414,9 +445,14 @@ impl Defects {
     fn of(arrivals: &[Arrival]) -> Self {
         let first = arrivals
             .iter()
-            .find_map(|arrival| arrival.decoded.rejected.first.as_ref());
+            .filter_map(Arrival::decoded)
+            .find_map(|decoded| decoded.rejected.first.as_ref());
         Self {
-            profiles: arrivals.iter().map(|arrival| arrival.decoded.rejected.profiles).sum(),
+            profiles: arrivals
+                .iter()
+                .filter_map(Arrival::decoded)
+                .map(|decoded| decoded.rejected.profiles)
+                .sum(),
             message: first.map_or_else(String::new, ToString::to_string),
         }
     }

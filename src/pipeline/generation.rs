@@ -308,16 +308,17 @@ impl Line {
                 let (metrics, readiness) = (shared.metrics.clone(), shared.readiness.clone());
                 let named = |(id, feeders)| (Kind::Processor.named(id), feeders);
                 let feeding = Feeding::start(wiring.feeders.into_iter().map(named), &metrics);
-                let chain = Chain::new(wiring.stages, metrics, readiness);
+                let chain = Chain::new(wiring.signal, wiring.stages, metrics, readiness);
                 (Arc::new(chain), Arc::new(feeding), wiring.plans)
             }
         };
         let sinks = deliveries.iter().map(|delivery| &delivery.sink);
         let pipeline = Arc::new(Pipeline {
+            signal: wiring.signal,
             route: wiring.route,
             chain,
             sinks: sinks
-                .filter(|sink| wiring.exporters.contains(sink.id()))
+                .filter(|sink| sink.signal() == wiring.signal && wiring.exporters.contains(sink.id()))
                 .cloned()
                 .collect(),
             held: Notify::new(),
@@ -337,11 +338,11 @@ impl Line {
 
 impl Delivery {
     fn is(&self, built: &NamedExporter) -> bool {
-        *self.sink.id() == built.id && self.raw == built.raw
+        *self.sink.id() == built.id && self.sink.signal() == built.signal && self.raw == built.raw
     }
 
     fn start(exporter: NamedExporter, shared: &Arc<Shared>) -> Self {
-        let sink = Sink::new(exporter.id, exporter.built, exporter.unit, shared);
+        let sink = Sink::new(exporter.id, exporter.signal, exporter.built, exporter.unit, shared);
         let feeding = Feeding::start([(sink.component(), exporter.feeders)], &shared.metrics);
         let (done, running) = (CancellationToken::new(), sink.clone());
         let ended = done.clone().drop_guard();

@@ -16,7 +16,7 @@ use super::routing::{self, Mode, Route};
 use super::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, Place, ProcessorSpec, RawConfig, ReceiverSpec, Unit,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Signal};
 
 /// Components by id, and the pipelines between them, as the configuration resolved them.
 #[derive(Clone, Debug, Default)]
@@ -81,9 +81,11 @@ pub(super) struct NamedReceiver {
     pub(super) feeders: Vec<Feeder>,
 }
 
-/// An exporter with its id, the configuration that it was built of, and what one request of it holds.
+/// An exporter with its id, the kind of data that it takes, the configuration that it was built of, and what one request of it
+/// holds. One that takes both kinds is there twice.
 pub(super) struct NamedExporter {
     pub(super) id: Arc<str>,
+    pub(super) signal: Signal,
     pub(super) raw: RawConfig,
     pub(super) unit: Unit,
     pub(super) built: BuiltExporter,
@@ -102,6 +104,7 @@ pub struct Graph {
 /// One pipeline of a graph.
 pub(super) struct Wiring {
     pub(super) id: Arc<str>,
+    pub(super) signal: Signal,
     pub(super) route: Route,
     /// Ids and configurations of the stages.
     pub(super) processors: Vec<(Arc<str>, RawConfig)>,
@@ -114,10 +117,15 @@ pub(super) struct Wiring {
 }
 
 impl ServiceSpec {
-    /// What may be meant otherwise: pipelines that nothing reaches.
+    /// What may be meant otherwise: pipelines that nothing reaches, and those that redact nothing.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for (at, (id, _)) in self.pipelines.iter().enumerate() {
+        for (at, (id, pipeline)) in self.pipelines.iter().enumerate() {
+            if Signal::of_pipeline(id) == Some(Signal::Traces) && !pipeline.exporters.is_empty() {
+                warnings.push(format!(
+                    "service.pipelines.{id}: traces leave as they came: nothing here redacts them; who sends them has to"
+                ));
+            }
             if let Some(why) = routing::unreachable(&self.pipelines, self.routing, at) {
                 warnings.push(format!("service.pipelines.{id}: nothing reaches this pipeline: {why}"));
             }
@@ -236,18 +244,34 @@ fn build_exporters(
     for id in used(spec, |pipeline| &pipeline.exporters) {
         let raw = configured("exporters", id, &spec.exporters)?;
         let row = find("exporters", id, tables.exporters, |row| &row.about)?;
-        let cx = context(id, tables, metrics);
-        let exporter = (row.build)(raw.clone(), &cx).map_err(|e| located("exporters", id, e))?;
-        exporter.sink.check().map_err(|e| located("exporters", id, e))?;
-        built.push(NamedExporter {
-            id: cx.id,
-            raw: raw.clone(),
-            unit: row.unit,
-            built: exporter,
-            feeders: cx.feeders.take(),
-        });
+        for signal in Signal::ALL.into_iter().filter(|signal| sends(spec, id, *signal)) {
+            let cx = context(id, tables, metrics);
+            let wrong = |error| located("exporters", id, error);
+            let exporter = (row.build)(raw.clone(), &cx).map_err(wrong)?;
+            exporter.sink.check().map_err(wrong)?;
+            exporter.exporter.check_signal(signal).map_err(wrong)?;
+            built.push(NamedExporter {
+                id: cx.id,
+                signal,
+                raw: raw.clone(),
+                unit: row.unit,
+                built: exporter,
+                feeders: cx.feeders.take(),
+            });
+        }
     }
     Ok(built)
+}
+
+/// Whether an exporter stands in a pipeline of this kind.
+fn sends(spec: &ServiceSpec, exporter: &str, signal: Signal) -> bool {
+    let mut own = spec.pipelines.iter().filter(|(id, _)| signal_of(id) == signal);
+    own.any(|(_, pipeline)| pipeline.exporters.iter().any(|id| id == exporter))
+}
+
+/// The kind of data of a pipeline; that there is one was checked with its components.
+fn signal_of(pipeline: &str) -> Signal {
+    Signal::of_pipeline(pipeline).unwrap_or_default()
 }
 
 fn wire(
@@ -279,6 +303,7 @@ fn wire(
     let ids = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
     Ok(Wiring {
         route: route(&place.pipeline, pipeline)?,
+        signal: signal_of(&place.pipeline),
         id: place.pipeline,
         processors,
         receivers: ids(&pipeline.receivers),
@@ -306,6 +331,11 @@ fn route(id: &str, pipeline: &PipelineSpec) -> Result<Route, GraphError> {
             let mut matchers = Vec::with_capacity(items.len());
             for (index, item) in items.iter().enumerate() {
                 match Matcher::new("", item) {
+                    Ok(matcher) if signal_of(id) == Signal::Traces && !matcher.is_about_origin() => {
+                        let message = "traces are told apart by `tenant` and `receiver` alone, because they pass \
+                                       unread; send them to receivers of their own";
+                        return at("when", format!("item {}: {message}", index + 1));
+                    }
                     Ok(matcher) => matchers.push(matcher),
                     Err(wrong) => {
                         let key = wrong.path.trim_start_matches('.');
@@ -335,7 +365,16 @@ fn check_pipeline(id: &str, pipeline: &PipelineSpec, tables: Tables<'_>) -> Resu
         };
         return at("ack", format!("{why}only `enqueued` is accepted"));
     }
-    let signal = id.split('/').next().unwrap_or_default();
+    let Some(signal) = Signal::of_pipeline(id) else {
+        let message = "no kind of data that is known here; pipelines are of profiles or traces";
+        return Err(error(&["service", "pipelines", id], message));
+    };
+    if signal == Signal::Profiles && pipeline.exporters.is_empty() {
+        return at(
+            "exporters",
+            "profiles have to go somewhere; name an exporter".to_owned(),
+        );
+    }
     let kinds = [
         ("receivers", &pipeline.receivers),
         ("processors", &pipeline.processors),
@@ -343,8 +382,8 @@ fn check_pipeline(id: &str, pipeline: &PipelineSpec, tables: Tables<'_>) -> Resu
     ];
     for (kind, ids) in kinds {
         for id in ids {
-            if !about(kind, id, tables)?.signals.contains(&signal) {
-                return at(kind, format!("`{id}` does not handle {signal}"));
+            if !about(kind, id, tables)?.signals.contains(&signal.label()) {
+                return at(kind, format!("`{id}` does not handle {}", signal.label()));
             }
         }
     }
@@ -381,7 +420,7 @@ fn check_boundary(
     let Some((item, outside)) = exporters.find(|(_, id)| is_external(id)) else {
         return Ok(());
     };
-    if id.split('/').next() != Some("profiles") {
+    if signal_of(id) == Signal::Traces {
         return Ok(());
     }
     let mut idle = None;

@@ -1,5 +1,8 @@
 //! What is killed: profiles that are discarded wherever they are met, in queues too, and fetched no more, until the kill is lifted.
 //!
+//! Of spans, only where they come from and go to is known here: what is killed by tenant, receiver and exporter is killed of
+//! them too, and what is killed by what is in a profile, its service above all, is not.
+//!
 //! The engine only heeds kills. Who makes and lifts them, and when they expire, is not its business.
 
 use std::sync::Arc;
@@ -10,7 +13,6 @@ use regex::Regex;
 use tokio::sync::watch;
 
 use super::batch::{Batch, Origin};
-use super::chain::samples;
 use super::follow::Followers;
 use super::matcher::{MatchConfig, Matcher, compile};
 use super::removal;
@@ -114,8 +116,9 @@ pub(super) enum Judged {
 /// What is left of a batch, and what was killed of it.
 pub(super) struct Struck {
     pub(super) batch: Option<Batch>,
-    /// Profiles as received.
+    /// Profiles as received, or spans.
     pub(super) profiles: u64,
+    /// Samples, or spans.
     pub(super) samples: u64,
     /// Who waits to hear of them.
     pub(super) followers: Followers,
@@ -193,11 +196,17 @@ impl Kills {
         }
         let matchers: Vec<&Matcher> = concerned().filter_map(|order| order.matcher.as_ref()).collect();
         let origin = batch.origin().clone();
+        if batch.as_traces().is_some() {
+            return match matchers.iter().any(|matcher| matcher.origin(&origin)) {
+                true => Struck::all_of(&batch),
+                false => Struck::nothing_of(batch),
+            };
+        }
         let is_touched = |profiles: &Profiles| removal::touches(&matchers, profiles, &origin);
         if !batch.as_profiles().is_some_and(is_touched) {
             return Struck::nothing_of(batch);
         }
-        let (mut left, before) = (batch.clone(), samples(&batch));
+        let (mut left, before) = (batch.clone(), batch.items());
         let Some(profiles) = left.edit() else {
             return Struck::nothing_of(batch);
         };
@@ -208,7 +217,7 @@ impl Kills {
         let weight = batch.weight().saturating_sub(gone);
         Struck {
             profiles: batch.weight() - weight,
-            samples: before.saturating_sub(samples(&left)),
+            samples: before.saturating_sub(left.items()),
             followers: batch.followers().clone(),
             batch: Some(left.with_weight(weight)),
         }
@@ -229,7 +238,7 @@ impl Struck {
         Self {
             batch: None,
             profiles: batch.weight(),
-            samples: samples(batch),
+            samples: batch.items(),
             followers: batch.followers().clone(),
         }
     }

@@ -122,6 +122,22 @@ impl Matcher {
         })
     }
 
+    /// Whether it asks for nothing but where something comes from: of spans, no more is known.
+    pub fn is_about_origin(&self) -> bool {
+        let of_origin = |(field, _): &(Field, Regex)| matches!(field, Field::Tenant | Field::Receiver);
+        self.samples.is_empty() && self.profile.iter().all(of_origin)
+    }
+
+    /// Whether what comes from there matches; what is asked about anything else does not hold.
+    pub fn origin(&self, origin: &Origin) -> bool {
+        let holds = |(field, regex): &(Field, Regex)| match field {
+            Field::Tenant => regex.is_match(&origin.tenant),
+            Field::Receiver => regex.is_match(&origin.receiver),
+            Field::Resource(_) | Field::Type => false,
+        };
+        self.samples.is_empty() && self.profile.iter().all(holds)
+    }
+
     /// Whether some receiver of these may bring what matches.
     pub fn may_come_from<'a>(&self, mut receivers: impl Iterator<Item = &'a str>) -> bool {
         let conditions = || {

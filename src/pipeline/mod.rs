@@ -46,9 +46,10 @@ pub use follow::{Delivery, Fate};
 pub use graph::{Graph, GraphError, PipelineSpec, ServiceSpec, Tables};
 pub use kill::Kills;
 pub use lifecycle::{Failure, Running};
-pub use outlet::{Arrival, Outlet};
+pub use outlet::{Arrival, Content, Outlet};
 pub use readiness::Readiness;
 pub use spending::Spending;
 pub use stop::Stop;
 
 pub use crate::formats::Limit;
+pub use crate::telemetry::Signal;

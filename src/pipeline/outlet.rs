@@ -11,7 +11,8 @@ use super::component::{Receipt, Refusal};
 use super::follow::{Delivery, Followed};
 use super::kill::Kills;
 use crate::formats::Decoded;
-use crate::telemetry::Audit;
+use crate::formats::otlp::Traces;
+use crate::telemetry::{Audit, Signal};
 
 /// The pipelines that one receiver feeds, and what a receiver needs of the engine.
 #[derive(Clone)]
@@ -45,6 +46,10 @@ pub trait Intake: Send + Sync {
     fn kills(&self) -> Kills {
         Kills::default()
     }
+    /// Whether there is a pipeline for this kind of data; there is one for profiles, unless the engine says otherwise.
+    fn feeds(&self, signal: Signal) -> bool {
+        signal == Signal::Profiles
+    }
     /// The receiver serves requests from now on.
     fn ready(&self);
     /// Whether requests should be sent to this process.
@@ -60,13 +65,21 @@ pub type Afterwards = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What one request holds of one decoded payload. `/push` requests hold several.
 pub struct Arrival {
     /// What the decoder made of it.
-    pub decoded: Decoded,
+    pub content: Content,
     /// The decompressed bytes it was made of.
     pub received: Received,
     /// Where it came from.
     pub origin: Arc<Origin>,
     /// The memory it holds.
     pub permit: Permit,
+}
+
+/// What a decoder made of a request.
+pub enum Content {
+    /// Profiles.
+    Profiles(Decoded),
+    /// Spans.
+    Traces(Traces),
 }
 
 impl Outlet {
@@ -163,6 +176,11 @@ impl Outlet {
         self.inner.kills()
     }
 
+    /// Whether there is a pipeline for what it brings of this kind.
+    pub fn feeds(&self, signal: Signal) -> bool {
+        self.inner.feeds(signal)
+    }
+
     /// Whether requests should be sent to this process: what a health check asks.
     pub fn is_ready(&self) -> bool {
         self.inner.is_ready()
@@ -177,6 +195,17 @@ impl Outlet {
 impl Arrival {
     /// The batch it becomes, with the permit trued up to what is really held.
     pub fn into_batch(self) -> Batch {
-        Batch::profiles(self.decoded, self.received, self.origin, self.permit)
+        match self.content {
+            Content::Profiles(decoded) => Batch::profiles(decoded, self.received, self.origin, self.permit),
+            Content::Traces(traces) => Batch::traces(traces, self.received, self.origin, self.permit),
+        }
+    }
+
+    /// What the decoder says of the profiles in it; none of spans.
+    pub fn decoded(&self) -> Option<&Decoded> {
+        match &self.content {
+            Content::Profiles(decoded) => Some(decoded),
+            Content::Traces(_) => None,
+        }
     }
 }

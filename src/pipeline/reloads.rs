@@ -131,7 +131,11 @@ impl Receiver for Busy {
 async fn a_receiver_that_does_not_come_up_changes_nothing() {
     let (first, second) = (fake([]), fake([]));
     let mut bench = bench(vec![(vec![], vec!["a"])], output(&first)).await;
-    let before = bench.metrics.exporter(&"a".into()).queue_capacity.get();
+    let before = bench
+        .metrics
+        .exporter(&"a".into(), Signal::Profiles)
+        .queue_capacity
+        .get();
     let mut wider = SinkConfig::default();
     wider.queue.queue_size *= 2;
     let changed = vec![("a", second.clone(), Unit::Batch, wider)];
@@ -144,7 +148,14 @@ async fn a_receiver_that_does_not_come_up_changes_nothing() {
     assert!(nothing.is_err(), "the process goes on");
     assert!(bench.send(2, 0).await.is_ok());
     assert!(second.closed.load(Ordering::SeqCst), "the new exporter was let go");
-    assert_eq!(bench.metrics.exporter(&"a".into()).queue_capacity.get(), before);
+    assert_eq!(
+        bench
+            .metrics
+            .exporter(&"a".into(), Signal::Profiles)
+            .queue_capacity
+            .get(),
+        before
+    );
     assert_eq!(bench.stop(DRAIN).await.of("a").0, 2);
     assert_eq!(first.calls.load(Ordering::SeqCst), 1);
 }

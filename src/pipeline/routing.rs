@@ -6,6 +6,7 @@ use super::batch::{Batch, Origin};
 use super::graph::PipelineSpec;
 use super::matcher::Matcher;
 use crate::profile::{Dictionary, ProfileRef, Profiles};
+use crate::telemetry::Signal;
 
 /// How many pipelines one profile takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,21 +35,20 @@ pub enum Route {
 pub struct Shares {
     /// Pipeline by pipeline; none if nothing of the batch is for it.
     pub parts: Vec<Option<Batch>>,
-    /// Received profiles that no pipeline takes.
+    /// Received profiles, or spans, that no pipeline takes.
     pub unrouted: u64,
 }
 
-/// Shares a batch out.
+/// Shares a batch out among pipelines of its kind.
 pub fn share<'a>(routes: impl Iterator<Item = &'a Route> + Clone, mode: Mode, batch: &Batch) -> Shares {
-    let everything = routes.clone().all(|route| matches!(route, Route::Everything)) && mode == Mode::All;
-    let profiles = match batch.as_profiles() {
-        Some(profiles) if !everything => profiles,
-        _ => {
-            return Shares {
-                parts: routes.map(|_| Some(batch.clone())).collect(),
-                unrouted: 0,
-            };
-        }
+    if mode == Mode::All && routes.clone().all(|route| matches!(route, Route::Everything)) {
+        return Shares {
+            parts: routes.map(|_| Some(batch.clone())).collect(),
+            unrouted: 0,
+        };
+    }
+    let Some(profiles) = batch.as_profiles() else {
+        return share_whole(routes, mode, batch);
     };
     let chosen: Vec<Vec<Rows>> = profiles
         .iter()
@@ -74,17 +74,37 @@ pub fn share<'a>(routes: impl Iterator<Item = &'a Route> + Clone, mode: Mode, ba
     }
 }
 
+/// Shares out what is not looked into: each pipeline takes all of it or nothing.
+fn share_whole<'a>(routes: impl Iterator<Item = &'a Route> + Clone, mode: Mode, batch: &Batch) -> Shares {
+    let origin = batch.origin();
+    let all_of = |route: &Route| match route {
+        Route::Everything => Rows::All,
+        Route::When(items) if items.iter().any(|item| item.origin(origin)) => Rows::All,
+        Route::When(_) | Route::Rest => Rows::None,
+    };
+    let chosen = shared(routes, mode, all_of);
+    let nobody = chosen.iter().all(|rows| *rows == Rows::None);
+    Shares {
+        unrouted: if nobody { batch.weight() } else { 0 },
+        parts: chosen
+            .iter()
+            .map(|rows| (*rows == Rows::All).then(|| batch.clone()))
+            .collect(),
+    }
+}
+
 /// Why a pipeline takes nothing, whatever comes, because of those before and beside it; none if something may reach it.
 pub fn unreachable(pipelines: &[(String, PipelineSpec)], mode: Mode, at: usize) -> Option<String> {
     let (before, rest) = pipelines.split_at_checked(at)?;
-    let ((_, this), behind) = rest.split_first()?;
+    let ((id, this), behind) = rest.split_first()?;
+    let is_of_kind = |other: &&(String, PipelineSpec)| Signal::of_pipeline(&other.0) == Signal::of_pipeline(id);
+    let (before, behind) = (before.iter().filter(is_of_kind), behind.iter().filter(is_of_kind));
     let takes_all = |other: &PipelineSpec| other.when.is_none() && !other.default;
     if this.default {
         let twin = |other: &PipelineSpec| mode == Mode::First && other.default;
         let beside = before
-            .iter()
             .map(|other| (other, true))
-            .chain(behind.iter().map(|other| (other, false)));
+            .chain(behind.map(|other| (other, false)));
         let covers =
             |(other, before): (&&(String, PipelineSpec), bool)| takes_all(&other.1) || before && twin(&other.1);
         let covering = beside
@@ -100,7 +120,7 @@ pub fn unreachable(pipelines: &[(String, PipelineSpec)], mode: Mode, at: usize) 
         }
     }
     let same = |other: &PipelineSpec| takes_all(other) || (!other.default && other.when == this.when);
-    let covering = before.iter().filter(|(_, other)| mode == Mode::First && same(other));
+    let covering = before.filter(|(_, other)| mode == Mode::First && same(other));
     covered(this, covering).then(|| "pipelines before it take everything that it would".to_owned())
 }
 
@@ -161,14 +181,23 @@ fn choose<'a>(
     p: ProfileRef<'_>,
     origin: &Origin,
 ) -> Vec<Rows> {
+    shared(routes, mode, |route| match route {
+        Route::Everything => Rows::All,
+        Route::When(items) => rows_of(items, d, p, origin),
+        Route::Rest => Rows::None,
+    })
+}
+
+/// What every pipeline takes, given what the conditions of each say.
+fn shared<'a>(
+    routes: impl Iterator<Item = &'a Route> + Clone,
+    mode: Mode,
+    matching: impl Fn(&Route) -> Rows,
+) -> Vec<Rows> {
     let mut taken = Rows::None;
     let mut chosen = Vec::new();
     for route in routes.clone() {
-        let mut rows = match route {
-            Route::Everything => Rows::All,
-            Route::When(items) => rows_of(items, d, p, origin),
-            Route::Rest => Rows::None,
-        };
+        let mut rows = matching(route);
         if mode == Mode::First {
             rows = rows.without(&taken);
         }

@@ -5,6 +5,7 @@ mod holding;
 mod kills;
 mod panics;
 mod parts;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,7 +128,7 @@ async fn samples_that_a_backend_rejects_are_not_told_as_sent() {
     let bench = single(fake([Step::Reject(2)]), Unit::Batch, SinkConfig::default()).await;
     assert!(bench.send(3, 0).await.is_ok());
     let books = bench.stop(DRAIN).await;
-    let numbers = books.metrics.exporter(&"a".into());
+    let numbers = books.metrics.exporter(&"a".into(), Signal::Profiles);
     assert_eq!((numbers.sent_samples.get(), numbers.send_failed.get()), (4, 8));
 }
 
@@ -231,13 +232,24 @@ async fn a_dead_backend_holds_no_more_than_its_queue_may() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(dead.calls.load(Ordering::SeqCst), 2);
-    let waiting = bench.metrics.exporter(&"dead".into()).queue_bytes.get();
+    let waiting = bench
+        .metrics
+        .exporter(&"dead".into(), Signal::Profiles)
+        .queue_bytes
+        .get();
     let bodies = 2 * 400;
     assert_eq!(bench.budget.used() as u64, waiting + bodies);
     let books = bench.stop(Duration::from_secs(1)).await;
     assert_eq!(books.of("fine"), (5, BTreeMap::new()));
     assert_eq!(books.of("dead").1, BTreeMap::from([("queue_full", 3), ("shutdown", 2)]));
-    assert_eq!(books.metrics.exporter(&"dead".into()).queue_bytes.get(), 0);
+    assert_eq!(
+        books
+            .metrics
+            .exporter(&"dead".into(), Signal::Profiles)
+            .queue_bytes
+            .get(),
+        0
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,7 +290,9 @@ async fn defective_profiles_are_told_and_empty_requests_are_fine() {
     assert_eq!(bench.send(0, 0).await, Ok(Receipt::default()));
     let books = bench.stop(DRAIN).await;
     assert_eq!(
-        books.metrics.dropped_count(&Kind::Receiver.named("door"), "defective"),
+        books
+            .metrics
+            .dropped_count(&Kind::Receiver.named("door"), Signal::Profiles, "defective"),
         2
     );
     assert_eq!(books.of("a").0, 1);
@@ -296,7 +310,11 @@ impl Processor for Half {
 async fn what_a_refused_request_lost_on_the_way_counts_only_when_it_is_taken() {
     let exporters = vec![("stuck", fake([Step::Hang]), Unit::Batch, tiny(true))];
     let bench = bench(vec![(vec![step(Half)], vec!["stuck"])], exporters).await;
-    let filtered = |bench: &Bench| bench.metrics.dropped_count(&Kind::Processor.named("step"), "filtered");
+    let filtered = |bench: &Bench| {
+        bench
+            .metrics
+            .dropped_count(&Kind::Processor.named("step"), Signal::Profiles, "filtered")
+    };
     for _ in 0..2 {
         assert_eq!(bench.send(3, 0).await.map(|receipt| receipt.rejected), Ok(1));
         tokio::time::sleep(Duration::from_millis(1)).await;

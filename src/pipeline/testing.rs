@@ -16,7 +16,7 @@ use super::*;
 use crate::formats::{Decoded, Format};
 use crate::profile::{AttributeSetId, ValueType};
 use crate::profile::{Dictionary, Observations, Profile, Profiles, ResourceProfiles, Samples, ScopeProfiles, StackId};
-use crate::telemetry::{Kind, Metrics};
+use crate::telemetry::{Kind, Metrics, Signal};
 
 /// Profiles of four samples each, each under a resource of its own.
 pub fn profiles(count: usize) -> Profiles {
@@ -71,6 +71,7 @@ pub struct Fake {
     pub script: Mutex<VecDeque<Step>>,
     pub calls: AtomicUsize,
     pub weights: Mutex<Vec<u64>>,
+    pub bodies: Mutex<Vec<bytes::Bytes>>,
     pub closed: AtomicBool,
     pub encode_panics: bool,
     /// What the backend's limit is about, where it is not 100 bytes for each sample.
@@ -89,6 +90,11 @@ pub enum Step {
 impl Exporter for Fake {
     fn encode(&self, part: &Batch) -> Result<Encoded, ExportError> {
         assert!(!self.encode_panics, "hunter2");
+        if let Some(traces) = part.as_traces() {
+            let body = traces.bytes().clone();
+            let plain_bytes = body.len();
+            return Ok(Encoded { body, plain_bytes });
+        }
         let samples = part.as_profiles().map_or(0, Profiles::sample_count);
         Ok(Encoded {
             body: vec![0; samples * 100].into(),
@@ -96,7 +102,7 @@ impl Exporter for Fake {
         })
     }
 
-    async fn export(&self, part: &Batch, _: Encoded) -> Result<Sent, ExportError> {
+    async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let step = self.script.lock().unwrap().pop_front();
         let rejected = match step {
@@ -111,6 +117,7 @@ impl Exporter for Fake {
             None => 0,
         };
         self.weights.lock().unwrap().push(part.weight());
+        self.bodies.lock().unwrap().push(encoded.body);
         Ok(Sent { rejected })
     }
 
@@ -171,6 +178,7 @@ pub fn graph(
     let [receiver, processor, exporter] = version.map(RawConfig::from);
     let wirings = pipelines.into_iter().enumerate().map(|(n, (stages, to))| Wiring {
         id: n.to_string().into(),
+        signal: Signal::Profiles,
         processors: vec![("step".into(), processor.clone())],
         route: Route::Everything,
         receivers: vec!["door".into()],
@@ -183,6 +191,7 @@ pub fn graph(
         let fake: Arc<dyn Exporter> = fake;
         NamedExporter {
             id: id.into(),
+            signal: Signal::Profiles,
             raw: exporter.clone(),
             unit,
             built: BuiltExporter {
@@ -241,8 +250,14 @@ impl Processor for Holder {
 
 /// A running graph.
 pub async fn bench(pipelines: Vec<Line<'_>>, exporters: Vec<Output<'_>>) -> Bench {
+    bench_of(pipelines, exporters, |_| {}).await
+}
+
+/// The same with a change to the graph.
+pub async fn bench_of(pipelines: Vec<Line<'_>>, exporters: Vec<Output<'_>>, change: impl FnOnce(&mut Graph)) -> Bench {
     let metrics = Arc::new(Metrics::default());
-    let (graph, opened) = graph(pipelines, exporters, &metrics, [0; 3]);
+    let (mut graph, opened) = graph(pipelines, exporters, &metrics, [0; 3]);
+    change(&mut graph);
     let budget = Budget::new(64 << 20);
     let kills = Kills::default();
     let running = graph.start(budget.clone(), kills.clone(), &tokio::runtime::Handle::current());
@@ -274,11 +289,11 @@ pub fn arrival(good: usize, defective: u64, permit: Permit) -> Arrival {
         ));
     }
     Arrival {
-        decoded: Decoded {
+        content: Content::Profiles(Decoded {
             profiles: profiles(good),
             rejected,
             ..Decoded::default()
-        },
+        }),
         received: Received {
             format: Format::Otlp,
             bytes: bytes::Bytes::from_static(b"bytes"),
@@ -289,6 +304,21 @@ pub fn arrival(good: usize, defective: u64, permit: Permit) -> Arrival {
 }
 
 impl Bench {
+    /// Sends a request of spans.
+    pub async fn send_traces(&self, traces: crate::formats::otlp::Traces) -> Result<Receipt, Refusal> {
+        let permit = self.budget.permit();
+        let arrival = Arrival {
+            received: Received {
+                format: Format::Otlp,
+                bytes: traces.bytes().clone(),
+            },
+            content: Content::Traces(traces),
+            origin: Arc::new(Origin::local("door")),
+            permit,
+        };
+        self.out.receive(move || Ok(vec![arrival])).await
+    }
+
     /// Sends a request of so many profiles, and so many defective ones.
     pub async fn send(&self, good: usize, defective: u64) -> Result<Receipt, Refusal> {
         let (permit, decoded) = (self.budget.permit(), self.decoded.clone());
@@ -315,8 +345,13 @@ pub struct Books {
 impl Books {
     /// Sent, and dropped by reason. Checks the equation.
     pub fn of(&self, exporter: &str) -> (u64, BTreeMap<&'static str, u64>) {
+        self.of_signal(exporter, Signal::Profiles)
+    }
+
+    /// The same of one kind of data.
+    pub fn of_signal(&self, exporter: &str, signal: Signal) -> (u64, BTreeMap<&'static str, u64>) {
         let id: Arc<str> = exporter.into();
-        let numbers = self.metrics.exporter(&id);
+        let numbers = self.metrics.exporter(&id, signal);
         let component = Kind::Exporter.named(id);
         use Reason::*;
         let reasons = [
@@ -332,17 +367,22 @@ impl Books {
             Unrepresentable,
         ];
         let dropped: BTreeMap<_, _> = reasons
-            .map(|reason| (reason.label(), self.metrics.dropped_count(&component, reason.label())))
+            .map(|reason| {
+                (
+                    reason.label(),
+                    self.metrics.dropped_count(&component, signal, reason.label()),
+                )
+            })
             .into_iter()
             .filter(|(_, count)| *count > 0)
             .collect();
-        assert_eq!(numbers.in_flight_profiles.get(), 0, "in flight after drain");
+        assert_eq!(numbers.in_flight.get(), 0, "in flight after drain");
         let sum: u64 = dropped.values().sum();
         assert_eq!(
             numbers.accepted.get(),
-            numbers.sent_profiles.get() + sum,
+            numbers.sent.get() + sum,
             "accepted = sent + dropped {dropped:?}"
         );
-        (numbers.sent_profiles.get(), dropped)
+        (numbers.sent.get(), dropped)
     }
 }

@@ -20,7 +20,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
         docs: "Taken with the Collector's keys, and does nothing. Batches are merged behind the queue of each exporter, where one \
 that is slow holds back nobody else: set `sending_queue.batch` there. `validate` and the log say so.",
         stability: Stability::Stable,
-        signals: &["profiles"],
+        signals: &["profiles", "traces"],
         example: "batch: { timeout: 200ms, send_batch_size: 8192 }",
         schema: || schemars::schema_for!(Config),
     },

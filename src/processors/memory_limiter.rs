@@ -19,7 +19,7 @@ Percentages are of the container's memory limit, or of the machine's memory with
 they come and go, so nothing is checked at intervals. Where several stand in pipelines the smallest limit counts. \
 It is the same as `service.memory_budget` and `service.memory_soft_limit`, and cannot stand beside them.",
         stability: Stability::Stable,
-        signals: &["profiles"],
+        signals: &["profiles", "traces"],
         example: "memory_limiter: { check_interval: 1s, limit_mib: 512, spike_limit_mib: 128 }",
         schema: || schemars::schema_for!(Config),
     },

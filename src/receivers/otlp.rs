@@ -1,4 +1,4 @@
-//! `otlp`: OTLP profiles over gRPC and HTTP.
+//! `otlp`: OTLP profiles and traces over gRPC and HTTP.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -17,12 +17,17 @@ const DOCS: &str = "\
 Takes OTLP profiles as the Collector does: over gRPC (gzip, zstd) and over HTTP POST to `/v1development/profiles` as protobuf or
 JSON (gzip, zstd, deflate, snappy, lz4). A protocol is on when its key is present, also without anything below it.
 
+Traces are taken too, by gRPC and by POST to `/v1/traces`, once a pipeline `traces` names the receiver; until then these answer
+UNIMPLEMENTED and 404. They pass as they came: of a request only the structure is checked, down to the fields of each span.
+Protobuf leaves as the same bytes; JSON does so to an exporter of JSON, and is carried over to protobuf for the others, where names
+that are not known here are left out.
+
 Every version from OTLP 1.7 to 1.11 is read; the version is told from the bytes, and where they fit 1.9 and 1.10 alike,
-`assume_wire_version` (in quotes) decides. Older versions, and other signals, get an answer that says so. The limits on size hold for the request as sent and again for what it decompresses to.
+`assume_wire_version` (in quotes) decides. Older versions of profiles, and other signals, get an answer that says so. The limits on size hold for the request as sent and again for what it decompresses to.
 
 | what is wrong | gRPC | HTTP |
 |---|---|---|
-| some profiles are defective | OK with `partial_success` | 200 with `partial_success` |
+| some profiles are defective; some of it is not wanted | OK with `partial_success` | 200 with `partial_success` |
 | undecodable | INVALID_ARGUMENT | 400 |
 | larger than the limit | RESOURCE_EXHAUSTED | 413 |
 | an encoding that is not spoken | UNIMPLEMENTED | 415 |
@@ -37,10 +42,10 @@ pub(super) const SPEC: ReceiverSpec = ReceiverSpec {
     about: About {
         name: "otlp",
         aliases: &[],
-        summary: "takes OTLP profiles over gRPC and HTTP",
+        summary: "takes OTLP profiles and traces over gRPC and HTTP",
         docs: DOCS,
         stability: Stability::Beta,
-        signals: &["profiles"],
+        signals: &["profiles", "traces"],
         example: "otlp:\n  protocols:\n    grpc:\n      endpoint: localhost:4317\n    http:\n      endpoint: localhost:4318\n",
         schema: || schemars::schema_for!(Config),
     },
@@ -121,12 +126,18 @@ impl Otlp {
             server.service(out, |door| routes(door, assumed).fallback(otlp_routes::elsewhere))
         };
         let grpc = self.grpc.map(|server| {
-            let service = service(server, otlp_routes::grpc);
+            let routes =
+                |door: Door, assumed| otlp_routes::grpc(door.clone(), assumed).merge(otlp_routes::traces_grpc(door));
+            let service = service(server, routes);
             // merged last: whoever asks for health needs no credentials
             let router = service.router.merge(health::router(out.clone()));
             Service { router, ..service }
         });
-        let http = self.http.map(|server| service(server, otlp_routes::http));
+        let http = self.http.map(|server| {
+            let routes =
+                |door: Door, assumed| otlp_routes::http(door.clone(), assumed).merge(otlp_routes::traces_http(door));
+            service(server, routes)
+        });
         grpc.into_iter().chain(http).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! OTLP profiles over HTTP and gRPC, as routes that any receiver may mount: Pyroscope takes them on its own port too.
+//! OTLP profiles and traces over HTTP and gRPC, as routes that any receiver may mount: Pyroscope takes profiles on its own port
+//! too. Where no pipeline is fed with what a route takes, it is as if it were not there.
 
 use std::sync::Arc;
 
@@ -14,56 +15,89 @@ use http::request::Parts;
 use super::door::{self, Door};
 use crate::formats::any::decode_as_within;
 use crate::formats::compress::{ContentEncoding, Inflation};
-use crate::formats::otlp::{self, WireVersion};
+use crate::formats::otlp::{self, Traces, WireVersion};
 use crate::formats::{Format, Limits};
 use crate::net::body::Whole;
 use crate::net::reply::GrpcCode;
 use crate::net::{grpc, reply};
-use crate::pipeline::outlet::Arrival;
-use crate::pipeline::{Origin, Permit, Receipt, Received, Refusal};
+use crate::pipeline::outlet::{Arrival, Content};
+use crate::pipeline::{Origin, Permit, Receipt, Received, Refusal, Signal};
 
 /// Path of the HTTP route.
 pub(super) const HTTP_PATH: &str = "/v1development/profiles";
 /// Path of the gRPC method.
 pub(super) const GRPC_PATH: &str = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
+/// Path of the HTTP route of traces.
+pub(super) const TRACES_HTTP_PATH: &str = "/v1/traces";
+/// Path of the gRPC method of traces.
+pub(super) const TRACES_GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
-/// The door, and the version taken for granted where the bytes leave a choice.
+/// The door, and what is behind it.
 #[derive(Clone)]
 struct Intake {
     door: Door,
-    assumed: WireVersion,
+    kind: Kind,
+}
+
+/// What a route takes.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Profiles, and the version taken for granted where the bytes leave a choice.
+    Profiles(WireVersion),
+    /// Spans.
+    Traces,
 }
 
 /// The HTTP route.
 pub(super) fn http(door: Door, assumed: WireVersion) -> Router {
+    let kind = Kind::Profiles(assumed);
     Router::new()
         .route(HTTP_PATH, post(http_export))
-        .with_state(Intake { door, assumed })
+        .with_state(Intake { door, kind })
 }
 
 /// The gRPC method.
 pub(super) fn grpc(door: Door, assumed: WireVersion) -> Router {
+    let kind = Kind::Profiles(assumed);
     Router::new()
         .route(GRPC_PATH, post(grpc_export))
-        .with_state(Intake { door, assumed })
+        .with_state(Intake { door, kind })
 }
 
-/// The answer where nothing is served: it says where profiles go.
+/// The HTTP route of traces.
+pub(super) fn traces_http(door: Door) -> Router {
+    let kind = Kind::Traces;
+    Router::new()
+        .route(TRACES_HTTP_PATH, post(http_export))
+        .with_state(Intake { door, kind })
+}
+
+/// The gRPC method of traces.
+pub(super) fn traces_grpc(door: Door) -> Router {
+    let kind = Kind::Traces;
+    Router::new()
+        .route(TRACES_GRPC_PATH, post(grpc_export))
+        .with_state(Intake { door, kind })
+}
+
+/// The answer where nothing is served: it says where things go.
 pub(super) async fn elsewhere(request: Request) -> Response {
     let path = request.uri().path();
     if grpc::is_grpc(request.headers()) {
         let why = match path {
             _ if path.starts_with("/opentelemetry.proto.collector.profiles.") => VERSIONS.to_owned(),
             GRPC_PATH => format!("OTLP over gRPC is not served on this port; send profiles by POST to {HTTP_PATH}"),
+            TRACES_GRPC_PATH => format!("{NO_TRACES}; profiles go to {GRPC_PATH}"),
             _ => format!("no such method; this port takes profiles: {GRPC_PATH}"),
         };
         return reply::grpc_status(GrpcCode::Unimplemented, &why);
     }
     let why = match path {
-        "/v1/traces" | "/v1/metrics" | "/v1/logs" => {
+        TRACES_HTTP_PATH => format!("{NO_TRACES}; only profiles are taken here, by POST to {HTTP_PATH}"),
+        "/v1/metrics" | "/v1/logs" => {
             format!("only profiles are taken here, by POST to {HTTP_PATH}; send other signals to a Collector")
         }
         _ if path.starts_with("/v1experimental/") => VERSIONS.to_owned(),
@@ -73,9 +107,13 @@ pub(super) async fn elsewhere(request: Request) -> Response {
     reply::answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", format!("{why}\n"))
 }
 
+const NO_TRACES: &str = "no pipeline `traces` names this receiver: add one, or send traces to a Collector";
 const VERSIONS: &str = "this version of OTLP profiles is not read; send v1development, OTLP 1.7 to 1.11";
 
 async fn http_export(State(intake): State<Intake>, request: Request) -> Response {
+    if !intake.is_fed() {
+        return elsewhere(request).await;
+    }
     let (parts, body) = request.into_parts();
     let format = match door::media_type(&parts.headers).as_str() {
         PROTOBUF | "application/protobuf" => Format::Otlp,
@@ -86,13 +124,13 @@ async fn http_export(State(intake): State<Intake>, request: Request) -> Response
         }
     };
     match intake.http(&parts, body, format).await {
-        Ok(receipt) => http_receipt(&receipt, format),
+        Ok(receipt) => intake.kind.http_receipt(&receipt, format),
         Err(refusal) => http_refusal(&refusal, format),
     }
 }
 
 async fn grpc_export(State(intake): State<Intake>, request: Request) -> Response {
-    if !grpc::is_grpc(request.headers()) {
+    if !grpc::is_grpc(request.headers()) || !intake.is_fed() {
         return elsewhere(request).await;
     }
     let (parts, body) = request.into_parts();
@@ -103,6 +141,10 @@ async fn grpc_export(State(intake): State<Intake>, request: Request) -> Response
 }
 
 impl Intake {
+    fn is_fed(&self) -> bool {
+        self.door.outlet().feeds(self.kind.signal())
+    }
+
     async fn http(&self, parts: &Parts, body: Body, format: Format) -> Result<Receipt, Refusal> {
         let door = &self.door;
         let encodings = door.checked(door::encodings(&parts.headers))?;
@@ -131,7 +173,7 @@ impl Intake {
     fn arriving(&self, parts: &Parts, format: Format) -> Result<Arriving, Refusal> {
         Ok(Arriving {
             format,
-            assumed: self.assumed,
+            kind: self.kind,
             limits: self.door.limits(),
             origin: self.door.origin(parts)?,
         })
@@ -161,10 +203,31 @@ pub(super) fn open_frame(
     }
 }
 
-/// A request of which all is known but its profiles.
+impl Kind {
+    const fn signal(self) -> Signal {
+        match self {
+            Self::Profiles(_) => Signal::Profiles,
+            Self::Traces => Signal::Traces,
+        }
+    }
+
+    fn http_receipt(self, receipt: &Receipt, format: Format) -> Response {
+        let (number, message) = (rejected(receipt), receipt.message.as_str());
+        let name = match self {
+            Self::Profiles(_) => "rejectedProfiles",
+            Self::Traces => "rejectedSpans",
+        };
+        match format {
+            Format::OtlpJson => reply::answer(StatusCode::OK, JSON, otlp::response_json(name, number, message)),
+            _ => reply::answer(StatusCode::OK, PROTOBUF, otlp::response(number, message)),
+        }
+    }
+}
+
+/// A request of which all is known but what it brings.
 struct Arriving {
     format: Format,
-    assumed: WireVersion,
+    kind: Kind,
     limits: Limits,
     origin: Arc<Origin>,
 }
@@ -172,35 +235,25 @@ struct Arriving {
 impl Arriving {
     fn decode(self, bytes: Bytes, permit: Permit) -> Result<Vec<Arrival>, Refusal> {
         permit.set(bytes.len())?;
-        let decoded = match self.format {
-            Format::Otlp => otlp::decode_within(&bytes, &self.limits, self.assumed, &permit)?,
-            format => decode_as_within(format, &bytes, &self.limits, &permit)?,
+        let (limits, room) = (&self.limits, &permit);
+        let content = match (self.kind, self.format) {
+            (Kind::Profiles(assumed), Format::Otlp) => {
+                Content::Profiles(otlp::decode_within(&bytes, limits, assumed, room)?)
+            }
+            (Kind::Profiles(_), format) => Content::Profiles(decode_as_within(format, &bytes, limits, room)?),
+            (Kind::Traces, Format::OtlpJson) => Content::Traces(Traces::from_json(&bytes, limits, room)?),
+            (Kind::Traces, _) => Content::Traces(Traces::new(bytes.clone(), limits)?),
         };
         let received = Received {
             format: self.format,
             bytes,
         };
         Ok(vec![Arrival {
-            decoded,
+            content,
             received,
             origin: self.origin,
             permit,
         }])
-    }
-}
-
-fn http_receipt(receipt: &Receipt, format: Format) -> Response {
-    match format {
-        Format::OtlpJson => reply::answer(
-            StatusCode::OK,
-            JSON,
-            otlp::response_json(rejected(receipt), &receipt.message),
-        ),
-        _ => reply::answer(
-            StatusCode::OK,
-            PROTOBUF,
-            otlp::response(rejected(receipt), &receipt.message),
-        ),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::net::server::{Listener, serve};
 use crate::pipeline::follow::Followed;
 use crate::pipeline::outlet::{Intake, Job};
 use crate::pipeline::spec::BuildContext;
-use crate::pipeline::{Batch, Budget, Outlet, Receipt, Refusal, Stop};
+use crate::pipeline::{Batch, Budget, Outlet, Receipt, Refusal, Signal, Stop};
 use crate::profile::{Dictionary, Profiles, Value};
 use crate::telemetry::Metrics;
 
@@ -33,6 +33,8 @@ pub(super) struct Engine {
     seen: Mutex<Seen>,
     /// What it answers instead of taking anything.
     answer: Option<Refusal>,
+    /// What there are pipelines for.
+    signals: Vec<Signal>,
 }
 
 #[async_trait::async_trait]
@@ -57,12 +59,14 @@ impl Intake for Arc<Engine> {
         let mut receipt = Receipt::default();
         let mut batches = Vec::new();
         for arrival in arrivals {
-            receipt.rejected += arrival.decoded.rejected.profiles;
-            if let Some(first) = &arrival.decoded.rejected.first {
-                receipt.message = first.to_string();
+            if let Some(decoded) = arrival.decoded() {
+                receipt.rejected += decoded.rejected.profiles;
+                if let Some(first) = &decoded.rejected.first {
+                    receipt.message = first.to_string();
+                }
             }
             let batch = arrival.into_batch();
-            if batch.as_profiles().is_some_and(|profiles| !profiles.is_empty()) {
+            if !batch.is_empty() {
                 batches.push(batch);
             }
         }
@@ -81,6 +85,10 @@ impl Intake for Arc<Engine> {
         self.seen.lock().unwrap().refused.push(refusal.clone());
     }
 
+    fn feeds(&self, signal: Signal) -> bool {
+        self.signals.contains(&signal)
+    }
+
     fn ready(&self) {}
 
     fn is_ready(&self) -> bool {
@@ -94,11 +102,16 @@ impl Engine {
     }
 
     pub(super) fn answering(answer: Option<Refusal>) -> Arc<Self> {
+        Self::feeding(vec![Signal::Profiles], answer)
+    }
+
+    pub(super) fn feeding(signals: Vec<Signal>, answer: Option<Refusal>) -> Arc<Self> {
         Arc::new(Self {
             receiver: "test".into(),
             budget: Budget::new(256 << 20),
             seen: Mutex::default(),
             answer,
+            signals,
         })
     }
 

@@ -1,4 +1,4 @@
-//! A component as metrics and readiness name it.
+//! A component as metrics and readiness name it, and what kind of data goes through it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +43,43 @@ impl Kind {
             kind: self,
             id: id.into(),
         }
+    }
+}
+
+/// A kind of data, which has pipelines and numbers of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Signal {
+    /// Profiles.
+    #[default]
+    Profiles,
+    /// Spans of traces.
+    Traces,
+}
+
+impl Signal {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Profiles, Self::Traces];
+
+    /// The name, as pipelines begin with.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Profiles => "profiles",
+            Self::Traces => "traces",
+        }
+    }
+
+    /// What is counted, so that nothing vanishes.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Profiles => "profiles",
+            Self::Traces => "spans",
+        }
+    }
+
+    /// That of a pipeline, `signal` or `signal/name`.
+    pub fn of_pipeline(id: &str) -> Option<Self> {
+        let label = id.split('/').next().unwrap_or_default();
+        Self::ALL.into_iter().find(|signal| signal.label() == label)
     }
 }
 

@@ -24,7 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-use super::component::Component;
+use super::component::{Component, Signal};
 use super::targets::Targets;
 pub use exporter::ExporterMetrics;
 pub use files::FileMetrics;
@@ -60,9 +60,9 @@ type Ages = Family<One, Histogram, fn() -> Histogram>;
 /// How much went by: the three sizes that every edge counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// Profiles as received.
+    /// Profiles as received; or spans.
     pub profiles: u64,
-    /// Samples.
+    /// Samples; or spans.
     pub samples: u64,
     /// Bytes.
     pub bytes: u64,
@@ -76,13 +76,16 @@ pub struct Metrics {
     pub ledger: LedgerMetrics,
     registry: Registry,
     accepted: Amounts,
+    accepted_spans: Family<One, Number>,
     refused: Family<Two, Counter>,
     refused_samples: Family<One, Number>,
+    refused_spans: Family<One, Number>,
     repairs: Family<One, Counter>,
     limits: Family<Two, Counter>,
     incoming: Family<One, Number>,
     outgoing: Family<One, Number>,
     dropped: Family<OfComponent, Counter>,
+    dropped_spans: Family<OfComponent, Counter>,
     redactions: Family<Two, Counter>,
     redaction_trials: Family<Three, Counter>,
     redaction_texts: Family<One, Number>,
@@ -98,6 +101,11 @@ pub struct Metrics {
     queue_bytes: Family<One, Number>,
     in_flight_requests: Family<One, Number>,
     in_flight_profiles: Family<One, Number>,
+    exporter_accepted_spans: Family<One, Number>,
+    sent_spans: Family<One, Number>,
+    send_failed_spans: Family<One, Number>,
+    enqueue_failed_spans: Family<One, Number>,
+    in_flight_spans: Family<One, Number>,
     retries: Family<One, Counter>,
     delivery_age: Ages,
     memory_used: Number,
@@ -126,9 +134,9 @@ pub struct Metrics {
     kill_switch_broken: Family<[(&'static str, &'static str); 1], Number>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
     /// Labels of `dropped`, which cannot be listed otherwise.
-    drops: Mutex<BTreeSet<(Component, &'static str)>>,
+    drops: Mutex<BTreeSet<(Signal, Component, &'static str)>>,
     /// Labels of the exporters' metrics.
-    exporters: Mutex<BTreeSet<Arc<str>>>,
+    exporters: Mutex<BTreeSet<(Signal, Arc<str>)>>,
     /// The targets of receivers that run.
     targets: Mutex<Vec<(Arc<str>, Weak<Targets>)>>,
 }
@@ -174,18 +182,30 @@ impl Default for Metrics {
                 profiles: r.named("flamegate_receiver_accepted_profiles", "Profiles taken on"),
                 bytes: r.named("flamegate_receiver_accepted_bytes", "Bytes taken on, decompressed"),
             },
+            accepted_spans: r.named("otelcol_receiver_accepted_spans", "Spans taken on"),
             refused_samples: r.named(
                 "otelcol_receiver_refused_profile_samples",
                 "Samples that the pipeline refused",
             ),
+            refused_spans: r.named("otelcol_receiver_refused_spans", "Spans that the pipeline refused"),
             refused: r.named("flamegate_receiver_refused_requests", "Requests refused, by reason"),
             repairs: r.named("flamegate_repairs", "Defects mended on the way in"),
             limits: r.named("flamegate_limits", "How often a limit held, by receiver and limit"),
-            incoming: r.named("otelcol_processor_incoming_items", "Samples into a processor"),
-            outgoing: r.named("otelcol_processor_outgoing_items", "Samples out of a processor"),
+            incoming: r.named(
+                "otelcol_processor_incoming_items",
+                "Samples, or spans, into a processor",
+            ),
+            outgoing: r.named(
+                "otelcol_processor_outgoing_items",
+                "Samples, or spans, out of a processor",
+            ),
             dropped: r.named(
                 "flamegate_dropped",
                 "Profiles dropped, by component, its kind, and reason",
+            ),
+            dropped_spans: r.named(
+                "flamegate_dropped_spans",
+                "Spans dropped, by component, its kind, and reason",
             ),
             redactions: r.named("flamegate_redactions", "Strings removed, by rule and carrier"),
             redaction_trials: r.named(
@@ -227,6 +247,11 @@ impl Default for Metrics {
                 "flamegate_exporter_in_flight_profiles",
                 "Profiles waiting or on their way",
             ),
+            exporter_accepted_spans: r.named("flamegate_exporter_accepted_spans", "Spans offered to an exporter"),
+            sent_spans: r.named("otelcol_exporter_sent_spans", "Spans delivered"),
+            send_failed_spans: r.named("otelcol_exporter_send_failed_spans", "Spans given up"),
+            enqueue_failed_spans: r.named("otelcol_exporter_enqueue_failed_spans", "Spans that found no room"),
+            in_flight_spans: r.named("flamegate_exporter_in_flight_spans", "Spans waiting or on their way"),
             retries: r.named("flamegate_exporter_retries", "Attempts repeated"),
             delivery_age: r.of(
                 "flamegate_delivery_age_seconds",
@@ -329,16 +354,30 @@ impl Metrics {
     }
 
     /// A receiver took on a request.
-    pub fn accepted(&self, receiver: &Arc<str>, amount: Amount) {
-        self.accepted.add(&[("receiver", receiver.clone())], amount);
+    pub fn accepted(&self, receiver: &Arc<str>, signal: Signal, amount: Amount) {
+        let key = [("receiver", receiver.clone())];
+        match signal {
+            Signal::Profiles => self.accepted.add(&key, amount),
+            Signal::Traces => {
+                self.accepted_spans.get_or_create(&key).add(amount.profiles);
+                self.accepted.bytes.get_or_create(&key).add(amount.bytes);
+            }
+        }
     }
 
-    /// A receiver's request was refused; `samples` is 0 if it was not even decoded.
-    pub fn refused(&self, receiver: &Arc<str>, reason: &'static str, samples: u64) {
+    /// A receiver's request was refused.
+    pub fn refused(&self, receiver: &Arc<str>, reason: &'static str) {
         let key = [("receiver", receiver.clone()), ("reason", reason.into())];
         self.refused.get_or_create(&key).inc();
-        let key = [("receiver", receiver.clone())];
-        self.refused_samples.get_or_create(&key).add(samples);
+    }
+
+    /// So many samples, or spans, were in it, as far as it was decoded.
+    pub fn refused_items(&self, receiver: &Arc<str>, signal: Signal, items: u64) {
+        let refused = match signal {
+            Signal::Profiles => &self.refused_samples,
+            Signal::Traces => &self.refused_spans,
+        };
+        refused.get_or_create(&[("receiver", receiver.clone())]).add(items);
     }
 
     /// A decoder mended something.
@@ -372,39 +411,49 @@ impl Metrics {
             .add(samples);
     }
 
-    /// Profiles were dropped.
-    pub fn dropped(&self, component: &Component, reason: &'static str, profiles: u64) {
+    /// Profiles, or spans, were dropped.
+    pub fn dropped(&self, component: &Component, signal: Signal, reason: &'static str, number: u64) {
         let key = of_component(component, ("reason", reason));
-        if let Some(count) = self.dropped.get(&key) {
-            count.inc_by(profiles);
+        let dropped = self.drops_of(signal);
+        if let Some(count) = dropped.get(&key) {
+            count.inc_by(number);
             return;
         }
-        self.dropped.get_or_create(&key).inc_by(profiles);
+        dropped.get_or_create(&key).inc_by(number);
         let mut known = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((component.clone(), reason));
+        known.insert((signal, component.clone(), reason));
     }
 
-    /// How many profiles a component dropped for a reason so far.
-    pub fn dropped_count(&self, component: &Component, reason: &'static str) -> u64 {
+    fn drops_of(&self, signal: Signal) -> &Family<OfComponent, Counter> {
+        match signal {
+            Signal::Profiles => &self.dropped,
+            Signal::Traces => &self.dropped_spans,
+        }
+    }
+
+    /// How many profiles, or spans, a component dropped for a reason so far.
+    pub fn dropped_count(&self, component: &Component, signal: Signal, reason: &'static str) -> u64 {
         let key = of_component(component, ("reason", reason));
-        self.dropped.get(&key).map_or(0, |count| count.get())
+        self.drops_of(signal).get(&key).map_or(0, |count| count.get())
     }
 
-    /// What was dropped so far: component, reason, profiles.
-    pub fn drops(&self) -> Vec<(Component, &'static str, u64)> {
+    /// What was dropped so far of one kind of data: component, reason, profiles or spans.
+    pub fn drops(&self, signal: Signal) -> Vec<(Component, &'static str, u64)> {
         let known = self.drops.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let count = |(component, reason): (Component, &'static str)| {
-            let profiles = self.dropped_count(&component, reason);
-            (component, reason, profiles)
+        let own = known.into_iter().filter(|(of, _, _)| *of == signal);
+        let count = |(_, component, reason): (Signal, Component, &'static str)| {
+            let number = self.dropped_count(&component, signal, reason);
+            (component, reason, number)
         };
-        known.into_iter().map(count).collect()
+        own.map(count).collect()
     }
 
-    /// The exporters that there were so far, with their metrics.
-    pub fn exporters(&self) -> Vec<(Arc<str>, ExporterMetrics)> {
+    /// The exporters that there were so far for one kind of data, with their metrics.
+    pub fn exporters(&self, signal: Signal) -> Vec<(Arc<str>, ExporterMetrics)> {
         let known = self.exporters.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let metrics = |id: Arc<str>| (id.clone(), self.exporter(&id));
-        known.into_iter().map(metrics).collect()
+        let own = known.into_iter().filter(|(of, _)| *of == signal);
+        let metrics = |(_, id): (Signal, Arc<str>)| (id.clone(), self.exporter(&id, signal));
+        own.map(metrics).collect()
     }
 
     /// A redaction rule removed strings of one carrier (`function`, `label_value` ...). Both are configured or enumerated names.
@@ -559,24 +608,44 @@ impl Metrics {
         }
     }
 
-    /// The metrics of one exporter, looked up once.
-    pub fn exporter(&self, exporter: &Arc<str>) -> ExporterMetrics {
+    /// The metrics of one exporter for one kind of data, looked up once.
+    pub fn exporter(&self, exporter: &Arc<str>, signal: Signal) -> ExporterMetrics {
         let key: One = [("exporter", exporter.clone())];
         let mut known = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(exporter.clone());
+        known.insert((signal, exporter.clone()));
         drop(known);
+        let (accepted, sent, in_flight, send_failed, enqueue_failed) = match signal {
+            Signal::Profiles => (
+                &self.exporter_accepted,
+                &self.sent.profiles,
+                &self.in_flight_profiles,
+                &self.send_failed,
+                &self.enqueue_failed,
+            ),
+            Signal::Traces => (
+                &self.exporter_accepted_spans,
+                &self.sent_spans,
+                &self.in_flight_spans,
+                &self.send_failed_spans,
+                &self.enqueue_failed_spans,
+            ),
+        };
+        let of = |family: &Family<One, Number>| family.get_or_create(&key).clone();
         ExporterMetrics {
-            accepted: self.exporter_accepted.get_or_create(&key).clone(),
-            sent_profiles: self.sent.profiles.get_or_create(&key).clone(),
-            sent_samples: self.sent.samples.get_or_create(&key).clone(),
-            sent_bytes: self.sent.bytes.get_or_create(&key).clone(),
-            send_failed: self.send_failed.get_or_create(&key).clone(),
-            enqueue_failed: self.enqueue_failed.get_or_create(&key).clone(),
-            queue_size: self.queue_size.get_or_create(&key).clone(),
-            queue_capacity: self.queue_capacity.get_or_create(&key).clone(),
-            queue_bytes: self.queue_bytes.get_or_create(&key).clone(),
-            in_flight_requests: self.in_flight_requests.get_or_create(&key).clone(),
-            in_flight_profiles: self.in_flight_profiles.get_or_create(&key).clone(),
+            accepted: of(accepted),
+            sent: of(sent),
+            sent_samples: match signal {
+                Signal::Profiles => of(&self.sent.samples),
+                Signal::Traces => Number::default(),
+            },
+            sent_bytes: of(&self.sent.bytes),
+            send_failed: of(send_failed),
+            enqueue_failed: of(enqueue_failed),
+            queue_size: of(&self.queue_size),
+            queue_capacity: of(&self.queue_capacity),
+            queue_bytes: of(&self.queue_bytes),
+            in_flight_requests: of(&self.in_flight_requests),
+            in_flight: of(in_flight),
             retries: self.retries.get_or_create(&key).clone(),
             age: self.delivery_age.get_or_create(&key).clone(),
         }
@@ -601,15 +670,13 @@ mod tests {
     fn collector_names_carry_no_suffix_and_ours_do() {
         let metrics = Metrics::default();
         let otlp: Arc<str> = "otlp".into();
-        metrics.accepted(
-            &otlp,
-            Amount {
-                profiles: 1,
-                samples: 7,
-                bytes: 9,
-            },
-        );
-        metrics.dropped(&Kind::Receiver.named(otlp), "defective", 2);
+        let amount = Amount {
+            profiles: 1,
+            samples: 7,
+            bytes: 9,
+        };
+        metrics.accepted(&otlp, Signal::Profiles, amount);
+        metrics.dropped(&Kind::Receiver.named(otlp), Signal::Profiles, "defective", 2);
         metrics.redacted(&"emails".into(), "label_value", 3);
         let text = metrics.text();
         assert!(

@@ -8,7 +8,7 @@ mod seldom;
 mod targets;
 
 pub use audit::Audit;
-pub use component::{Component, Kind};
+pub use component::{Component, Kind, Signal};
 pub use metrics::{
     Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, RateLimitMetrics, ReductionMetrics, ScrapeMetrics,
     ServerMetrics, ServiceFileMetrics, TraceLinksMetrics,

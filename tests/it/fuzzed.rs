@@ -15,10 +15,11 @@ use crate::support::data;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 15] = [
+const TARGETS: [(&str, Body); 16] = [
     ("pprof", bodies::pprof),
     ("otlp", bodies::otlp),
     ("otlp_json", bodies::otlp_json),
+    ("traces", bodies::traces),
     ("sniffed", bodies::sniffed),
     ("collapsed", bodies::collapsed),
     ("packed", bodies::packed),
@@ -205,4 +206,13 @@ fn prop_damaged_configuration_is_answered() {
     let texts: Vec<Vec<u8>> = configs.iter().map(|path| std::fs::read(path).unwrap()).collect();
     assert!(texts.len() > 2);
     damage_all(bodies::configuration, &texts);
+}
+
+#[test]
+fn prop_damaged_spans_are_answered() {
+    let request = crate::messages::request(2, 2);
+    let protobuf = prost::Message::encode_to_vec(&request);
+    let read = flamegate::formats::otlp::Traces::new(protobuf.clone().into(), &Limits::default());
+    let json = read.unwrap().to_json(usize::MAX).unwrap();
+    damage_all(bodies::traces, &[protobuf, json]);
 }

@@ -21,14 +21,25 @@ fn ids(all: &[&str]) -> Vec<String> {
 fn service(id: &str, pipeline: PipelineSpec) -> ServiceSpec {
     let url = json!({ "endpoint": "http://localhost:1" });
     ServiceSpec {
-        receivers: components(&[("pyroscope", json!({})), ("pprof/two", json!({ "server": {} }))]),
+        receivers: components(&[
+            ("otlp", json!({ "protocols": { "http": {} } })),
+            ("pyroscope", json!({})),
+            ("pprof/two", json!({ "server": {} })),
+        ]),
         processors: components(&[
             ("redaction", Value::Null),
             ("redaction/strict", json!({})),
             ("resource", json!({})),
             ("filter", json!({})),
+            ("batch", json!({})),
+            ("memory_limiter", json!({ "limit_mib": 100 })),
         ]),
-        exporters: components(&[("debug", Value::Null), ("otlp", url.clone()), ("otlphttp/a", url)]),
+        exporters: components(&[
+            ("debug", Value::Null),
+            ("otlp", url.clone()),
+            ("pyroscope", url.clone()),
+            ("otlphttp/a", url),
+        ]),
         pipelines: vec![(id.to_owned(), pipeline)],
         ..ServiceSpec::default()
     }
@@ -85,17 +96,48 @@ async fn what_a_pipeline_may_not_be_is_said_at_its_key() {
         ack: Some(ack.to_owned()),
         ..fine()
     };
+    let routed = |when: serde_json::Value| PipelineSpec {
+        when: Some(vec![serde_json::from_value(when).unwrap()]),
+        ..pipeline(&["otlp"], &[], &["debug"])
+    };
     assert_eq!(wrong(&service("profiles", acked("enqueued"))), None);
+    for passes in [
+        pipeline(&["otlp"], &["batch", "memory_limiter"], &["debug", "otlp"]),
+        pipeline(&["otlp"], &[], &[]),
+        routed(json!({ "tenant": "a", "receiver": "otlp" })),
+    ] {
+        assert_eq!(wrong(&service("traces", passes)), None);
+    }
     for (id, pipeline, expected) in [
         (
             "metrics",
             fine(),
-            "service.pipelines.metrics.receivers: `pyroscope` does not handle metrics",
+            "service.pipelines.metrics: no kind of data that is known here; pipelines are of profiles or traces",
         ),
         (
             "traces",
             fine(),
             "service.pipelines.traces.receivers: `pyroscope` does not handle traces",
+        ),
+        (
+            "traces",
+            pipeline(&["otlp"], &["redaction"], &["debug"]),
+            "service.pipelines.traces.processors: `redaction` does not handle traces",
+        ),
+        (
+            "traces/copy",
+            pipeline(&["otlp"], &[], &["pyroscope"]),
+            "service.pipelines.traces/copy.exporters: `pyroscope` does not handle traces",
+        ),
+        (
+            "profiles",
+            pipeline(&["pyroscope"], &["redaction"], &[]),
+            "service.pipelines.profiles.exporters: profiles have to go somewhere",
+        ),
+        (
+            "traces",
+            routed(json!({ "tenant": "a", "resource.service.name": "shop" })),
+            "service.pipelines.traces.when: item 1: traces are told apart by `tenant` and `receiver` alone",
         ),
         (
             "profiles",

@@ -27,6 +27,8 @@ mod hostile;
 mod house;
 mod kill;
 mod leaks;
+#[path = "../../src/testing/traces.rs"]
+mod messages;
 mod policy;
 mod push;
 mod quickstart;
@@ -46,3 +48,4 @@ mod tls;
 mod told_otlp;
 mod told_pprof;
 mod trace_links;
+mod traces;

@@ -7,6 +7,7 @@
 
 mod read;
 mod schema;
+mod spans;
 mod write;
 
 use super::version::Choice;
@@ -22,7 +23,7 @@ pub fn decode_json(text: &[u8], limits: &Limits) -> Result<Decoded, DecodeError>
 
 /// The same, with memory from `room`.
 pub fn decode_json_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Decoded, DecodeError> {
-    let carried = read::to_protobuf(text, limits, room)?;
+    let carried = read::to_protobuf(text, &schema::REQUEST, limits, room)?;
     let decoded = decode::request(&carried.bytes, limits, Choice::Known(WireVersion::V1_10), room);
     let decoded = decoded.map_err(|defect| of_json(defect.into()))?;
     let decoded = overflow::bound(decoded, limits);
@@ -38,7 +39,7 @@ pub fn decode_json_within(text: &[u8], limits: &Limits, room: &dyn Room) -> Resu
 }
 
 /// A defect found after the text became protobuf: its path holds for both, its offset does not.
-fn of_json(error: DecodeError) -> DecodeError {
+pub(super) fn of_json(error: DecodeError) -> DecodeError {
     DecodeError {
         format: Format::OtlpJson,
         offset: None,
@@ -48,16 +49,26 @@ fn of_json(error: DecodeError) -> DecodeError {
 
 /// Writes an `ExportProfilesServiceRequest` in OTLP/JSON.
 pub fn encode_json(profiles: &Profiles) -> Vec<u8> {
-    write::from_protobuf(&super::encode(profiles), usize::MAX)
+    write::from_protobuf(&super::encode(profiles), &schema::REQUEST, usize::MAX)
 }
 
 /// The same in `most` bytes.
 pub fn encode_json_within(profiles: &Profiles, most: usize) -> Result<Vec<u8>, EncodeError> {
     let too_large = |_| EncodeError::too_large(Format::OtlpJson);
     let protobuf = super::encode_within(profiles, most).map_err(too_large)?;
-    let json = write::from_protobuf(&protobuf, most);
+    let json = write::from_protobuf(&protobuf, &schema::REQUEST, most);
     match json.len() > most {
         true => Err(EncodeError::too_large(Format::OtlpJson)),
         false => Ok(json),
     }
+}
+
+/// Carries a request of spans over to protobuf.
+pub(super) fn spans_to_protobuf(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Vec<u8>, DecodeError> {
+    Ok(read::to_protobuf(text, &spans::REQUEST, limits, room)?.bytes)
+}
+
+/// Carries a request of spans over from protobuf; somewhat more than `most` bytes where they do not suffice.
+pub(super) fn spans_from_protobuf(request: &[u8], most: usize) -> Vec<u8> {
+    write::from_protobuf(request, &spans::REQUEST, most)
 }

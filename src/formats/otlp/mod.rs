@@ -1,4 +1,4 @@
-//! OTLP profiles: protobuf and OTLP/JSON.
+//! OTLP profiles: protobuf and OTLP/JSON; and requests of OTLP spans, which pass as they came (`traces.rs`).
 //!
 //! Writes what proto 1.10 and 1.11 say; reads 1.7, 1.8, 1.9 and 1.10. Field numbers moved between these without any mark on the
 //! wire, so [`decode`] settles the version first (see `version.rs`) and only then trusts a number.
@@ -23,14 +23,17 @@ mod lower;
 mod profile;
 mod response;
 mod sets;
+pub mod spans;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod version;
 mod zip;
 
 pub use encode::{encode, encode_within};
 pub use json::{decode_json, decode_json_within, encode_json, encode_json_within};
 pub use response::{response, response_json};
+pub use traces::Traces;
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! `ExportProfilesServiceResponse`: what the sender of a request is told.
+//! `ExportProfilesServiceResponse` and `ExportTraceServiceResponse`, which differ in one name only: what the sender of a request
+//! is told.
 
 use crate::formats::wire::Writer;
 
@@ -14,15 +15,15 @@ pub fn response(rejected: i64, message: &str) -> Vec<u8> {
     out.finish()
 }
 
-/// The same in OTLP/JSON.
-pub fn response_json(rejected: i64, message: &str) -> Vec<u8> {
+/// The same in OTLP/JSON, with the `name` that the number has there: `rejectedProfiles` or `rejectedSpans`.
+pub fn response_json(name: &str, rejected: i64, message: &str) -> Vec<u8> {
     let response = match (rejected, message) {
         (0, "") => serde_json::json!({}),
         (0, message) => serde_json::json!({ "partialSuccess": { "errorMessage": message } }),
         // 64-bit numbers are strings in protobuf's JSON
-        (rejected, "") => serde_json::json!({ "partialSuccess": { "rejectedProfiles": rejected.to_string() } }),
+        (rejected, "") => serde_json::json!({ "partialSuccess": { name: rejected.to_string() } }),
         (rejected, message) => serde_json::json!({
-            "partialSuccess": { "rejectedProfiles": rejected.to_string(), "errorMessage": message }
+            "partialSuccess": { name: rejected.to_string(), "errorMessage": message }
         }),
     };
     response.to_string().into_bytes()
@@ -44,7 +45,7 @@ mod tests {
 
     #[test]
     fn json_says_the_same() {
-        let text = |rejected, message| String::from_utf8(response_json(rejected, message)).unwrap();
+        let text = |rejected, message| String::from_utf8(response_json("rejectedProfiles", rejected, message)).unwrap();
         assert_eq!(text(0, ""), "{}");
         assert_eq!(text(0, "note"), r#"{"partialSuccess":{"errorMessage":"note"}}"#);
         assert_eq!(

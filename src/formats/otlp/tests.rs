@@ -7,6 +7,7 @@ mod json;
 mod oracle;
 mod siblings;
 mod told;
+mod traces;
 mod versions;
 
 use super::*;

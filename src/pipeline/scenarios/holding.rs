@@ -43,7 +43,9 @@ async fn what_is_held_back_goes_on_when_it_is_due_and_at_the_end() {
     assert_eq!(bench.send(3, 0).await, Ok(Receipt::default()));
     let books = bench.stop(DRAIN).await;
     assert_eq!(books.of("a"), (6, BTreeMap::new()));
-    let filtered = books.metrics.dropped_count(&Kind::Processor.named("step"), "filtered");
+    let filtered = books
+        .metrics
+        .dropped_count(&Kind::Processor.named("step"), Signal::Profiles, "filtered");
     assert_eq!(filtered, 3);
 }
 
@@ -94,7 +96,9 @@ async fn what_is_refused_behind_a_holder_is_dropped_since_nobody_comes_again() {
         assert_eq!(bench.send(3, 0).await, Ok(Receipt::default()));
         let books = bench.stop(DRAIN).await;
         assert_eq!(books.of("a").0, 0);
-        let dropped = books.metrics.dropped_count(&Kind::Processor.named("step"), reason);
+        let dropped = books
+            .metrics
+            .dropped_count(&Kind::Processor.named("step"), Signal::Profiles, reason);
         assert_eq!(dropped, 3, "{reason}");
     }
 }
@@ -203,7 +207,7 @@ async fn who_follows_what_was_held_hears_that_it_did_not_pass() {
 #[test]
 fn a_chain_that_ends_holds_nothing_any_more() {
     let stage = holding(Holder::until(usize::MAX));
-    let chain = Chain::new(vec![stage], Default::default(), Default::default());
+    let chain = Chain::new(Signal::Profiles, vec![stage], Default::default(), Default::default());
     let batch = || {
         let origin = Arc::new(Origin::local("door"));
         Batch::made(profiles(2), 2, origin, Permit::unlimited())

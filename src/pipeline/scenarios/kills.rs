@@ -15,7 +15,9 @@ fn everything() -> Vec<Arc<Order>> {
 }
 
 fn killed_at_the_door(books: &Books) -> u64 {
-    books.metrics.dropped_count(&Kind::Receiver.named("door"), "killed")
+    books
+        .metrics
+        .dropped_count(&Kind::Receiver.named("door"), Signal::Profiles, "killed")
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +68,7 @@ async fn a_killed_exporter_drops_its_copy_and_nobody_waits_for_its_room() {
     assert_eq!(books.of("b"), (10, one("killed", 2)));
     assert_eq!(first.calls.load(Ordering::SeqCst), 0);
     assert_eq!(
-        books.metrics.exporter(&"a".into()).send_failed.get(),
+        books.metrics.exporter(&"a".into(), Signal::Profiles).send_failed.get(),
         0,
         "nobody failed"
     );
@@ -109,7 +111,10 @@ async fn of_a_part_that_waits_only_what_is_killed_is_dropped() {
     let permit = bench.budget.permit();
     let sent = bench.out.receive(move || {
         let mut arrival = arrival(4, 0, permit);
-        let (d, resources) = arrival.decoded.profiles.edit();
+        let Content::Profiles(decoded) = &mut arrival.content else {
+            panic!("it is of profiles")
+        };
+        let (d, resources) = decoded.profiles.edit();
         for (resource, name) in resources.iter_mut().zip(["a", "b", "a", "b"]) {
             resource.attributes.push(crate::profile::KeyValue {
                 key: d.strings.push("service.name"),

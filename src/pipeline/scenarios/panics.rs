@@ -33,7 +33,12 @@ async fn a_panic_costs_a_batch_and_three_turn_readiness_red() {
         "decoded once for two pipelines"
     );
     let books = bench.stop(DRAIN).await;
-    assert_eq!(books.metrics.dropped_count(&Kind::Processor.named("step"), "panic"), 6);
+    assert_eq!(
+        books
+            .metrics
+            .dropped_count(&Kind::Processor.named("step"), Signal::Profiles, "panic"),
+        6
+    );
     assert_eq!(books.of("a").0, 6);
     assert!(!books.metrics.text().contains("hunter2"));
 }

@@ -74,7 +74,7 @@ async fn a_queue_counts_what_it_is_told_to() {
         let mut config = tiny(true);
         (config.queue.sizer, config.queue.queue_size) = (sizer, queue_size);
         let bench = single(fake([Step::Hang]), Unit::Batch, config).await;
-        let numbers = bench.metrics.exporter(&"a".into());
+        let numbers = bench.metrics.exporter(&"a".into(), Signal::Profiles);
         // one is on its way, and its bytes count until it has arrived
         for waiting in 0..=most {
             assert!(bench.send(1, 0).await.is_ok());
@@ -90,7 +90,7 @@ async fn a_queue_counts_what_it_is_told_to() {
 #[tokio::test(start_paused = true)]
 async fn a_queue_has_its_capacity_until_it_is_drained() {
     let bench = single(fake([Step::Hang]), Unit::Batch, tiny(true)).await;
-    let numbers = bench.metrics.exporter(&"a".into());
+    let numbers = bench.metrics.exporter(&"a".into(), Signal::Profiles);
     assert!(bench.send(1, 0).await.is_ok());
     let capacity = numbers.queue_capacity.get();
     assert!(capacity > 0);

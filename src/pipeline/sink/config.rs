@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::batch::Batch;
-use crate::pipeline::chain::samples;
 use crate::pipeline::spec::BuildError;
 use crate::pipeline::units::{ByteSize, Span};
 
@@ -104,7 +103,7 @@ pub struct QueueConfig {
     pub num_consumers: usize,
     /// How much may wait, as `sizer` counts.
     pub queue_size: usize,
-    /// What `queue_size` counts: `requests`, `items` (samples), or `bytes` in place of `queue_bytes`.
+    /// What `queue_size` counts: `requests`, `items` (samples, or spans), or `bytes` in place of `queue_bytes`.
     pub sizer: Sizer,
     /// Bytes that may wait or be on their way; a request larger than that goes alone.
     pub queue_bytes: ByteSize,
@@ -143,7 +142,7 @@ impl Sizer {
     pub fn of(self, batch: &Batch) -> usize {
         match self {
             Self::Requests => 1,
-            Self::Items => usize::try_from(samples(batch)).unwrap_or(usize::MAX),
+            Self::Items => usize::try_from(batch.items()).unwrap_or(usize::MAX),
             Self::Bytes => batch.held_bytes(),
         }
     }

@@ -16,7 +16,7 @@ use crate::pipeline::batch::Batch;
 use crate::pipeline::component::{Encoded, ExportError, Reason, Sent};
 use crate::pipeline::compute::{Panicked, guard_async};
 use crate::pipeline::kill::{Judged, Struck};
-use crate::telemetry::Amount;
+use crate::telemetry::{Amount, Signal};
 
 /// A backend that calls so little too large, before compression, does so whatever it gets: halves would only be more requests.
 const SMALL: usize = 64 << 10;
@@ -53,7 +53,7 @@ impl Sink {
             return Vec::new();
         }
         let most = self.config.queue.batch.as_ref().map_or(0, BatchConfig::most_samples);
-        let (end, bytes) = match most > 0 && part.steps() > most {
+        let (end, bytes) = match most > 0 && part.items() > most {
             true => (End::Halve, 0),
             false => self.deliver_part(&part).await,
         };
@@ -269,7 +269,7 @@ impl Sink {
     }
 
     fn tell_failure(&self, why: &str) {
-        let destination = self.exporter.destination();
+        let destination = self.exporter.destination(self.signal);
         match self.outage.failed(Instant::now()) {
             Some(failed) => {
                 tracing::warn!(exporter = %self.id, destination, why, failed, "attempt failed; will be retried");
@@ -280,7 +280,7 @@ impl Sink {
 
     fn tell_recovery(&self) {
         if self.outage.recovered() {
-            tracing::info!(exporter = %self.id, destination = self.exporter.destination(), "delivers again");
+            tracing::info!(exporter = %self.id, destination = self.exporter.destination(self.signal), "delivers again");
         }
     }
 
@@ -312,16 +312,19 @@ impl Sink {
         if rejected > 0 {
             let (rejected_samples, reason) = (part.samples() - kept_samples, Reason::RejectedByBackend);
             part.followers().lost(&self.id, self.required(), reason);
-            self.metrics.dropped(&self.component(), reason.label(), rejected);
+            self.metrics
+                .dropped(&self.component(), self.signal, reason.label(), rejected);
             self.numbers.send_failed.add(rejected_samples);
         }
-        self.numbers.in_flight_profiles.sub(part.weight());
+        self.numbers.in_flight.sub(part.weight());
         let amount = Amount {
             profiles: part.weight() - rejected,
             samples: kept_samples,
             bytes: bytes as u64,
         };
-        self.account.add(part.tenant(), amount.bytes);
+        if self.signal == Signal::Profiles {
+            self.account.add(part.tenant(), amount.bytes);
+        }
         let age = part.arrived().elapsed().unwrap_or_default();
         self.numbers.delivered(amount, age);
     }

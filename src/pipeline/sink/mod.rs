@@ -1,6 +1,6 @@
 //! What stands in front of every exporter: queue, merge, split, retry, timeout, metrics.
 //!
-//! Per exporter, accepted = sent + dropped(reason) + in flight, counted in received profiles.
+//! Per exporter, accepted = sent + dropped(reason) + in flight, counted in received profiles, or spans.
 
 mod backoff;
 mod config;
@@ -21,7 +21,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
-use super::chain::samples;
 use super::component::{Exporter, Reason};
 use super::compute::{Compute, Panicked, guard_async};
 use super::fanout::Shared;
@@ -29,7 +28,7 @@ use super::kill::Kills;
 use super::readiness::Readiness;
 use super::spec::{BuiltExporter, Unit};
 use super::spending::Account;
-use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics, SeldomEach};
+use crate::telemetry::{Component, ExporterMetrics, Kind, Metrics, SeldomEach, Signal};
 use outage::Outage;
 use queue::Queue;
 
@@ -39,6 +38,8 @@ const DROPS_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 /// One exporter with everything in front of it.
 pub struct Sink {
     id: Arc<str>,
+    /// An exporter of two kinds of data has two sinks, each with a queue of its own.
+    signal: Signal,
     config: SinkConfig,
     unit: Unit,
     exporter: Arc<dyn Exporter>,
@@ -62,8 +63,8 @@ pub struct Sink {
 
 impl Sink {
     /// A sink that does not run yet.
-    pub fn new(id: Arc<str>, built: BuiltExporter, unit: Unit, shared: &Shared) -> Arc<Self> {
-        let numbers = shared.metrics.exporter(&id);
+    pub fn new(id: Arc<str>, signal: Signal, built: BuiltExporter, unit: Unit, shared: &Shared) -> Arc<Self> {
+        let numbers = shared.metrics.exporter(&id, signal);
         let consumers = consumers(&built.sink.queue);
         Arc::new(Self {
             queue: Arc::new(Queue::new(built.sink.queue.clone(), numbers.clone())),
@@ -74,6 +75,7 @@ impl Sink {
             expired: CancellationToken::new(),
             account: shared.spending.account(&id),
             id,
+            signal,
             unit,
             metrics: shared.metrics.clone(),
             numbers,
@@ -90,7 +92,12 @@ impl Sink {
         &self.id
     }
 
-    /// The same, with what it is.
+    /// The kind of data that it takes.
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// Its id, with what it is.
     pub fn component(&self) -> Component {
         Kind::Exporter.named(self.id.clone())
     }
@@ -137,7 +144,7 @@ impl Sink {
 
     fn turn_away(&self, batch: &Batch, reason: Reason) {
         self.accept(batch);
-        self.numbers.enqueue_failed.add(samples(batch));
+        self.numbers.enqueue_failed.add(batch.items());
         self.lose(batch, reason);
     }
 
@@ -157,7 +164,7 @@ impl Sink {
     fn accept(&self, batch: &Batch) {
         let weight = batch.weight();
         self.numbers.accepted.add(weight);
-        self.numbers.in_flight_profiles.add(weight);
+        self.numbers.in_flight.add(weight);
         batch.followers().taken(&self.id, self.required());
     }
 
@@ -207,21 +214,25 @@ impl Sink {
     fn lose(&self, batch: &Batch, reason: Reason) {
         batch.followers().lost(&self.id, self.required(), reason);
         let counted = batch.followers().counted_as(reason);
-        self.count_lost(batch.weight(), samples(batch), counted);
+        self.count_lost(batch.weight(), batch.items(), counted);
     }
 
-    fn count_lost(&self, profiles: u64, samples: u64, reason: Reason) {
-        self.metrics.dropped(&self.component(), reason.label(), profiles);
-        self.numbers.in_flight_profiles.sub(profiles);
+    fn count_lost(&self, number: u64, items: u64, reason: Reason) {
+        self.metrics
+            .dropped(&self.component(), self.signal, reason.label(), number);
+        self.numbers.in_flight.sub(number);
         if !matches!(reason, Reason::QueueFull | Reason::ReadAgain | Reason::Killed) {
-            self.numbers.send_failed.add(samples);
+            self.numbers.send_failed.add(items);
         }
         if reason == Reason::ReadAgain {
             return;
         }
         let reason = reason.label();
-        if let Some(profiles) = self.drops.happened(reason, profiles) {
-            tracing::warn!(exporter = %self.id, reason, profiles, "profiles dropped");
+        if let Some(number) = self.drops.happened(reason, number) {
+            match self.signal {
+                Signal::Profiles => tracing::warn!(exporter = %self.id, reason, profiles = number, "profiles dropped"),
+                Signal::Traces => tracing::warn!(exporter = %self.id, reason, spans = number, "spans dropped"),
+            }
         }
     }
 

@@ -11,14 +11,23 @@ use std::time::SystemTime;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::formats::otlp::Traces;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::budget::Permit;
 use crate::pipeline::follow::Followers;
 use crate::pipeline::spec::Unit;
 use crate::profile::{Profiles, Scratch, Splitter};
+use crate::telemetry::Signal;
 
 /// One batch of all of them. None if there is no memory to hold the merged one: then each goes on its own.
 pub fn merge(batches: &[Batch]) -> Option<Batch> {
+    match batches.first()?.signal() {
+        Signal::Profiles => merge_profiles(batches),
+        Signal::Traces => merge_traces(batches),
+    }
+}
+
+fn merge_profiles(batches: &[Batch]) -> Option<Batch> {
     let first = batches.first()?;
     let parts = || batches.iter().filter_map(Batch::as_profiles);
     let permit = first.permit().sibling();
@@ -30,6 +39,17 @@ pub fn merge(batches: &[Batch]) -> Option<Batch> {
     let weight = batches.iter().map(Batch::weight).sum();
     let followers = Followers::union(batches.iter().map(Batch::followers));
     Some(Batch::made(merged, weight, first.origin().clone(), permit).followed_by(followers))
+}
+
+fn merge_traces(batches: &[Batch]) -> Option<Batch> {
+    let first = batches.first()?;
+    let parts = || batches.iter().filter_map(Batch::as_traces);
+    let permit = first.permit().sibling();
+    permit.grow(parts().map(|traces| traces.bytes().len()).sum()).ok()?;
+    let weight = batches.iter().map(Batch::weight).sum();
+    let followers = Followers::union(batches.iter().map(Batch::followers));
+    let merged = first.clone().with_traces(Traces::concatenated(parts()), weight);
+    Some(merged.held_by(permit).followed_by(followers))
 }
 
 /// A batch of which parts are sent.
@@ -109,6 +129,9 @@ impl Part {
     /// Two halves; none if it cannot be cut any more. They are numbered as the leaves of a tree: below `n` are `2n + 1` and
     /// `2n + 2`.
     pub fn halve(&self) -> Option<Vec<Self>> {
+        if let Some(traces) = self.whole.batch.as_traces() {
+            return self.halve_traces(traces);
+        }
         let half = self.steps.len() / 2;
         if half == 0 {
             return None;
@@ -121,19 +144,39 @@ impl Part {
         Some(numbered.map(|(half, piece)| Self { piece, ..half }).collect())
     }
 
-    /// How many received profiles it stands for.
+    /// Requests of spans are cut between resources. Each half is a batch from the start, because its bytes are those of the whole.
+    fn halve_traces(&self, traces: &Traces) -> Option<Vec<Self>> {
+        let [first, second] = traces.halves()?;
+        let all = u128::from(traces.count().max(1));
+        let weight = u128::from(self.weight) * u128::from(first.count()) / all;
+        let weight = u64::try_from(weight).unwrap_or(self.weight);
+        let halves = [(first, weight), (second, self.weight - weight)];
+        let part = |(traces, weight)| {
+            let half = self.whole.batch.clone().with_traces(traces, weight);
+            cut(half, Unit::Batch)
+        };
+        Some(halves.into_iter().flat_map(part).collect())
+    }
+
+    /// How many received profiles, or spans, it stands for.
     pub fn weight(&self) -> u64 {
         self.weight
     }
 
-    /// Samples in it, and profiles without any.
-    pub fn steps(&self) -> usize {
-        self.steps.len()
+    /// Samples in it, and profiles without any; or spans.
+    pub fn items(&self) -> usize {
+        match self.whole.batch.as_traces() {
+            Some(traces) => usize::try_from(traces.count()).unwrap_or(usize::MAX),
+            None => self.steps.len(),
+        }
     }
 
-    /// Samples in it.
+    /// Samples in it; or spans.
     pub fn samples(&self) -> u64 {
-        self.whole.splitter.samples_in(&self.steps) as u64
+        match self.whole.batch.as_traces() {
+            Some(traces) => traces.count(),
+            None => self.whole.splitter.samples_in(&self.steps) as u64,
+        }
     }
 
     /// When it came.
@@ -192,7 +235,9 @@ impl Part {
 
     /// Whether the parts of the same whole have become more than a batch may.
     pub fn is_outgrown(&self) -> bool {
-        let held = self.whole.splitter.whole().heap_bytes().max(SMALL) as u64;
+        let profiles = self.whole.splitter.whole().heap_bytes();
+        let traces = self.whole.batch.as_traces().map_or(0, |traces| traces.bytes().len());
+        let held = profiles.max(traces).max(SMALL) as u64;
         self.whole.encoded.load(Ordering::Relaxed) > held.saturating_mul(MOST_GROWTH)
     }
 }
@@ -247,7 +292,7 @@ mod tests {
         assert_eq!((whole.piece, whole.weight), (0, 1));
         let (mut pieces, mut waiting) = (Vec::new(), vec![whole.clone()]);
         while let Some(next) = waiting.pop() {
-            match next.halve().filter(|_| next.steps() > 5) {
+            match next.halve().filter(|_| next.items() > 5) {
                 Some(halves) => waiting.extend(halves),
                 None => pieces.push(next),
             }
@@ -255,7 +300,7 @@ mod tests {
         let numbers: BTreeSet<u32> = pieces.iter().map(|piece| piece.piece).collect();
         assert!(pieces.len() > 28 && numbers.len() == pieces.len(), "{numbers:?}");
         assert!(!numbers.contains(&0));
-        assert_eq!(pieces.iter().map(Part::steps).sum::<usize>(), whole.steps());
+        assert_eq!(pieces.iter().map(Part::items).sum::<usize>(), whole.items());
         assert_eq!(pieces.iter().map(Part::weight).sum::<u64>(), 1);
     }
 

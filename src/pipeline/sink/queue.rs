@@ -251,7 +251,7 @@ fn equals(waiting: &VecDeque<Waiting>, merge: &BatchConfig) -> (Vec<usize>, u64)
     };
     for (at, other) in waiting.iter().enumerate() {
         let (mine, theirs) = (first.batch.origin(), other.batch.origin());
-        if mine.tenant != theirs.tenant || other.batch.as_profiles().is_none() {
+        if mine.tenant != theirs.tenant {
             continue;
         }
         let more = merge.size(&other.batch);
@@ -289,10 +289,10 @@ fn take_out(state: &mut State, positions: &[usize]) -> Taken {
 
 impl Room {
     /// Puts in a batch that room was reserved for. Gives it back if the queue was closed meanwhile.
-    pub fn put(&mut self, batch: Batch) -> Result<(), Batch> {
+    pub fn put(&mut self, batch: Batch) -> Result<(), Box<Batch>> {
         let mut state = self.queue.state();
         if state.closed || self.share.requests == 0 {
-            return Err(batch);
+            return Err(Box::new(batch));
         }
         let share = self.queue.share(&batch).at_most(self.share);
         self.share.sub(share);

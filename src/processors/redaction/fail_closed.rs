@@ -13,6 +13,7 @@ use crate::pipeline::chain::{Chain, Stage};
 use crate::pipeline::component::Reason;
 use crate::pipeline::{Origin, Permit, Readiness, Received};
 use crate::profile::Role;
+use crate::telemetry::Signal;
 use crate::telemetry::audit::Settings;
 
 const TEXT: &[u8] = b"main;plantedEXAMPLE.one;ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0;plantedEXAMPLE.two 7\n";
@@ -80,7 +81,7 @@ fn a_panic_half_way_costs_the_batch_and_tells_nothing_of_it() {
         processor,
         holds: false,
     };
-    let chain = Chain::new(vec![stage], metrics.clone(), Readiness::default());
+    let chain = Chain::new(Signal::Profiles, vec![stage], metrics.clone(), Readiness::default());
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -1,5 +1,7 @@
 //! `otlp` over real sockets.
 
+mod traces;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

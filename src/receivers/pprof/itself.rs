@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::formats::{Decoded, Format};
 use crate::pipeline::kill;
-use crate::pipeline::outlet::Arrival;
+use crate::pipeline::outlet::{Arrival, Content};
 use crate::pipeline::spec::BuildError;
 use crate::pipeline::units::Span;
 use crate::pipeline::{Origin, Outlet, Received, Refusal, Stop};
@@ -110,10 +110,10 @@ impl SelfProfiler {
         let sent = out.receive(move || {
             let profiles = finish(sampling, began, frequency)?;
             Ok(vec![Arrival {
-                decoded: Decoded {
+                content: Content::Profiles(Decoded {
                     profiles,
                     ..Decoded::default()
-                },
+                }),
                 received: Received {
                     format: Format::Pprof,
                     bytes: Bytes::new(),

@@ -13,7 +13,7 @@ use http::request::Parts;
 use crate::formats::Decoded;
 use crate::net::body::Whole;
 use crate::net::reply;
-use crate::pipeline::outlet::Arrival;
+use crate::pipeline::outlet::{Arrival, Content};
 use crate::pipeline::{Receipt, Refusal};
 use crate::receivers::door::{Door, encodings};
 use crate::receivers::series::Series;
@@ -58,7 +58,7 @@ async fn receive(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, Refu
         said.write_to(&mut decoded);
         decoded.exact &= !window::date(&mut decoded.profiles, origin.arrived);
         Ok(vec![Arrival {
-            decoded,
+            content: Content::Profiles(decoded),
             received,
             origin,
             permit,

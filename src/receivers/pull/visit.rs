@@ -17,7 +17,7 @@ use super::{Capture, Target};
 use crate::formats::compress::ContentEncoding;
 use crate::net::body::{self, BodyLimits, Unread, Whole};
 use crate::net::client::ClientError;
-use crate::pipeline::outlet::Arrival;
+use crate::pipeline::outlet::{Arrival, Content};
 use crate::pipeline::{Origin, Outlet, Permit, Refusal};
 use crate::receivers::door::encodings;
 use crate::receivers::unnamed::{self, Reading, Source};
@@ -241,7 +241,7 @@ impl Visitor {
                 return Ok(Vec::new());
             }
             Ok(vec![Arrival {
-                decoded,
+                content: Content::Profiles(decoded),
                 received,
                 origin,
                 permit,

@@ -20,7 +20,7 @@ use crate::formats::otlp::WireVersion;
 use crate::formats::{Decoded, Format, Limits};
 use crate::net::body::Whole;
 use crate::net::{grpc, reply};
-use crate::pipeline::outlet::Arrival;
+use crate::pipeline::outlet::{Arrival, Content};
 use crate::pipeline::{Origin, Permit, Receipt, Received, Refusal};
 use crate::receivers::door::{Door, encodings, media_type};
 use crate::receivers::otlp_routes;
@@ -110,7 +110,7 @@ async fn take_ingest(door: &Door, parts: &Parts, body: Body) -> Result<Receipt, 
         let (decoded, format, bytes) = ingest.decode(body, boundary.as_deref(), &mut inflation, &limits, &permit)?;
         let received = Received { format, bytes };
         Ok(vec![Arrival {
-            decoded,
+            content: Content::Profiles(decoded),
             received,
             origin,
             permit,
@@ -189,7 +189,7 @@ fn arrivals(
     permit: &Permit,
 ) -> Result<Vec<Arrival>, Refusal> {
     let arrival = |decoded, bytes| Arrival {
-        decoded,
+        content: Content::Profiles(decoded),
         received: Received {
             format: Format::Pprof,
             bytes,

@@ -15,7 +15,7 @@ use super::identity::{Found, Identity};
 use crate::formats::any::AnyError;
 use crate::formats::{Decoded, Fault, Format, jfr, v8};
 use crate::pipeline::compute::{Panicked, guard};
-use crate::pipeline::outlet::Arrival;
+use crate::pipeline::outlet::{self, Arrival};
 use crate::pipeline::{Origin, Permit, Received, Refusal};
 use crate::profile::{ProfileId, Profiles};
 use crate::receivers::regular;
@@ -137,7 +137,7 @@ impl Open {
         }
         taking.complete(&mut decoded, received.format, &self.found);
         Ok(Arrival {
-            decoded,
+            content: outlet::Content::Profiles(decoded),
             received,
             origin: origin.clone(),
             permit: self.permit,
@@ -318,7 +318,10 @@ mod tests {
     fn decode(path: &Path, taking: &Taking, is_last: bool) -> Result<Profiles, Unread> {
         let open = Open::new(find(path), taking, Budget::new(256 << 20).permit())?;
         let arrival = open.decode(taking, &origin(&"file".into(), taking), is_last)?;
-        Ok(arrival.decoded.profiles)
+        match arrival.content {
+            outlet::Content::Profiles(decoded) => Ok(decoded.profiles),
+            outlet::Content::Traces(_) => panic!("files hold profiles"),
+        }
     }
 
     /// A recording of our own, or a piece of one, in a file.

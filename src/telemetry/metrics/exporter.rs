@@ -1,4 +1,4 @@
-//! The metrics of one exporter.
+//! The metrics of one exporter for one kind of data.
 
 use std::time::Duration;
 
@@ -7,20 +7,21 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::{Amount, Number};
 
-/// The metrics of one exporter.
+/// The metrics of one exporter. It counts profiles, and samples beside them; or spans, which are both. What waits, and what is
+/// sent in bytes, is counted under one name for all that it sends.
 #[derive(Clone)]
 pub struct ExporterMetrics {
-    /// Profiles offered to it.
+    /// Profiles, or spans, offered to it.
     pub accepted: Number,
-    /// Profiles delivered.
-    pub sent_profiles: Number,
-    /// Samples delivered.
+    /// Profiles, or spans, delivered.
+    pub sent: Number,
+    /// Samples delivered; nobody sees this of spans.
     pub sent_samples: Number,
     /// Bytes delivered, as sent.
     pub sent_bytes: Number,
-    /// Samples given up.
+    /// Samples, or spans, given up.
     pub send_failed: Number,
-    /// Samples that found no room in its queue.
+    /// Samples, or spans, that found no room in its queue.
     pub enqueue_failed: Number,
     /// Requests waiting.
     pub queue_size: Number,
@@ -30,8 +31,8 @@ pub struct ExporterMetrics {
     pub queue_bytes: Number,
     /// Requests on their way.
     pub in_flight_requests: Number,
-    /// Profiles waiting or on their way.
-    pub in_flight_profiles: Number,
+    /// Profiles, or spans, waiting or on their way.
+    pub in_flight: Number,
     /// Attempts repeated.
     pub retries: Counter,
     pub(super) age: Histogram,
@@ -40,7 +41,7 @@ pub struct ExporterMetrics {
 impl ExporterMetrics {
     /// Something arrived at the backend, so long after it came.
     pub fn delivered(&self, amount: Amount, age: Duration) {
-        self.sent_profiles.add(amount.profiles);
+        self.sent.add(amount.profiles);
         self.sent_samples.add(amount.samples);
         self.sent_bytes.add(amount.bytes);
         self.age.observe(age.as_secs_f64());

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 
-use super::schema::{Field, Kind, Message, REQUEST};
+use super::schema::{Field, Kind, Message};
 use crate::formats::room::{OutOfBudget, Room};
 use crate::formats::wire::Writer;
 use crate::formats::{DecodeError, Format, Limit, Limits, base64};
@@ -22,7 +22,12 @@ pub(super) struct Carried {
     pub repairs: u64,
 }
 
-pub(super) fn to_protobuf(text: &[u8], limits: &Limits, room: &dyn Room) -> Result<Carried, DecodeError> {
+pub(super) fn to_protobuf(
+    text: &[u8],
+    request: &'static Message,
+    limits: &Limits,
+    room: &dyn Room,
+) -> Result<Carried, DecodeError> {
     let no_room = |why| DecodeError::no_room(Format::OtlpJson, why);
     let expected = text.len() / 4;
     room.take(expected).map_err(no_room)?;
@@ -41,7 +46,7 @@ pub(super) fn to_protobuf(text: &[u8], limits: &Limits, room: &dyn Room) -> Resu
         depth_left: limits.depth.saturating_mul(3).saturating_add(8),
     };
     let mut json = serde_json::Deserializer::from_str(&mended);
-    let read = Object(&mut state, &REQUEST).deserialize(&mut json);
+    let read = Object(&mut state, request).deserialize(&mut json);
     match read.and_then(|()| json.end()) {
         Ok(()) => Ok(Carried {
             bytes: state.out.finish(),
@@ -256,7 +261,12 @@ impl One<'_, '_> {
         let Self(state, field) = self;
         match field.kind {
             Kind::Int32 | Kind::Int64 | Kind::Uint64 => state.out.uint_always(field.number, number),
+            Kind::Enum(_) => state.out.uint_always(field.number, number),
             Kind::Fixed64 => state.out.fixed64_always(field.number, number),
+            Kind::Fixed32 => match u32::try_from(number) {
+                Ok(number) => state.out.fixed32_always(field.number, number),
+                Err(_) => return Err(E::custom("too large")),
+            },
             _ => return Err(E::custom("no number")),
         }
         Ok(())
@@ -334,6 +344,10 @@ impl<'de> Visitor<'de> for One<'_, '_> {
                 Err(_) => Err(E::custom("no number")),
             },
             Kind::Bool => Err(E::custom("no truth value")),
+            Kind::Enum(names) if names.contains(&text) => {
+                let number = names.iter().position(|name| *name == text);
+                self.whole(number.unwrap_or_default() as u64)
+            }
             _ => match (text.parse::<i64>(), text.parse::<u64>()) {
                 (Ok(number), _) => self.visit_i64(number),
                 (_, Ok(number)) => self.visit_u64(number),

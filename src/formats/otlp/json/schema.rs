@@ -1,4 +1,4 @@
-//! Names, numbers and kinds of the fields of proto 1.10.
+//! Names, numbers and kinds of the fields of proto 1.10: requests of profiles. Those of spans are in `spans.rs`.
 
 /// The fields of a message.
 pub(super) struct Message {
@@ -24,6 +24,10 @@ pub(super) enum Kind {
     Uint64,
     /// The same, in eight bytes on the wire.
     Fixed64,
+    /// A number, in four bytes on the wire.
+    Fixed32,
+    /// A number, and the names of all there are, which protobuf's own JSON writes instead.
+    Enum(&'static [&'static str]),
     Bool,
     Double,
     Text,
@@ -38,7 +42,7 @@ pub(super) enum Kind {
     Lost,
 }
 
-const fn one(name: &'static str, number: u32, kind: Kind) -> Field {
+pub(super) const fn one(name: &'static str, number: u32, kind: Kind) -> Field {
     Field {
         name,
         number,
@@ -47,7 +51,7 @@ const fn one(name: &'static str, number: u32, kind: Kind) -> Field {
     }
 }
 
-const fn list(name: &'static str, number: u32, kind: Kind) -> Field {
+pub(super) const fn list(name: &'static str, number: u32, kind: Kind) -> Field {
     Field {
         name,
         number,
@@ -89,7 +93,7 @@ static SCOPE_PROFILES: Message = Message {
     ],
 };
 
-static SCOPE: Message = Message {
+pub(super) static SCOPE: Message = Message {
     fields: &[
         one("name", 1, Text),
         one("version", 2, Text),
@@ -202,7 +206,7 @@ static STACK: Message = Message {
     fields: &[list("locationIndices", 1, Int32)],
 };
 
-static KEY_VALUE: Message = Message {
+pub(super) static KEY_VALUE: Message = Message {
     fields: &[
         one("key", 1, Text),
         one("value", 2, Message(&ANY_VALUE)),

@@ -1,56 +1,76 @@
-//! Protobuf as this crate writes it to JSON.
+//! Protobuf to JSON. Where a field is sent more than once, as concatenated messages have it, the items of a list are gathered and
+//! of anything else the last one counts.
 
 use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::schema::{Field, Kind, Message, REQUEST};
+use super::schema::{Field, Kind, Message};
 use crate::formats::wire::{self, Reader};
 
 /// The JSON, or somewhat more than `most` bytes of it.
-pub(super) fn from_protobuf(bytes: &[u8], most: usize) -> Vec<u8> {
+pub(super) fn from_protobuf(bytes: &[u8], request: &'static Message, most: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len().saturating_mul(3).min(most));
-    object(&mut out, Reader::new(bytes), &REQUEST, most);
+    object(&mut out, Reader::new(bytes), request, most);
     out
 }
 
-/// A message. The items of a list follow each other, because they were written that way.
+/// A message.
 fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message, most: usize) {
-    let mut open_list: Option<u32> = None;
-    let mut is_first = true;
+    // by number, all of which are below 64
+    let mut written = 0_u64;
     out.push(b'{');
     while let Ok(Some((number, value))) = reader.field() {
         let Some(field) = message.by_number(number) else {
             continue;
         };
-        if open_list == Some(number) {
-            out.push(b',');
-        } else {
-            if open_list.take().is_some() {
-                out.push(b']');
-            }
-            if !is_first {
-                out.push(b',');
-            }
-            out.push(b'"');
-            out.extend_from_slice(field.name.as_bytes());
-            out.extend_from_slice(b"\":");
-            if field.is_list {
-                out.push(b'[');
-                open_list = Some(number);
-            }
+        let this = 1 << number;
+        if written & this != 0 {
+            continue;
         }
-        is_first = false;
-        content(out, field, value, most);
+        if written != 0 {
+            out.push(b',');
+        }
+        written |= this;
+        out.push(b'"');
+        out.extend_from_slice(field.name.as_bytes());
+        out.extend_from_slice(b"\":");
+        let later = later(reader, number);
+        match field.is_list {
+            true => list(out, field, value, later, most),
+            false => content(out, field, later.last().unwrap_or(value), most),
+        }
         if out.len() > most {
             break;
         }
     }
-    if open_list.is_some() {
-        out.push(b']');
-    }
     out.push(b'}');
+}
+
+/// The values of the same field further on.
+fn later(mut rest: Reader<'_>, number: u32) -> impl Iterator<Item = wire::Field<'_>> {
+    let fields = std::iter::from_fn(move || rest.field().ok().flatten());
+    fields.filter_map(move |(other, value)| (other == number).then_some(value))
+}
+
+fn list<'a>(
+    out: &mut Vec<u8>,
+    field: &Field,
+    first: wire::Field<'a>,
+    later: impl Iterator<Item = wire::Field<'a>>,
+    most: usize,
+) {
+    out.push(b'[');
+    content(out, field, first, most);
+    for value in later {
+        if out.len() > most {
+            break;
+        }
+        out.push(b',');
+        content(out, field, value, most);
+    }
+    out.push(b']');
 }
 
 fn content(out: &mut Vec<u8>, field: &Field, value: wire::Field<'_>, most: usize) {
@@ -63,7 +83,7 @@ fn content(out: &mut Vec<u8>, field: &Field, value: wire::Field<'_>, most: usize
         (Kind::Double, wire::Field::Fixed64(bits)) => double(out, f64::from_bits(bits)),
         (kind, wire::Field::Varint(number) | wire::Field::Fixed64(number)) => whole(out, kind, number),
         (kind, wire::Field::Bytes(packed)) => items(out, kind, packed),
-        (_, wire::Field::Fixed32(_)) => out.extend_from_slice(b"null"),
+        (kind, wire::Field::Fixed32(number)) => whole(out, kind, u64::from(number)),
     }
 }
 
@@ -89,7 +109,7 @@ fn items(out: &mut Vec<u8>, kind: Kind, mut packed: Reader<'_>) {
 fn whole(out: &mut Vec<u8>, kind: Kind, number: u64) {
     // writing to memory cannot fail
     let _ = match kind {
-        Kind::Int32 => write!(out, "{}", number as i64),
+        Kind::Int32 | Kind::Fixed32 | Kind::Enum(_) => write!(out, "{}", number as i64),
         Kind::Int64 => write!(out, "\"{}\"", number as i64),
         _ => write!(out, "\"{number}\""),
     };
