@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::dictionary::{AttributeSetId, StackId};
+use super::dictionary::{AttributeSetId, LinkId, StackId};
 use super::samples::{Observations, Samples, Series};
 
 /// Joins samples of equal stack, attributes and link: totals are summed, series appended. Sums stay what they were.
@@ -45,6 +45,20 @@ fn shares_stack(stacks: &[StackId]) -> Vec<bool> {
     stacks.iter().map(|stack| count(stack) > 1).collect()
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many samples this thread has compared with others.
+    static COMPARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// What is equal in samples that become one: stack, attributes, link, and what they consist of.
+type Identity<'a> = (
+    Option<&'a StackId>,
+    Option<&'a AttributeSetId>,
+    Option<&'a LinkId>,
+    (bool, bool),
+);
+
 /// Which sample joins which.
 struct Groups {
     /// The first row of every group, in order.
@@ -65,10 +79,12 @@ impl Groups {
                 shape(samples, row),
             )
         };
-        // stack and attributes tell nearly all apart
-        let short = |(stack, attributes, ..): (Option<&StackId>, Option<&AttributeSetId>, _, _)| {
-            let raw = (stack.map_or(0, |id| id.raw()), attributes.map_or(0, |id| id.raw()));
-            u64::from(raw.0) << 32 | u64::from(raw.1)
+        // the rows alone tell nearly all apart; without links many requests in one place would all fall together
+        let short = |(stack, attributes, link, _): Identity<'_>| {
+            let stack = u128::from(stack.map_or(0, |id| id.raw()));
+            let attributes = u128::from(attributes.map_or(0, |id| id.raw()));
+            let link = u128::from(link.map_or(0, |id| id.raw()));
+            link << 64 | stack << 32 | attributes
         };
         let mut groups: HashTable<usize> = HashTable::with_capacity(candidates);
         let mut firsts: Vec<usize> = Vec::with_capacity(samples.len());
@@ -82,7 +98,12 @@ impl Groups {
             }
             let own = identity(row);
             let hash = hasher.hash_one(short(own));
-            let group = match groups.find(hash, |group| identity(first_of(&firsts, *group)) == own) {
+            let is_equal = |group: &usize| {
+                #[cfg(test)]
+                COMPARED.set(COMPARED.get() + 1);
+                identity(first_of(&firsts, *group)) == own
+            };
+            let group = match groups.find(hash, is_equal) {
                 Some(group) => *group,
                 None => {
                     let group = firsts.len();
@@ -140,5 +161,35 @@ fn shape(samples: &Samples, row: usize) -> (bool, bool) {
     match &samples.observations {
         Observations::Totals(_) => (true, false),
         Observations::Series(series) => (!series.values(row).is_empty(), !series.timestamps(row).is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Dictionary, Link};
+
+    #[test]
+    fn many_links_of_one_stack_cost_no_more_than_many_stacks() {
+        const ROWS: u64 = 20_000;
+        let mut d = Dictionary::default();
+        let link = |row: u64| Link {
+            trace_id: u128::from(row / 2 + 1).to_be_bytes(),
+            span_id: [1; 8],
+        };
+        // each of them twice
+        let pairs = (0..ROWS).step_by(2).map(|row| d.links.push(link(row)));
+        let links: Vec<LinkId> = pairs.flat_map(|link| [link, link]).collect();
+        let mut samples = Arc::new(Samples {
+            stacks: vec![StackId::UNSET; links.len()],
+            attributes: vec![AttributeSetId::UNSET; links.len()],
+            observations: Observations::Totals(vec![1; links.len()]),
+            links,
+        });
+        let before = COMPARED.get();
+        join_equal(&mut samples, 1);
+        assert_eq!((samples.len() as u64, samples.sum(0, 1)), (ROWS / 2, i128::from(ROWS)));
+        let compared = COMPARED.get() - before;
+        assert!(compared < 2 * ROWS as usize, "{compared} comparisons of {ROWS} samples");
     }
 }
