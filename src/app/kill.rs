@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, ConfigErrors, Loaded};
-use crate::kill::{Asked, EVERY, LONGEST, Now, Settings, Source, Switch, What};
+use crate::config::{Component, Config, ConfigErrors, Loaded};
+use crate::kill::{Asked, Components, EVERY, LONGEST, Now, Settings, Source, Switch, What};
 
 /// What the configuration says of it.
 pub(super) fn settings(loaded: &Loaded, config: &Config, dry_run: bool) -> Result<Settings, ConfigErrors> {
@@ -25,8 +25,18 @@ pub(super) fn settings(loaded: &Loaded, config: &Config, dry_run: bool) -> Resul
         storage: asked.storage.clone().into(),
         default_ttl: asked.default_ttl.0,
         operators: asked.operators.clone(),
+        components: components(config),
         dry_run,
     })
+}
+
+/// What there is to kill.
+pub fn components(config: &Config) -> Components {
+    let ids = |components: &[Component]| components.iter().map(|component| component.id.clone()).collect();
+    Components {
+        receivers: ids(&config.receivers),
+        exporters: ids(&config.exporters),
+    }
 }
 
 /// Takes up what is killed, and heeds file and signals until nobody has the switch any more.

@@ -27,6 +27,7 @@ use crate::telemetry::Metrics;
 use crate::{exporters, extensions, processors, receivers};
 
 pub use daemon::{RunError, run};
+pub use kill::components;
 pub use quickstart::CONFIG as QUICKSTART;
 pub use setup::RunOptions;
 

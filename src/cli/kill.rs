@@ -216,16 +216,11 @@ fn warn_of_strangers(kills: &[Asked], config: &[PathBuf]) -> Result<(), Failure>
     let sources = Sources::read(config, &[]).map_err(|error| Failure::Trouble(error.to_string()))?;
     let loaded = app::load(&sources).map_err(|error| Failure::No(error.to_string()))?;
     let config = app::check(&loaded).map_err(|error| Failure::No(error.to_string()))?;
+    let components = app::components(&config);
     for (place, asked) in kills.iter().enumerate() {
-        let What::Match(conditions) = &asked.what else { continue };
-        for (key, components) in [("receiver", &config.receivers), ("exporter", &config.exporters)] {
-            let Some(pattern) = conditions.get(key) else { continue };
-            if !components.iter().any(|component| pattern.matches(&component.id)) {
-                eprintln!(
-                    "warning: kill {}: no {key} of this configuration goes by that name",
-                    place + 1
-                );
-            }
+        if let Some(key) = asked.what.stranger(&components) {
+            let place = place + 1;
+            eprintln!("warning: kill {place}: no {key} of this configuration goes by that name");
         }
     }
     Ok(())

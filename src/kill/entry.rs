@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{LONGEST, Now};
+use super::{Components, LONGEST, Now};
 use crate::pipeline::kill::Order;
 use crate::pipeline::matcher::{Exact, MatchConfig, Pattern};
 use crate::pipeline::spec::BuildError;
@@ -75,6 +75,17 @@ impl What {
             (Some("profile.type"), _) => "profile_type",
             _ => "label",
         }
+    }
+
+    /// The key whose value no configured component goes by, so that it kills nothing.
+    pub fn stranger(&self, components: &Components) -> Option<&'static str> {
+        let Self::Match(conditions) = self else { return None };
+        let kinds = [("receiver", &components.receivers), ("exporter", &components.exporters)];
+        let is_strange = |(key, ids): &(&str, &Vec<String>)| {
+            let pattern = conditions.get(*key);
+            pattern.is_some_and(|pattern| !ids.iter().any(|id| pattern.matches(id)))
+        };
+        kinds.into_iter().find(is_strange).map(|(key, _)| key)
     }
 
     /// Whether it is about this tenant alone.

@@ -39,8 +39,19 @@ pub struct Settings {
     pub default_ttl: Duration,
     /// Tenants whose credentials may kill and lift everything by the route, as those without a tenant may.
     pub operators: Vec<String>,
+    /// Ids of what there is to kill.
+    pub components: Components,
     /// Nothing is written to the storage.
     pub dry_run: bool,
+}
+
+/// Ids of the configured receivers and exporters: a kill of any other kills nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Components {
+    /// Receivers.
+    pub receivers: Vec<String>,
+    /// Exporters.
+    pub exporters: Vec<String>,
 }
 
 /// A moment by both clocks: that of the wall may be set, the other one only ever goes on, and only while the process lives.

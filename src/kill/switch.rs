@@ -98,6 +98,9 @@ impl Switch {
         let mut state = self.state();
         state.restore(now);
         self.publish(&mut state, now);
+        state
+            .in_force()
+            .for_each(|kill| warn_of_strangers(kill, &state.settings));
         drop(state);
         self.look(now);
     }
@@ -114,8 +117,13 @@ impl Switch {
                 state.take_file(Vec::new(), now);
             }
         }
-        state.settings = settings;
+        let before = std::mem::replace(&mut state.settings, settings);
         self.publish(&mut state, now);
+        if before.components != state.settings.components {
+            state
+                .in_force()
+                .for_each(|kill| warn_of_strangers(kill, &state.settings));
+        }
         drop(state);
         self.look(now);
     }
@@ -247,7 +255,7 @@ impl Switch {
         let (kept, settings) = (state.kept(), state.settings.clone());
         let is_readable = !state.broken.contains_key(STORAGE);
         drop(state);
-        news.iter().for_each(|news| self.tell(news));
+        news.iter().for_each(|news| self.tell(news, &settings));
         let stored = match (settings.dry_run, is_readable) {
             (true, _) => Err("a dry run keeps nothing".to_owned()),
             (false, false) => Err("what is stored cannot be read, and stays".to_owned()),
@@ -261,7 +269,7 @@ impl Switch {
         stored
     }
 
-    fn tell(&self, news: &News) {
+    fn tell(&self, news: &News, settings: &Settings) {
         let (News::Made(kill) | News::Lifted(kill, ..)) = news;
         let mut about = about(kill);
         let (id, what, source, reason) = (&kill.id, &kill.what, kill.source.name(), &kill.reason);
@@ -273,6 +281,7 @@ impl Switch {
             News::Made(_) => {
                 let expires = kill.expires.map(|date| date.to_string());
                 tracing::warn!(id, %what, source, reason, actor = kill.actor, expires, "killed");
+                warn_of_strangers(kill, settings);
                 self.metrics.audit.event("killed", about);
             }
             News::Lifted(_, cause, by) => {
@@ -282,6 +291,14 @@ impl Switch {
                 self.metrics.audit.event("lifted", about);
             }
         }
+    }
+}
+
+/// Says of a kill that it kills nothing: it may be a slip of the pen, and somebody believes that it works.
+fn warn_of_strangers(kill: &Kill, settings: &Settings) {
+    if let Some(key) = kill.what.stranger(&settings.components) {
+        let (id, what) = (&kill.id, &kill.what);
+        tracing::warn!(id, %what, "this kills nothing: no {key} of this configuration goes by that name");
     }
 }
 

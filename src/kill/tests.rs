@@ -28,6 +28,7 @@ fn settings(folder: &Path) -> Settings {
         storage: folder.join("state"),
         default_ttl: TTL,
         operators: Vec::new(),
+        components: Default::default(),
         dry_run: false,
     }
 }

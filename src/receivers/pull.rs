@@ -237,8 +237,11 @@ impl Round {
         let Some(known) = self.known.get(&id) else { return false };
         let mut unseen = kill::unseen();
         known.target.labels.write_to(&mut unseen);
-        self.kills
-            .takes_source(&Origin::local(self.visitor.out.receiver()), &unseen)
+        let origin = Origin {
+            tenant: known.target.tenant.clone(),
+            ..Origin::local(self.visitor.out.receiver())
+        };
+        self.kills.takes_source(&origin, &unseen)
     }
 
     fn ended(&mut self, ended: Result<(Id, Option<Outcome>), Aborted>) {

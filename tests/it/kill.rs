@@ -425,6 +425,57 @@ fn scraping_stops_in_the_middle_and_goes_on_when_it_is_lifted() {
 }
 
 #[test]
+fn fetching_from_one_address_stops_in_the_middle_too_and_goes_on_when_it_is_lifted() {
+    let ports = ports();
+    let (port, now, all) = endless();
+    let remote = format!(
+        "  pprof: {{remote: {{endpoint: \"http://127.0.0.1:{port}/debug/pprof/heap\", collection_interval: 1s, timeout: 50s,
+            tenant: shop, resource: {{service.name: till}}}}}}"
+    );
+    let (folder, path) = config(&gate_config(&ports, &remote, ", pprof"));
+    let gate = Gate::start(folder.path(), &["--config", &path]);
+    let asking = |wanted: usize| {
+        wait_for("the visits", || (now.load(Ordering::SeqCst) == wanted).then_some(()));
+    };
+    asking(1);
+    for (what, order) in [
+        ("receiver", r#"{"match": {"receiver": "pprof"}}"#),
+        ("service", r#"{"match": {"service": "till"}}"#),
+        ("tenant", r#"{"match": {"tenant": "shop"}}"#),
+    ] {
+        let begin = Instant::now();
+        let (_, answer) = kill(&ports, ANN, order);
+        asking(0);
+        eprintln!("{what}: the last fetch ended after {:?}", begin.elapsed());
+        let asked = all.load(Ordering::SeqCst);
+        let before = metric(&ports, "flamegate_scrapes_total{receiver=\"pprof\",result=\"killed\"}");
+        wait_for("turns that are passed over", || {
+            let killed = metric(&ports, "flamegate_scrapes_total{receiver=\"pprof\",result=\"killed\"}");
+            (killed > before + 1).then_some(())
+        });
+        assert_eq!(all.load(Ordering::SeqCst), asked, "nobody asked again");
+        assert_eq!(lift(&ports, ANN, answer["kill"]["id"].as_str().unwrap()), 200);
+        asking(1);
+    }
+    // others are none of its business
+    let asked = all.load(Ordering::SeqCst);
+    let (_, answer) = kill(&ports, ANN, r#"{"match": {"tenant": "default"}}"#);
+    until_discarded(&ports, "tenant", Instant::now());
+    assert_eq!((now.load(Ordering::SeqCst), all.load(Ordering::SeqCst)), (1, asked));
+    assert_eq!(lift(&ports, ANN, answer["kill"]["id"].as_str().unwrap()), 200);
+    let begin = Instant::now();
+    gate.signal("USR1");
+    asking(0);
+    eprintln!("signal: the last fetch ended after {:?}", begin.elapsed());
+    gate.signal("USR2");
+    asking(1);
+    let begin = Instant::now();
+    std::fs::write(folder.path().join("kill.yaml"), "kills: [{match: all, for: 1h}]").unwrap();
+    asking(0);
+    eprintln!("file: the last fetch ended after {:?}", begin.elapsed());
+}
+
+#[test]
 fn killed_files_wait() {
     let ports = ports();
     let receiver = "  file: {include: in/*, storage: state, poll_interval: 100ms, settle: 0s, after: delete}";
@@ -517,6 +568,34 @@ fn commands_kill_list_and_lift() {
     assert_eq!(in_file(&["unkill", "3"]).code(), 1);
     assert_eq!(in_file(&["unkill", "1", "2"]).code(), 0);
     until_passed(&ports, folder.path());
+}
+
+#[test]
+fn the_log_says_of_a_kill_that_it_kills_nothing() {
+    let ports = ports();
+    let text = gate_config(&ports, "", "");
+    let (folder, path) = config(&text);
+    let file = folder.path().join("kill.yaml");
+    let gate = Gate::start(folder.path(), &["--config", &path]);
+    let says = |what: &str, times: usize| {
+        let warning = format!("no {what} of this configuration goes by that name");
+        wait_for(&warning, || {
+            (gate.err().matches(&warning).count() == times).then_some(())
+        });
+    };
+    std::fs::write(
+        &file,
+        "kills: [{match: {exporter: file/tow}}, {match: {exporter: file/two}}]",
+    )
+    .unwrap();
+    says("exporter", 1);
+    assert_eq!(kill(&ports, ANN, r#"{"match": {"receiver": "pyroscop"}}"#).0, 201);
+    says("receiver", 1);
+    // it did until now
+    std::fs::write(&path, text.replace("file/two", "file/three")).unwrap();
+    gate.signal("HUP");
+    says("exporter", 3);
+    says("receiver", 2);
 }
 
 #[test]
