@@ -173,7 +173,8 @@ fn holds(d: &Dictionary, regex: &Regex, value: &Value) -> bool {
     }
 }
 
-pub(super) fn compile(pattern: &Pattern) -> Result<Regex, String> {
+/// The regular expression that a pattern stands for; else what is wrong with it.
+pub fn compile(pattern: &Pattern) -> Result<Regex, String> {
     let source = match pattern {
         Pattern::Exact(Exact::Regex(regex)) => regex.clone(),
         Pattern::Exact(Exact::Eq(text)) => format!(r"\A{}\z", regex::escape(text)),

@@ -1,5 +1,6 @@
 //! The processors: components that change, split or drop batches. [`ALL`] is the table that everything else loops over.
 
+pub mod aggregate;
 pub mod batch;
 pub mod budget;
 pub mod compact;
@@ -15,6 +16,7 @@ use crate::pipeline::spec::ProcessorSpec;
 
 /// Every processor, sorted by name.
 pub static ALL: &[ProcessorSpec] = &[
+    aggregate::SPEC,
     batch::SPEC,
     compact::SPEC,
     downsample::SPEC,

@@ -59,7 +59,7 @@ struct Resources {
 }
 
 type ResourceKey = (Vec<KeyValue>, u32, StringId);
-type ScopeKey = (StringId, StringId, StringId, u32, Vec<KeyValue>);
+pub(super) type ScopeKey = (StringId, StringId, StringId, u32, Vec<KeyValue>);
 
 /// Where a resource lies.
 struct Known {
@@ -103,7 +103,7 @@ fn places(scopes: &[ScopeProfiles]) -> HashMap<ScopeKey, usize> {
     places
 }
 
-fn scope_key(scope: &ScopeProfiles) -> ScopeKey {
+pub(super) fn scope_key(scope: &ScopeProfiles) -> ScopeKey {
     (
         scope.name,
         scope.version,

@@ -4,6 +4,7 @@
 //! are columns of ids into those tables. Ids are typed and made only by the tables, so an id in hand is always in range.
 //! No input or output, no async, no wire format lives here.
 
+mod aggregate;
 mod compact;
 mod dictionary;
 mod ids;
@@ -25,6 +26,7 @@ pub mod testing;
 pub mod trace_ids;
 mod transfer;
 
+pub use aggregate::{Addend, Aggregate, Column, Detail};
 pub use dictionary::{
     Attribute, AttributeId, AttributeSet, AttributeSetId, Dictionary, Function, FunctionId, Line, Link, LinkId,
     Location, LocationId, Mapping, MappingId, Stack, StackId, Value,
@@ -33,7 +35,8 @@ pub use ids::Id;
 pub use intern::Interner;
 pub use merge::Merger;
 pub use profiles::{
-    KeyValue, OriginalPayload, Profile, ProfileId, ProfileRef, Profiles, ResourceProfiles, ScopeProfiles, ValueType,
+    COUNTERS, KeyValue, OriginalPayload, Profile, ProfileId, ProfileRef, Profiles, ResourceProfiles, ScopeProfiles,
+    ValueType,
 };
 pub use reduce::{
     Counts, FEWEST_ROWS, Fewer, Fit, Fitting, KEEP_RATIO, Leaving, OTHER, OTHER_NAME, Order, Ratio, Reduced,

@@ -217,6 +217,10 @@ pub struct ValueType {
     pub unit: StringId,
 }
 
+/// Go's sample types that count from the start of the process on, unless somebody made differences of them. What else such a profile
+/// holds is how things are.
+pub const COUNTERS: [&str; 4] = ["alloc_objects", "alloc_space", "contentions", "delay"];
+
 /// A 16-byte profile id, all zero if unset.
 pub type ProfileId = [u8; 16];
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::dictionary::Dictionary;
 use super::intern::Interner;
 use super::mappings::share;
 use super::profiles::{Profile, Profiles, ResourceProfiles, ScopeProfiles};
@@ -19,9 +20,21 @@ pub struct Splitter {
 }
 
 /// What taking one part leaves for the next, so that each takes time in proportion to what it refers to, and not to the whole
-/// dictionary. It belongs to one splitter.
+/// dictionary. It belongs to one dictionary.
 #[derive(Default)]
 pub struct Scratch(Option<Went>);
+
+impl Scratch {
+    /// For a transfer from `dictionary`, always the same one.
+    pub(super) fn take(&mut self, dictionary: &Dictionary) -> Went {
+        self.0.take().unwrap_or_else(|| Went::of(dictionary, true))
+    }
+
+    /// What a transfer leaves.
+    pub(super) fn put(&mut self, went: Went) {
+        self.0 = Some(went);
+    }
+}
 
 /// Where a profile stands.
 struct Place {
@@ -151,11 +164,11 @@ impl Splitter {
 
     fn carry(&self, taken: &Taken, scratch: &mut Scratch) -> Option<Profiles> {
         let dictionary = self.whole.dictionary();
-        let went = scratch.0.take().unwrap_or_else(|| Went::of(dictionary, true));
+        let went = scratch.take(dictionary);
         let mut interner = Interner::new();
         let mut transfer = Transfer::after(went, dictionary, &mut interner);
         let carried: Vec<_> = taken.resources.iter().filter_map(|r| transfer.resource(r)).collect();
-        scratch.0 = Some(transfer.finish());
+        scratch.put(transfer.finish());
         (!carried.is_empty()).then(|| Profiles::new_compact(interner.finish(), carried))
     }
 }

@@ -139,25 +139,41 @@ impl<'a> Transfer<'a> {
     pub(super) fn resource(&mut self, old: &ResourceProfiles) -> Option<ResourceProfiles> {
         let scopes: Vec<_> = old.scopes.iter().filter_map(|scope| self.scope(scope)).collect();
         (!scopes.is_empty()).then(|| ResourceProfiles {
+            scopes,
+            ..self.resource_alone(old)
+        })
+    }
+
+    /// A resource without its scopes.
+    pub(super) fn resource_alone(&mut self, old: &ResourceProfiles) -> ResourceProfiles {
+        ResourceProfiles {
             attributes: self.key_values(&old.attributes),
             dropped_attributes_count: old.dropped_attributes_count,
             schema_url: self.string(old.schema_url),
-            scopes,
-        })
+            scopes: Vec::new(),
+        }
     }
 
     fn scope(&mut self, old: &ScopeProfiles) -> Option<ScopeProfiles> {
         (!old.profiles.is_empty()).then(|| ScopeProfiles {
+            profiles: old.profiles.iter().map(|profile| self.profile(profile)).collect(),
+            ..self.scope_alone(old)
+        })
+    }
+
+    /// A scope without its profiles.
+    pub(super) fn scope_alone(&mut self, old: &ScopeProfiles) -> ScopeProfiles {
+        ScopeProfiles {
             name: self.string(old.name),
             version: self.string(old.version),
             attributes: self.key_values(&old.attributes),
             dropped_attributes_count: old.dropped_attributes_count,
             schema_url: self.string(old.schema_url),
-            profiles: old.profiles.iter().map(|profile| self.profile(profile)).collect(),
-        })
+            profiles: Vec::new(),
+        }
     }
 
-    fn profile(&mut self, old: &Profile) -> Profile {
+    pub(super) fn profile(&mut self, old: &Profile) -> Profile {
         Profile {
             sample_types: old.sample_types.iter().map(|t| self.value_type(*t)).collect(),
             default_sample_type: self.string(old.default_sample_type),
@@ -184,14 +200,22 @@ impl<'a> Transfer<'a> {
     }
 
     fn samples(&mut self, old: &Samples, types: usize) -> Arc<Samples> {
-        let mut carried = Arc::new(Samples {
-            stacks: old.stacks.iter().map(|id| self.stack(*id)).collect(),
-            attributes: old.attributes.iter().map(|id| self.attribute_set(*id)).collect(),
-            links: old.links.iter().map(|id| self.link(*id)).collect(),
-            observations: old.observations.clone(),
-        });
+        let mut carried = Arc::new(self.samples_apart(old, true));
         join_equal(&mut carried, types);
         carried
+    }
+
+    /// Samples as they stand, though some may have become equal; with their links, or without.
+    pub(super) fn samples_apart(&mut self, old: &Samples, links: bool) -> Samples {
+        Samples {
+            stacks: old.stacks.iter().map(|id| self.stack(*id)).collect(),
+            attributes: old.attributes.iter().map(|id| self.attribute_set(*id)).collect(),
+            links: match links {
+                true => old.links.iter().map(|id| self.link(*id)).collect(),
+                false => vec![LinkId::UNSET; old.links.len()],
+            },
+            observations: old.observations.clone(),
+        }
     }
 
     fn value_type(&mut self, old: ValueType) -> ValueType {

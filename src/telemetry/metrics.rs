@@ -3,6 +3,7 @@
 //! Names that the OpenTelemetry Collector has are spelt as it spells them: without `_total`, which the Prometheus client would
 //! add to a counter. Such numbers are therefore [`Number`]s, exposed with type `unknown`; rates over them work all the same.
 
+mod aggregate;
 mod exporter;
 mod files;
 mod ledger;
@@ -26,6 +27,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::component::{Component, Signal};
 use super::targets::Targets;
+pub use aggregate::AggregateMetrics;
 pub use exporter::ExporterMetrics;
 pub use files::FileMetrics;
 pub use ledger::LedgerMetrics;
@@ -123,6 +125,10 @@ pub struct Metrics {
     scrape_counters: Family<One, Number>,
     reductions: Family<Two, Counter>,
     reduced: Family<Two, Counter>,
+    aggregated: Family<Two, Counter>,
+    aggregate_closed: Family<Two, Counter>,
+    aggregate_profiles: Family<One, Number>,
+    aggregate_bytes: Family<One, Number>,
     rate_limited: Family<OfRateLimit, Counter>,
     rate_limit_keys: Family<One, Number>,
     rate_limit_shared: Family<One, Counter>,
@@ -291,6 +297,19 @@ impl Default for Metrics {
                 "flamegate_reduction_observations",
                 "Observations of profiles made smaller, before and after",
             ),
+            aggregated: r.named(
+                "flamegate_aggregate_profiles",
+                "Profiles that were to become fewer: taken, made of them, or passed on at once, and why",
+            ),
+            aggregate_closed: r.named(
+                "flamegate_aggregate_closed",
+                "Times that what was held of a resource went on, by reason",
+            ),
+            aggregate_profiles: r.named(
+                "flamegate_aggregate_held_profiles",
+                "Profiles, as received, that are held back now",
+            ),
+            aggregate_bytes: r.named("flamegate_aggregate_held_bytes", "Memory that is held back now"),
             rate_limited: r.named(
                 "flamegate_rate_limited_profiles",
                 "Profiles over a rate limit, by action (refused, dropped) and limit",
@@ -491,6 +510,18 @@ impl Metrics {
     pub fn reloaded(&self, succeeded: bool) {
         let result = if succeeded { "success" } else { "failure" };
         self.reloads.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// The metrics of one `aggregate`, looked up once.
+    pub fn aggregate(&self, processor: &Arc<str>) -> AggregateMetrics {
+        let key: One = [("processor", processor.clone())];
+        AggregateMetrics {
+            processor: processor.clone(),
+            profiles: self.aggregated.clone(),
+            closed: self.aggregate_closed.clone(),
+            held_profiles: self.aggregate_profiles.get_or_create(&key).clone(),
+            held_bytes: self.aggregate_bytes.get_or_create(&key).clone(),
+        }
     }
 
     /// The metrics of one rate limit, looked up once.

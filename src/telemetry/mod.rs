@@ -10,8 +10,8 @@ mod targets;
 pub use audit::Audit;
 pub use component::{Component, Kind, Signal};
 pub use metrics::{
-    Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, RateLimitMetrics, ReductionMetrics, ScrapeMetrics,
-    ServerMetrics, ServiceFileMetrics, TraceLinksMetrics,
+    AggregateMetrics, Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, RateLimitMetrics,
+    ReductionMetrics, ScrapeMetrics, ServerMetrics, ServiceFileMetrics, TraceLinksMetrics,
 };
 pub use seldom::{Seldom, SeldomEach};
 pub use targets::{Health, Targets, Visited};

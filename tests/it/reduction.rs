@@ -21,7 +21,7 @@ service:
 }
 
 /// What Go says of a profile: of which type, how much in all, and the period.
-fn told_by_go(file: &Path, sample_index: &str) -> Option<(f64, String)> {
+pub fn told_by_go(file: &Path, sample_index: &str) -> Option<(f64, String)> {
     let there = Command::new("go")
         .arg("version")
         .stdout(Stdio::null())

@@ -7,10 +7,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use crate::pipeline::{OutOfBudget, Permit};
-use crate::profile::{Attribute, Dictionary, Observations, Profile, Profiles, Samples, Value};
-
-/// The sample types that count from the start of the process on. What else a profile holds is how things are.
-const COUNTERS: [&str; 4] = ["alloc_objects", "alloc_space", "contentions", "delay"];
+use crate::profile::{Attribute, COUNTERS, Dictionary, Observations, Profile, Profiles, Samples, Value};
 
 /// The counters of one scrape.
 #[derive(Debug)]
