@@ -13,10 +13,26 @@ use crate::cores::{Half, keep_to};
 /// Of the processor times in `/proc/PID/stat`, on every architecture of Linux.
 const TICKS_A_SECOND: u64 = 100;
 
+/// What stands in the books of an exporter: accepted, sent, dropped, in flight; of profiles, and of spans.
+const BOOKS: [[&str; 4]; 2] = [
+    [
+        "flamegate_exporter_accepted_profiles{",
+        "flamegate_exporter_sent_profiles{",
+        "flamegate_dropped_total{",
+        "flamegate_exporter_in_flight_profiles{",
+    ],
+    [
+        "flamegate_exporter_accepted_spans{",
+        "otelcol_exporter_sent_spans{",
+        "flamegate_dropped_spans_total{",
+        "flamegate_exporter_in_flight_spans{",
+    ],
+];
+
 /// A running gate; killed when dropped.
 pub struct Gate {
     child: Child,
-    /// Port of `/ingest`.
+    /// Port that takes the load.
     pub ingest: u16,
     metrics: u16,
     _folder: tempfile::TempDir,
@@ -50,6 +66,20 @@ exporters:
   otlp_http/healthy: {{endpoint: \"http://127.0.0.1:{healthy}\", compression: none}}
 {others}service:
   pipelines: {{profiles: {{receivers: [pyroscope], processors: [redaction], exporters: [{names}]}}}}
+  telemetry: {{logs: {{level: error}}, metrics: {{address: \"127.0.0.1:{metrics}\"}}}}
+"
+    );
+    Config { text, ingest, metrics }
+}
+
+/// From OTLP over HTTP to a backend of traces.
+pub fn traces_config(backend: u16) -> Config {
+    let (ingest, metrics) = (free_port(), free_port());
+    let text = format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{ingest}\"}}}}}}}}
+exporters: {{otlp_http: {{endpoint: \"http://127.0.0.1:{backend}\", compression: none}}}}
+service:
+  pipelines: {{traces: {{receivers: [otlp], exporters: [otlp_http]}}}}
   telemetry: {{logs: {{level: error}}, metrics: {{address: \"127.0.0.1:{metrics}\"}}}}
 "
     );
@@ -96,21 +126,13 @@ impl Gate {
                 .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
                 .sum()
         };
-        for line in text
-            .lines()
-            .filter(|line| line.starts_with("flamegate_exporter_accepted_profiles{"))
-        {
-            let exporter = line.split('"').nth(1).unwrap();
-            let quoted = format!("\"{exporter}\"");
-            let accepted = sum("flamegate_exporter_accepted_profiles{", &quoted);
-            let sent = sum("flamegate_exporter_sent_profiles{", &quoted);
-            let dropped = sum("flamegate_dropped_total{", &quoted);
-            let in_flight = sum("flamegate_exporter_in_flight_profiles{", &quoted);
-            assert_eq!(
-                accepted,
-                sent + dropped + in_flight,
-                "{exporter}: the books do not balance"
-            );
+        for [accepted, sent, dropped, in_flight] in BOOKS {
+            for line in text.lines().filter(|line| line.starts_with(accepted)) {
+                let exporter = line.split('"').nth(1).unwrap();
+                let of = |name| sum(name, &format!("\"{exporter}\""));
+                let accounted = of(sent) + of(dropped) + of(in_flight);
+                assert_eq!(of(accepted), accounted, "{exporter}: the books do not balance");
+            }
         }
     }
 

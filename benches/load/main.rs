@@ -1,7 +1,8 @@
-//! The running gate under load, with the real binary over loopback: `cargo bench --bench load [-- isolation|overload|soak [MINUTES]]`.
+//! The running gate under load, with the real binary over loopback: `cargo bench --bench load [-- isolation|overload|traces|soak [MINUTES]]`.
 //!
 //! - `isolation`: what an exporter that is dead and one that reads a byte a second cost a healthy one.
 //! - `overload`: what arrives when twice as much is sent as the gate can take, and how it recovers.
+//! - `traces`: how many spans a second pass, unchanged.
 //! - `soak`: half of what the gate can take, from connections, tenants and label values that keep changing: memory and
 //!   descriptors over time. Not run unless asked for.
 
@@ -10,6 +11,9 @@
 mod backend;
 mod cores;
 mod gate;
+#[path = "../../src/testing/traces.rs"]
+mod messages;
+mod traces;
 mod traffic;
 
 use std::time::{Duration, Instant};
@@ -37,12 +41,14 @@ fn main() {
             [] => {
                 isolation().await;
                 overload().await;
+                traces::measure(SENDERS, SPAN).await;
             }
             ["isolation"] => isolation().await,
             ["overload"] => overload().await,
+            ["traces"] => traces::measure(SENDERS, SPAN).await,
             ["soak"] => soak(20).await,
             ["soak", minutes] => soak(minutes.parse().expect("soak takes minutes")).await,
-            _ => panic!("isolation, overload or soak"),
+            _ => panic!("isolation, overload, traces or soak"),
         }
     });
 }

@@ -74,6 +74,9 @@ pub fn traces(bytes: &[u8]) {
             assert_eq!(first.count() + second.count(), traces.count(), "halves are the whole");
             assert_eq!(Traces::concatenated([&first, &second].into_iter()), traces);
         }
+        if let Some([first, second]) = traces.halves_of_resource() {
+            assert_eq!(first.count() + second.count(), traces.count(), "halves are the whole");
+        }
         let Ok(text) = traces.to_json(64 << 20) else { continue };
         if let Ok(again) = Traces::from_json(&text, &limits(), &Unlimited) {
             assert_eq!(again.count(), traces.count(), "the way to JSON and back loses no span");

@@ -41,7 +41,7 @@ Sends OTLP profiles and traces by gRPC, each with a queue of its own where it st
 | anything else | dropped and counted |
 
 gRPC servers take 4 MiB unless told otherwise, so requests larger than `max_request_size` (4 MiB before compression) are cut
-before they are sent, traces between resources; raise it where the backend takes more. The text of a refusal is never logged, because servers quote
+before they are sent, traces between resources or spans; raise it where the backend takes more. The text of a refusal is never logged, because servers quote
 what they refuse.
 ";
 

@@ -41,7 +41,7 @@ pipelines of both, each has a queue of its own.
 | anything else, redirects too | dropped and counted |
 
 Requests larger than `max_request_size` (64 MiB before compression) are cut before they are sent, traces between
-resources. The text of a refusal is
+resources or spans. The text of a refusal is
 never logged, because servers quote what they refuse.
 ";
 

@@ -345,6 +345,11 @@ impl Writer {
         self.out.extend_from_slice(&value.to_le_bytes());
     }
 
+    /// Fields as they were read, keys and all.
+    pub fn raw(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+    }
+
     /// Bytes or text, left out if empty.
     pub fn bytes(&mut self, number: u32, value: &[u8]) {
         if !value.is_empty() {

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use flamegate::formats::compress::{ContentEncoding, Inflation, compress};
 use flamegate::formats::otlp::Traces;
+use flamegate::formats::otlp::spans::Value;
 use flamegate::formats::wire::Writer;
 use flamegate::formats::{Compression, Limits};
 use prost::Message;
@@ -211,6 +214,65 @@ service:
     assert!(told.contains(&books), "{told}");
     assert!(told.contains("traces: 1 spans, "), "{told}");
     assert!(!told.contains("/orders/"), "names of spans stay out of the log");
+}
+
+/// An interpreter with OpenTelemetry's SDK and exporters, `python3` or the one at `FLAMEGATE_PYTHON`; where there is none, the test
+/// says so and passes.
+fn python() -> Option<String> {
+    let python = std::env::var("FLAMEGATE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let imports = "import opentelemetry.sdk.trace, opentelemetry.exporter.otlp.proto.http, opentelemetry.exporter.otlp.proto.grpc";
+    let tried = Command::new(&python).args(["-c", imports]).output();
+    if tried.is_ok_and(|tried| tried.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: {python} has no OpenTelemetry");
+    None
+}
+
+#[test]
+fn what_pythons_sdk_sends_arrives_whole() {
+    let Some(python) = python() else { return };
+    let backend = Backend::start();
+    let [grpc, web] = [(); 2].map(|()| free_port());
+    let (folder, path) = config(&format!(
+        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"localhost:{grpc}\"}}, http: {{endpoint: \"localhost:{web}\"}}}}}}}}
+exporters: {{otlp_grpc: {{endpoint: \"http://127.0.0.1:{}\"}}}}
+service:
+  pipelines: {{traces: {{receivers: [otlp], exporters: [otlp_grpc]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+",
+        backend.port
+    ));
+    let mut gate = Gate::start(folder.path(), &["--config", &path]);
+    let mut expected = Vec::new();
+    for (kind, port) in [("grpc", grpc), ("http", web)] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sdk_traces.py");
+        let sent = Command::new(&python)
+            .arg(script)
+            .args([kind, &port.to_string()])
+            .output()
+            .unwrap();
+        assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+        let told = String::from_utf8(sent.stdout).unwrap();
+        expected.extend(told.lines().map(str::to_owned));
+    }
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0);
+    let mut arrived = Vec::new();
+    for seen in backend.seen().iter() {
+        let traces = Traces::new(seen.body.clone(), &Limits::default()).unwrap();
+        for resource in traces.resources() {
+            assert_eq!(resource.attribute("service.name"), Some(Value::Text(b"shop")));
+            for span in resource.spans().filter(|span| span.name.starts_with(b"step-")) {
+                let (trace, id) = (u128::from_be_bytes(span.trace_id), u64::from_be_bytes(span.span_id));
+                arrived.push(format!("{trace:032x} {id:016x}"));
+                assert!(span.start > 0 && span.end >= span.start && span.parent_span_id != [0; 8]);
+            }
+        }
+    }
+    arrived.sort();
+    expected.sort();
+    assert_eq!((arrived.len(), &arrived), (20, &expected));
 }
 
 /// A gate to a backend of traces that lives and one of profiles that does not, in one of many versions.

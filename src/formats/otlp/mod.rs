@@ -13,6 +13,7 @@
 //! [`Profile`]: crate::profile::Profile
 
 mod attributes;
+mod cut;
 mod decode;
 mod defect;
 mod dictionary;

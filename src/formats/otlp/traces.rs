@@ -3,8 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::json;
 use super::spans::{ResourceSpans, messages};
+use super::{cut, json};
 use crate::formats::room::Room;
 use crate::formats::wire::{Field, Reader, WireError};
 use crate::formats::{DecodeError, EncodeError, Format, Limit, Limits};
@@ -99,7 +99,22 @@ impl Traces {
         if cut == 0 || cut == self.request.len() {
             return None;
         }
-        let (first, second) = (self.request.slice(..cut), self.request.slice(cut..));
+        self.in_two(self.request.slice(..cut), self.request.slice(cut..))
+    }
+
+    /// The same of one resource: what is said of it and of its only scope stands in both. None if that is much of what there is, for
+    /// parts would then be little smaller than the whole, however many.
+    pub fn halves_of_resource(&self) -> Option<[Self; 2]> {
+        let [first, second] = cut::halves(Reader::new(&self.request), &PATH_TO_SPANS)?;
+        let most = self.request.len().saturating_add(self.request.len() / 4);
+        if first.len() + second.len() > most {
+            return None;
+        }
+        self.in_two(first.into(), second.into())
+    }
+
+    /// Two parts of it, which hold its spans in its order.
+    fn in_two(&self, first: Bytes, second: Bytes) -> Option<[Self; 2]> {
         let mut check = Check {
             spans: 0,
             most: u64::MAX,
@@ -110,6 +125,9 @@ impl Traces {
         Some(halves.map(|(request, spans)| Self { request, spans }))
     }
 }
+
+/// The lists from a request down to its spans: resources, scopes, spans.
+const PATH_TO_SPANS: [u32; 3] = [1, 2, 2];
 
 /// How a field of a span is written.
 #[derive(Clone, Copy, PartialEq, Eq)]

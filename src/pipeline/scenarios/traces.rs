@@ -90,18 +90,36 @@ async fn merged_requests_follow_each_other_byte_by_byte() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_large_resource_is_cut_between_its_spans() {
+    let exporter = fake([]);
+    let whole = spans(1, 40);
+    let config = SinkConfig {
+        max_request_bytes: ByteSize(whole.bytes().len() as u64 / 3),
+        ..SinkConfig::default()
+    };
+    let bench = only_traces(&exporter, config).await;
+    assert!(bench.send_traces(whole).await.is_ok());
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.of_signal("a", Signal::Traces), (40, BTreeMap::new()));
+    assert_eq!(exporter.calls.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_too_large_is_cut_between_resources_and_the_rest_is_counted() {
     let exporter = fake([]);
-    let (whole, one_resource) = (spans(4, 3), spans(1, 3));
+    let (whole, one_resource) = (spans(4, 1), spans(1, 1));
     let config = SinkConfig {
         max_request_bytes: ByteSize(one_resource.bytes().len() as u64),
         ..SinkConfig::default()
     };
     let bench = only_traces(&exporter, config).await;
     assert!(bench.send_traces(whole.clone()).await.is_ok());
-    assert!(bench.send_traces(spans(1, 4)).await.is_ok());
+    let mut large = request(1, 1);
+    large.resource_spans[0].scope_spans[0].spans[0].name = "x".repeat(10_000);
+    let large = Traces::new(large.encode_to_vec().into(), &Limits::default()).unwrap();
+    assert!(bench.send_traces(large).await.is_ok());
     let books = bench.stop(DRAIN).await;
-    assert_eq!(books.of_signal("a", Signal::Traces), (12, one("too_large", 4)));
+    assert_eq!(books.of_signal("a", Signal::Traces), (4, one("too_large", 1)));
     assert_eq!(exporter.calls.load(Ordering::SeqCst), 4);
     let mut bodies = exporter.bodies.lock().unwrap().clone();
     bodies.sort_by_key(|body| body.as_ptr());

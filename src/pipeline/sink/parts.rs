@@ -144,16 +144,25 @@ impl Part {
         Some(numbered.map(|(half, piece)| Self { piece, ..half }).collect())
     }
 
-    /// Requests of spans are cut between resources. Each half is a batch from the start, because its bytes are those of the whole.
+    /// Requests of spans are cut between resources, and one resource between its spans. Each half is a batch from the start: it has
+    /// bytes of the whole, or memory of its own.
     fn halve_traces(&self, traces: &Traces) -> Option<Vec<Self>> {
-        let [first, second] = traces.halves()?;
+        let between = traces.halves();
+        let is_shared = between.is_some();
+        let [first, second] = between.or_else(|| traces.halves_of_resource())?;
         let all = u128::from(traces.count().max(1));
         let weight = u128::from(self.weight) * u128::from(first.count()) / all;
         let weight = u64::try_from(weight).unwrap_or(self.weight);
         let halves = [(first, weight), (second, self.weight - weight)];
-        let part = |(traces, weight)| {
-            let half = self.whole.batch.clone().with_traces(traces, weight);
-            cut(half, Unit::Batch)
+        let part = |(traces, weight): (Traces, u64)| {
+            let mut half = self.whole.batch.clone();
+            if !is_shared {
+                let own = half.permit().sibling();
+                // it was accepted, and cannot be refused any more
+                own.hold(traces.bytes().len());
+                half = half.held_by(own);
+            }
+            cut(half.with_traces(traces, weight), Unit::Batch)
         };
         Some(halves.into_iter().flat_map(part).collect())
     }

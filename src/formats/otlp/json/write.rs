@@ -1,5 +1,5 @@
 //! Protobuf to JSON. Where a field is sent more than once, as concatenated messages have it, the items of a list are gathered and
-//! of anything else the last one counts.
+//! of anything else the last one counts. What is not written as its kind is counts as unknown, as it does to protobuf's own readers.
 
 use std::io::Write;
 
@@ -22,7 +22,7 @@ fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message, 
     let mut written = 0_u64;
     out.push(b'{');
     while let Ok(Some((number, value))) = reader.field() {
-        let Some(field) = message.by_number(number) else {
+        let Some(field) = message.by_number(number).filter(|field| fits(field, &value)) else {
             continue;
         };
         let this = 1 << number;
@@ -36,7 +36,7 @@ fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message, 
         out.push(b'"');
         out.extend_from_slice(field.name.as_bytes());
         out.extend_from_slice(b"\":");
-        let later = later(reader, number);
+        let later = later(reader, field);
         match field.is_list {
             true => list(out, field, value, later, most),
             false => content(out, field, later.last().unwrap_or(value), most),
@@ -49,9 +49,25 @@ fn object(out: &mut Vec<u8>, mut reader: Reader<'_>, message: &'static Message, 
 }
 
 /// The values of the same field further on.
-fn later(mut rest: Reader<'_>, number: u32) -> impl Iterator<Item = wire::Field<'_>> {
+fn later<'a>(mut rest: Reader<'a>, field: &'static Field) -> impl Iterator<Item = wire::Field<'a>> {
     let fields = std::iter::from_fn(move || rest.field().ok().flatten());
-    fields.filter_map(move |(other, value)| (other == number).then_some(value))
+    let own = fields.filter(move |(number, value)| *number == field.number && fits(field, value));
+    own.map(|(_, value)| value)
+}
+
+/// Whether a value is written as those of the field are.
+fn fits(field: &Field, value: &wire::Field<'_>) -> bool {
+    match (field.kind, value) {
+        (Kind::Message(_) | Kind::Text | Kind::Hex | Kind::Base64, wire::Field::Bytes(_))
+        | (Kind::Int32 | Kind::Int64 | Kind::Uint64 | Kind::Bool | Kind::Enum(_), wire::Field::Varint(_))
+        | (Kind::Fixed64 | Kind::Double, wire::Field::Fixed64(_))
+        | (Kind::Fixed32, wire::Field::Fixed32(_)) => true,
+        // numbers of a list are packed
+        (Kind::Int32 | Kind::Int64 | Kind::Uint64 | Kind::Fixed64, wire::Field::Bytes(packed)) => {
+            field.is_list && !packed.is_empty()
+        }
+        _ => false,
+    }
 }
 
 fn list<'a>(

@@ -143,6 +143,25 @@ fn a_field_sent_in_pieces_is_whole_in_json() {
 }
 
 #[test]
+fn what_is_not_written_as_its_kind_is_unknown_to_json() {
+    let mut request = Writer::default();
+    request.message(1, |resource| {
+        resource.message(1, |of| {
+            of.uint(1, 7);
+            of.message(1, |attribute| {
+                attribute.bytes(1, b"key");
+                attribute.message(2, |value| value.bytes_always(2, b""));
+            });
+            of.bytes_always(2, b"");
+        });
+    });
+    let traces = Traces::new(request.finish().into(), &Limits::default()).unwrap();
+    let text = String::from_utf8(traces.to_json(usize::MAX).unwrap()).unwrap();
+    let expected = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"key","value":{}}]}}]}"#;
+    assert_eq!(text, expected);
+}
+
+#[test]
 fn what_is_no_span_is_refused_with_its_place() {
     let with_span = |write: &dyn Fn(&mut Writer)| {
         let mut request = Writer::default();
@@ -205,7 +224,56 @@ fn halves_are_cut_between_resources_and_are_the_bytes_of_the_whole() {
     assert_eq!((large.count(), small.count()), (1, 1));
 }
 
+#[test]
+fn one_resource_is_cut_between_its_spans_and_stands_in_both_halves() {
+    let mut expected = trace_request(1, 20);
+    let whole = traces(&expected);
+    assert_eq!(whole.halves(), None);
+    let parts = whole.halves_of_resource().unwrap();
+    assert_eq!(parts.each_ref().map(Traces::count), [10, 10]);
+    let [first, second] = parts.each_ref().map(by_prost);
+    let spans = |request: &ExportTraceServiceRequest| request.resource_spans[0].scope_spans[0].spans.clone();
+    assert_eq!([spans(&first), spans(&second)].concat(), spans(&expected));
+    for part in [first, second] {
+        expected.resource_spans[0].scope_spans[0].spans = spans(&part);
+        assert_eq!(part, expected, "all that stands beside the spans is there");
+    }
+    let mut scopes = trace_request(1, 9);
+    let again = scopes.resource_spans[0].scope_spans[0].clone();
+    scopes.resource_spans[0].scope_spans.push(again);
+    assert_eq!(
+        traces(&scopes).halves_of_resource().unwrap().map(|half| half.count()),
+        [9, 9]
+    );
+}
+
+#[test]
+fn a_resource_that_is_most_of_a_request_is_not_sent_again_and_again() {
+    let mut large = trace_request(1, 20);
+    large.resource_spans[0].schema_url = "x".repeat(100_000);
+    assert_eq!(traces(&large).halves_of_resource(), None);
+    assert_eq!(traces(&trace_request(1, 1)).halves_of_resource(), None);
+    assert_eq!(traces(&trace_request(1, 0)).halves_of_resource(), None);
+}
+
 proptest! {
+    #[test]
+    fn prop_cut_again_and_again_every_span_is_there_once(resources in 1..4_u8, spans in 1..40_u8) {
+        let mut waiting = vec![traces(&trace_request(resources, spans))];
+        let mut names = Vec::new();
+        while let Some(next) = waiting.pop() {
+            match next.halves().or_else(|| next.halves_of_resource()) {
+                Some([first, second]) => {
+                    prop_assert_eq!(first.count() + second.count(), next.count());
+                    waiting.extend([second, first]);
+                }
+                None => names.extend(next.resources().flat_map(|resource| resource.spans()).map(|span| span.name.to_vec())),
+            }
+        }
+        let expected = (0..resources).flat_map(|_| (0..spans).map(|n| format!("GET /orders/{n}").into_bytes()));
+        prop_assert_eq!(names, expected.collect::<Vec<_>>());
+    }
+
     #[test]
     fn prop_cut_anywhere_it_is_refused_or_whole(resources in 1..4_u8, spans in 0..4_u8, cut in 0.0..1.0_f64) {
         let bytes = trace_request(resources, spans).encode_to_vec();
