@@ -334,7 +334,7 @@ fn what_comes_again_and_again_is_held_once() {
     add_all(&mut aggregate, &[one.clone(), one.clone()], Column::Sum, DETAIL);
     let twice = aggregate.heap_bytes();
     for _ in 0..100 {
-        add_all(&mut aggregate, &[one.clone()], Column::Sum, DETAIL);
+        add_all(&mut aggregate, std::slice::from_ref(&one), Column::Sum, DETAIL);
     }
     assert!(
         aggregate.heap_bytes() < 2 * twice,
