@@ -275,8 +275,12 @@ fn the_mark_stands_where_all_links_are_alike_or_else_on_samples() {
         told(&after),
         BTreeMap::from([one(&[], &link(), 1), one(&["worker=a"], "", 2)])
     );
-    let (after, _) = run(json!({}), &made(&[root.clone(), bare]));
+    let (after, _) = run(json!({}), &made(&[root.clone(), bare, root.clone()]));
     assert_eq!(mark(&after).as_deref(), Some("local_root"));
+    assert_eq!(
+        told(&after),
+        BTreeMap::from([one(&[], &seventh, 1 + 4), one(&["worker=a"], "", 2)])
+    );
     let (after, _) = run(json!({}), &made(&[active.clone(), root.clone(), unsaid.clone()]));
     assert_eq!(mark(&after), None);
     assert_eq!(
