@@ -40,7 +40,7 @@ pub use profiles::{
 };
 pub use reduce::{
     Counts, FEWEST_ROWS, Fewer, Fit, Fitting, KEEP_RATIO, Leaving, OTHER, OTHER_NAME, Order, Ratio, Reduced,
-    SAMPLING_THRESHOLD, Sampling, Thinning, Unsampled, fewer, largest, thin, thin_profiles,
+    SAMPLING_THRESHOLD, Sampling, TOTALS_ONLY, Thinning, Unsampled, fewer, largest, thin, thin_profiles, totals_only,
 };
 pub use roles::Role;
 pub use samples::{Observations, Samples, Series};

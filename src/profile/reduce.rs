@@ -19,18 +19,20 @@ mod tests;
 mod thin;
 mod thinning;
 mod threshold;
+mod totals;
 mod tree;
 
 pub use fit::{FEWEST_ROWS, Fit, Fitting};
 pub use grid::Ratio;
 pub use leaving::{Leaving, OTHER_NAME};
-pub use notes::{KEEP_RATIO, OTHER, SAMPLING_THRESHOLD};
+pub use notes::{KEEP_RATIO, OTHER, SAMPLING_THRESHOLD, TOTALS_ONLY};
 pub use order::Order;
 pub use rate::{Sampling, Unsampled};
 pub use strata::Linked;
 pub use thin::{Counts, thin};
 pub use thinning::{Thinning, thin_profiles};
 pub use threshold::{Fewer, fewer, largest};
+pub use totals::totals_only;
 
 /// Of how many counts or rows how many are left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

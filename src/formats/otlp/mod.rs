@@ -23,6 +23,7 @@ mod lift;
 mod lower;
 mod profile;
 mod response;
+mod scale;
 mod sets;
 pub mod spans;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use encode::{encode, encode_within};
 pub use json::{decode_json, decode_json_within, encode_json, encode_json_within};
 pub use response::{response, response_json};
 pub use traces::Traces;
+pub use scale::Scale;
 
 use std::fmt;
 

@@ -11,6 +11,9 @@ pub const SAMPLING_THRESHOLD: &str = "flamegate.sampling.threshold";
 /// Attribute of a profile: the name of the function that all but the largest samples became.
 pub const OTHER: &str = "flamegate.sampling.other";
 
+/// Attribute of a profile: true if of its samples only the totals are left.
+pub const TOTALS_ONLY: &str = "flamegate.sampling.totals_only";
+
 impl Dictionary {
     /// A set that differs from another in what it says under one key.
     pub fn with_attribute(&mut self, set: AttributeSetId, key: &str, value: Value) -> AttributeSetId {
