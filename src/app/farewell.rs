@@ -135,6 +135,7 @@ fn is_kept_out(reason: &str) -> bool {
         Reason::Filtered,
         Reason::Killed,
         Reason::RateLimited,
+        Reason::OverBudget,
         Reason::Unrouted,
         Reason::Defective,
     ]

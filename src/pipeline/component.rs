@@ -241,6 +241,8 @@ pub enum Reason {
     Killed,
     /// More than a `rate_limit` lets pass.
     RateLimited,
+    /// More than a `budget` has room for.
+    OverBudget,
     /// No pipeline's `when:` took it.
     Unrouted,
     /// A processor could not apply its rule, so the batch did not pass.
@@ -273,6 +275,7 @@ impl Reason {
             Self::Filtered => "filtered",
             Self::Killed => "killed",
             Self::RateLimited => "rate_limited",
+            Self::OverBudget => "over_budget",
             Self::Unrouted => "unrouted",
             Self::FailedClosed => "failed_closed",
             Self::Panic => "panic",

@@ -18,6 +18,7 @@ use crate::pipeline::spec::ProcessorSpec;
 pub static ALL: &[ProcessorSpec] = &[
     aggregate::SPEC,
     batch::SPEC,
+    budget::SPEC,
     compact::SPEC,
     downsample::SPEC,
     filter::SPEC,

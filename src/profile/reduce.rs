@@ -30,7 +30,7 @@ pub use order::Order;
 pub use rate::{Sampling, Unsampled};
 pub use strata::Linked;
 pub use thin::{Counts, thin};
-pub use thinning::{Thinning, thin_profiles};
+pub use thinning::{Thinned, Thinning, thin_profiles};
 pub use threshold::{Fewer, fewer, largest};
 pub use totals::totals_only;
 

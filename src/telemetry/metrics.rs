@@ -4,6 +4,7 @@
 //! add to a counter. Such numbers are therefore [`Number`]s, exposed with type `unknown`; rates over them work all the same.
 
 mod aggregate;
+mod budget;
 mod exporter;
 mod files;
 mod ledger;
@@ -28,6 +29,7 @@ use prometheus_client::registry::{Metric, Registry};
 use super::component::{Component, Signal};
 use super::targets::Targets;
 pub use aggregate::AggregateMetrics;
+pub use budget::BudgetMetrics;
 pub use exporter::ExporterMetrics;
 pub use files::FileMetrics;
 pub use ledger::LedgerMetrics;
@@ -55,6 +57,7 @@ type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
 type OfRateLimit = [(&'static str, Arc<str>); 3];
 type OfTraceLinks = [(&'static str, Arc<str>); 3];
+type OfBudget = [(&'static str, Arc<str>); 3];
 type OfComponent = [(&'static str, Arc<str>); 3];
 type Three = [(&'static str, &'static str); 3];
 type Ages = Family<One, Histogram, fn() -> Histogram>;
@@ -136,6 +139,11 @@ pub struct Metrics {
     service_files: Family<Two, Number>,
     services_broken: Family<One, Number>,
     services_held: Family<Two, Counter>,
+    budget_profiles: Family<Two, Counter>,
+    budget_bytes: Family<OfBudget, Counter>,
+    budget_floor: Family<One, Counter>,
+    budget_newcomers: Family<One, Counter>,
+    budget_keys: Family<One, Number>,
     kills: Family<[(&'static str, &'static str); 1], Number>,
     kill_switch_broken: Family<[(&'static str, &'static str); 1], Number>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
@@ -335,6 +343,23 @@ impl Default for Metrics {
                 "flamegate_service_numbers_held",
                 "Numbers in files of services_dir that were beyond their bounds",
             ),
+            budget_profiles: r.named(
+                "flamegate_budget_profiles",
+                "Profiles that a budget judged, by what became of them",
+            ),
+            budget_bytes: r.named(
+                "flamegate_budget_bytes",
+                "Bytes of profiles, as OTLP without compression, that a budget was offered and kept, by rule",
+            ),
+            budget_floor: r.named(
+                "flamegate_budget_floor",
+                "Profiles that passed with stacks whatever the budget",
+            ),
+            budget_newcomers: r.named(
+                "flamegate_budget_newcomers",
+                "Profiles of keys that were not known, which share a budget",
+            ),
+            budget_keys: r.named("flamegate_budget_keys", "Keys that a budget knows"),
             kills: r.named("flamegate_kills", "Kills in force, by scope"),
             kill_switch_broken: r.named(
                 "flamegate_kill_switch_broken",
@@ -532,6 +557,19 @@ impl Metrics {
             limited: self.rate_limited.clone(),
             keys: self.rate_limit_keys.get_or_create(&key).clone(),
             shared: self.rate_limit_shared.get_or_create(&key).clone(),
+        }
+    }
+
+    /// The metrics of one budget. Rules are named by where they stand in the configuration.
+    pub fn budget(&self, processor: &Arc<str>) -> BudgetMetrics {
+        let key: One = [("processor", processor.clone())];
+        BudgetMetrics {
+            processor: processor.clone(),
+            profiles: self.budget_profiles.clone(),
+            bytes: self.budget_bytes.clone(),
+            floor: self.budget_floor.get_or_create(&key).clone(),
+            newcomers: self.budget_newcomers.get_or_create(&key).clone(),
+            keys: self.budget_keys.get_or_create(&key).clone(),
         }
     }
 

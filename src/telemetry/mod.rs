@@ -10,7 +10,7 @@ mod targets;
 pub use audit::Audit;
 pub use component::{Component, Kind, Signal};
 pub use metrics::{
-    AggregateMetrics, Amount, ExporterMetrics, FileMetrics, Metrics, Number, Opened, RateLimitMetrics,
+    AggregateMetrics, Amount, BudgetMetrics, ExporterMetrics, FileMetrics, Metrics, Number, Opened, RateLimitMetrics,
     ReductionMetrics, ScrapeMetrics, ServerMetrics, ServiceFileMetrics, TraceLinksMetrics,
 };
 pub use seldom::{Seldom, SeldomEach};

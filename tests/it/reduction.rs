@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Gate, config, data, files, free_port, http};
+use crate::support::{Gate, config, data, files, free_port, http, http_with};
 
 /// A gate that makes profiles smaller and writes pprof.
 fn gate(ingest: u16, processor: &str) -> String {
@@ -85,4 +85,53 @@ fn go_reads_the_same_seconds_of_a_few_rows() {
         };
         assert_eq!(told_by_go(&written, index).unwrap().0, before);
     }
+}
+
+/// A budget that has room for nothing, however slow or fast the machine is.
+const NO_ROOM: &str = "default: {bytes_per_s: 1, burst: 1s}, newcomers: {bytes_per_s: 1}";
+
+#[test]
+fn go_reads_the_same_seconds_where_only_totals_are_left() {
+    let (_folder, written) = through(&format!("budget: {{{NO_ROOM}, over_budget: [totals_only]}}"));
+    for index in ["-sample_index=cpu", "-sample_index=samples"] {
+        let Some((before, _)) = told_by_go(&data("go123-cpu-labels.pb.gz"), index) else {
+            return;
+        };
+        assert_eq!(told_by_go(&written, index).unwrap().0, before);
+    }
+}
+
+#[test]
+fn who_is_over_budget_hears_ok_and_how_many_were_dropped() {
+    let (ingest, otlp, metrics) = (free_port(), free_port(), free_port());
+    let (folder, path) = config(&format!(
+        "receivers:
+  pyroscope: {{endpoint: \"localhost:{ingest}\"}}
+  otlp: {{protocols: {{http: {{endpoint: \"localhost:{otlp}\"}}}}}}
+processors: {{budget: {{{NO_ROOM}, over_budget: [drop]}}}}
+exporters: {{file: {{directory: ./profiles, format: pprof}}}}
+service:
+  pipelines: {{profiles: {{receivers: [pyroscope, otlp], processors: [budget], exporters: [file]}}}}
+  telemetry: {{metrics: {{address: \"localhost:{metrics}\"}}}}
+"
+    ));
+    let mut gate = Gate::start(folder.path(), &["--config", &path]);
+    let pprof = std::fs::read(data("go123-cpu-labels.pb.gz")).unwrap();
+    assert_eq!(http("POST", ingest, "/ingest?name=shop&format=pprof", &pprof).0, 200);
+    let profiles = std::fs::read(data("node20-wall-cpu-links.otlp")).unwrap();
+    let protobuf = ("Content-Type", "application/x-protobuf");
+    let (status, body) = http_with("POST", otlp, "/v1development/profiles", &[protobuf], &profiles);
+    assert_eq!(status, 200);
+    assert!(body.contains("over_budget"), "{body}");
+    let told = http("GET", metrics, "/metrics", b"").1;
+    for line in [
+        "flamegate_budget_profiles_total{processor=\"budget\",outcome=\"dropped\"}",
+        "flamegate_budget_bytes_total{processor=\"budget\",rule=\"default\",edge=\"kept\"} 0\n",
+        "component=\"budget\",kind=\"processor\",reason=\"over_budget\"}",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    gate.signal("TERM");
+    assert_eq!(gate.code(), 0);
+    assert!(files(&folder.path().join("profiles")).is_empty());
 }

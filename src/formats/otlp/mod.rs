@@ -35,8 +35,8 @@ mod zip;
 pub use encode::{encode, encode_within};
 pub use json::{decode_json, decode_json_within, encode_json, encode_json_within};
 pub use response::{response, response_json};
-pub use traces::Traces;
 pub use scale::Scale;
+pub use traces::Traces;
 
 use std::fmt;
 

@@ -1,19 +1,23 @@
 //! What the configuration of `budget` says.
 
+use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::accounts::TenantLimits;
 use super::matching::Matching;
-use crate::pipeline::matcher::{Matcher, Pattern};
+use super::month::MonthlyConfig;
+use crate::pipeline::matcher::{MatchConfig, Matcher, Pattern};
 use crate::pipeline::spec::BuildError;
 use crate::pipeline::units::{ByteSize, Span};
 
 /// Most keys that may be known, each of a few hundred bytes.
-const MOST_KEYS: usize = 1_000_000;
+const MOST_KEYS: usize = 200_000;
 /// Parts of a key.
 const MOST_PARTS: usize = 8;
 /// Items of `services`, and of `tenants`.
@@ -46,6 +50,12 @@ pub struct Config {
     pub over_budget: Vec<Rung>,
     /// What passes whatever the budget.
     pub floor: Floor,
+    /// What a month may cost.
+    pub monthly: Option<MonthlyConfig>,
+    /// A directory of files `<name>.yaml` or `<team>/<name>.yaml`, each a rule like those of `services`, which count first. They are read again when they change.
+    pub services_dir: Option<PathBuf>,
+    /// Between what the numbers of those files have to be.
+    pub bounds: Bounds,
     /// Only counts and tells what would be kept.
     pub dry_run: bool,
 }
@@ -62,6 +72,9 @@ impl Default for Config {
             newcomers: Newcomers::default(),
             over_budget: vec![Rung::Thin, Rung::Compact, Rung::TotalsOnly, Rung::Drop],
             floor: Floor::default(),
+            monthly: None,
+            services_dir: None,
+            bounds: Bounds::default(),
             dry_run: false,
         }
     }
@@ -317,6 +330,8 @@ pub struct Limits {
 pub struct Rule {
     /// Which profiles.
     pub matcher: Matcher,
+    /// What tells it from others, wherever it stands: accounts outlive a change of other rules.
+    pub id: u64,
     numbers: ServiceRule,
 }
 
@@ -332,7 +347,8 @@ impl Rule {
         check_bytes(&at("bytes_per_s"), numbers.bytes_per_s)?;
         check_number(&at("profiles_per_s"), numbers.profiles_per_s)?;
         check_number(&at("weight"), numbers.weight)?;
-        Ok(Self { matcher, numbers })
+        let id = foldhash::fast::FixedState::default().hash_one(format!("{:?}", numbers.matching));
+        Ok(Self { matcher, id, numbers })
     }
 
     /// Its budget; what it leaves out is as given.
@@ -382,6 +398,7 @@ impl Config {
             let why = "write a duration from 1s to 24h, such as 5m";
             return Err(BuildError::at("floor.every", why));
         }
+        self.bounds.check()?;
         self.check_tenants()
     }
 
@@ -397,6 +414,22 @@ impl Config {
             true => Ok(()),
             false => Err(BuildError::at("tenants", "write `tenant` among `keys` as well")),
         }
+    }
+
+    /// What tenants may have.
+    pub(super) fn tenant_limits(&self) -> Result<Vec<(Matcher, TenantLimits)>, BuildError> {
+        let tenants = self.tenants.iter().enumerate();
+        let limits = tenants.map(|(i, tenant)| {
+            let conditions = MatchConfig::from([("tenant".to_owned(), tenant.tenant.clone())]);
+            let matcher = Matcher::new(&format!("tenants[{i}]"), &conditions)?;
+            let default = TenantLimits::default();
+            let limits = TenantLimits {
+                bytes_per_s: tenant.bytes_per_s.map_or(default.bytes_per_s, |bytes| bytes.0 as f64),
+                weight: tenant.weight.unwrap_or(default.weight),
+            };
+            Ok((matcher, limits))
+        });
+        limits.collect()
     }
 
     /// The budget of each key for which nothing else is said.

@@ -149,7 +149,7 @@ impl Processor for Downsample {
         let working = batch.permit().sibling();
         working.hold(profiles.heap_bytes());
         if let Some(profiles) = batch.edit() {
-            let Reduced { from, to } = thin_profiles(profiles, &plans, &self.id);
+            let Reduced { from, to } = thin_profiles(profiles, &plans, &self.id).reduced;
             self.metrics.reduced(from, to);
         }
         Verdict::pass(batch)

@@ -82,8 +82,8 @@ impl Thinning {
 }
 
 /// Thins each profile as `plans` say in the same order; those of which they say nothing stay as they are. `key` tells apart who thins, so
-/// that two who thin the same do not choose alike. Says of how many counts how many are left.
-pub fn thin_profiles(profiles: &mut Profiles, plans: &[Option<Thinning>], key: &str) -> Reduced {
+/// that two who thin the same do not choose alike.
+pub fn thin_profiles(profiles: &mut Profiles, plans: &[Option<Thinning>], key: &str) -> Thinned {
     let mut reduced = Reduced::default();
     let d = profiles.dictionary();
     let planned = profiles.iter().zip(plans).filter(|(_, plan)| plan.is_some());
@@ -94,6 +94,7 @@ pub fn thin_profiles(profiles: &mut Profiles, plans: &[Option<Thinning>], key: &
         plan.map(|plan| plan.parts(d, at, &order, key, &mut reduced))
     });
     let thinned: Vec<Option<Vec<Part>>> = thinned.collect();
+    let parts = thinned.iter().map(|parts| parts.as_ref().map_or(1, Vec::len)).collect();
     let (d, resources) = profiles.edit();
     let mut thinned = thinned.into_iter();
     for scope in resources.iter_mut().flat_map(|resource| &mut resource.scopes) {
@@ -105,7 +106,16 @@ pub fn thin_profiles(profiles: &mut Profiles, plans: &[Option<Thinning>], key: &
             }
         }
     }
-    reduced
+    Thinned { reduced, parts }
+}
+
+/// What became of profiles that were to be thinned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thinned {
+    /// Of how many counts how many are left.
+    pub reduced: Reduced,
+    /// How many profiles each became.
+    pub parts: Vec<usize>,
 }
 
 /// A part of a profile with what is left of its samples.
