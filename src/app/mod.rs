@@ -9,6 +9,7 @@ mod greeting;
 mod kill;
 mod ledger;
 mod memory;
+mod order;
 mod pages;
 mod quickstart;
 mod setup;
@@ -95,6 +96,7 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     warnings.extend(unverified(loaded, config));
     warnings.extend(unrepeated(loaded, config));
     warnings.extend(taken_twice(loaded, config));
+    warnings.extend(order::too_early(loaded, config));
     if config.service.telemetry.metrics.readers.len() > 1 {
         let path = ["service", "telemetry", "metrics", "readers"];
         warnings.push(loaded.error_at(&path, "only the first is served").to_string());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Gate, config, data, files, free_port, http, http_with};
+use crate::support::{Gate, config, data, files, free_port, http, http_with, run};
 
 /// A gate that makes profiles smaller and writes pprof.
 fn gate(ingest: u16, processor: &str) -> String {
@@ -134,4 +134,27 @@ service:
     gate.signal("TERM");
     assert_eq!(gate.code(), 0);
     assert!(files(&folder.path().join("profiles")).is_empty());
+
+#[test]
+fn what_stands_too_early_is_told() {
+    let told = |processors: &str| {
+        let text = format!(
+            "receivers: {{otlp: {{protocols: {{http: {{}}}}}}}}\nprocessors: {{trace_links: {{}}, downsample: {{}}, compact: {{}}, redaction: {{}}}}\n\
+             exporters: {{file: {{directory: ./profiles}}}}\nservice: {{pipelines: {{profiles: {{receivers: [otlp], \
+             processors: [{processors}], exporters: [file]}}}}}}\n"
+        );
+        let (_folder, path) = config(&text);
+        let checked = run(&["validate", "--config", &path]);
+        assert_eq!(checked.code(), 0, "{}", checked.err());
+        checked.err()
+    };
+    let early = told("compact, downsample, trace_links, redaction");
+    assert!(early.contains("`compact` stands in front of `downsample`"), "{early}");
+    assert!(early.contains("`compact` stands in front of `trace_links`"), "{early}");
+    assert!(
+        early.contains("`downsample` stands in front of `trace_links`"),
+        "{early}"
+    );
+    let right = told("trace_links, downsample, compact, redaction");
+    assert!(!right.contains("stands in front of"), "{right}");
 }
