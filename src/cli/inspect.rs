@@ -1,5 +1,6 @@
 //! `inspect`: what is in a profile of any format.
 
+mod forecast;
 mod summary;
 mod text;
 
@@ -27,6 +28,8 @@ pub struct InspectArgs {
     /// How many of the top functions are shown
     #[arg(long, default_value_t = 10)]
     top: usize,
+    #[command(flatten)]
+    reduction: forecast::Reduction,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -39,7 +42,14 @@ enum Form {
 pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let mut input = files::read(&args.file, args.from)?;
     input.decoded.profiles = files::pick(input.decoded.profiles, args.type_name.as_deref())?;
-    let summary = summary::Summary::of(&input, args.type_name.as_deref(), args.top);
+    let type_name = args.type_name.as_deref();
+    let mut summary = summary::Summary::of(&input, type_name, args.top);
+    let profiles = &input.decoded.profiles;
+    for (of, at) in summary.profiles.iter_mut().zip(profiles.iter()) {
+        let (d, profile) = (profiles.dictionary(), at.profile);
+        let shown = files::column(d, profile, type_name);
+        of.forecast = args.reduction.foretell(d, profile, shown, args.top);
+    }
     match args.format {
         Form::Text => print(&text::text(&summary)),
         Form::Json => {

@@ -2,6 +2,8 @@
 
 pub mod aggregate;
 pub mod batch;
+#[cfg(test)]
+mod bench;
 pub mod budget;
 pub mod compact;
 pub mod downsample;

@@ -39,9 +39,9 @@ pub use profiles::{
     ValueType,
 };
 pub use reduce::{
-    Counts, FEWEST_ROWS, Fewer, Fit, Fitting, KEEP_RATIO, Leaving, Linked, OTHER, OTHER_NAME, Order, Ratio, Reduced,
-    SAMPLING_THRESHOLD, Sampling, TOTALS_ONLY, Thinned, Thinning, Unsampled, fewer, largest, thin, thin_profiles,
-    totals_only,
+    Counts, Errors, Estimate, Expected, FEWEST_ROWS, Fewer, Fit, Fitting, Forecast, KEEP_RATIO, Leaving, Linked, OTHER,
+    OTHER_NAME, Order, Ratio, Reduced, SAMPLING_THRESHOLD, Sampling, TOTALS_ONLY, Thinned, Thinning, Unsampled, fewer,
+    largest, thin, thin_profiles, totals_only,
 };
 pub use roles::Role;
 pub use samples::{Observations, Samples, Series};

@@ -7,6 +7,7 @@
 mod content;
 mod counting;
 mod fit;
+mod forecast;
 mod grid;
 mod leaving;
 mod notes;
@@ -23,6 +24,7 @@ mod totals;
 mod tree;
 
 pub use fit::{FEWEST_ROWS, Fit, Fitting};
+pub use forecast::{Errors, Estimate, Expected, Forecast};
 pub use grid::Ratio;
 pub use leaving::{Leaving, OTHER_NAME};
 pub use notes::{KEEP_RATIO, OTHER, SAMPLING_THRESHOLD, TOTALS_ONLY};

@@ -130,6 +130,37 @@ fn the_schema_is_json_and_knows_every_section() {
 }
 
 #[test]
+fn inspect_foretells_how_far_off_a_smaller_profile_would_be() {
+    let file = data("go123-cpu-labels.pb.gz");
+    let file = file.to_str().unwrap();
+    let told = run(&["inspect", file, "--thin", "19"]).out();
+    assert!(
+        told.contains("would leave thinned from 100 to 19 looks per second"),
+        "{told}"
+    );
+    assert!(
+        told.contains("kept                 19 %") && told.contains("with what it calls: standard deviation"),
+        "{told}"
+    );
+    let json = run(&["inspect", file, "--leave", "100", "--top", "3", "--format", "json"]).out();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let forecast = &json["profiles"][0]["forecast"];
+    assert_eq!(forecast["total_percent"], 0.0);
+    let functions = forecast["functions"].as_array().unwrap();
+    assert!(
+        functions.len() == 3 && functions.iter().all(|of| of["own_percent"].as_f64().unwrap() < 100.0),
+        "{forecast}"
+    );
+    let heap = data("go123-heap.pb.gz");
+    let told = run(&["inspect", heap.to_str().unwrap(), "--thin", "19"]).out();
+    assert!(told.contains("would leave as it is: its values are weights"), "{told}");
+    assert_eq!(run(&["inspect", file, "--thin", "0"]).code(), 2);
+    assert_eq!(run(&["inspect", file, "--thin", "19", "--leave", "100"]).code(), 2);
+    let plain = run(&["inspect", file, "--format", "json"]).out();
+    assert!(!plain.contains("forecast"));
+}
+
+#[test]
 fn inspect_reads_by_content_and_knows_json() {
     let file = data("py-spy-threads.collapsed");
     let file = file.to_str().unwrap();

@@ -134,6 +134,7 @@ service:
     gate.signal("TERM");
     assert_eq!(gate.code(), 0);
     assert!(files(&folder.path().join("profiles")).is_empty());
+}
 
 #[test]
 fn what_stands_too_early_is_told() {

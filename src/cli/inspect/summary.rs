@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
+use super::forecast::Foretold;
 use crate::cli::files::{Input, column};
 use crate::profile::{Dictionary, FunctionId, KeyValue, LocationId, Profile, Value};
 
@@ -65,6 +66,9 @@ pub struct ProfileSummary {
     pub top_flat: Vec<Row>,
     /// Functions by what was measured in themselves and below.
     pub top_cumulative: Vec<Row>,
+    /// How far off it would be, were it made smaller; where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Foretold>,
 }
 
 /// One sample type.
@@ -150,6 +154,7 @@ fn profile(dictionary: &Dictionary, profile: &Profile, type_name: Option<&str>, 
             .collect(),
         top_flat: rows(&frames.flat, total, top),
         top_cumulative: rows(&frames.cumulative, total, top),
+        forecast: None,
     }
 }
 

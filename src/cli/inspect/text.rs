@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::forecast::Foretold;
 use super::summary::{ProfileSummary, Row, Summary};
 use crate::formats::quantity::{counted, grouped, quantity};
 
@@ -133,6 +134,37 @@ fn one(page: &mut String, profile: &ProfileSummary) {
         &profile.top_cumulative,
         unit,
     );
+    if let Some(forecast) = &profile.forecast {
+        foretold(page, forecast);
+    }
+}
+
+fn foretold(page: &mut String, forecast: &Foretold) {
+    let _ = writeln!(page, "\n  would leave {}", plain(&forecast.what));
+    if forecast.kept_percent < 100.0 {
+        let total = format!("within {} %", forecast.total_percent);
+        line(page, "kept", &format!("{} %", forecast.kept_percent));
+        line(
+            page,
+            "total",
+            if forecast.total_percent > 0.0 { &total } else { "exact" },
+        );
+    }
+    if !forecast.functions.is_empty() {
+        let _ = writeln!(
+            page,
+            "\n  in itself   with what it calls: standard deviation, of what is told"
+        );
+    }
+    for of in &forecast.functions {
+        let _ = writeln!(
+            page,
+            "  {:>8.2}%   {:>8.2}%  {}",
+            of.own_percent,
+            of.whole_percent,
+            plain(&of.function)
+        );
+    }
 }
 
 fn line(page: &mut String, name: &str, value: &str) {

@@ -18,7 +18,8 @@ pub(super) struct Left {
 pub(super) fn cut(profiles: &mut Profiles, steps: Vec<Step>, key: &str) -> Vec<Left> {
     let rows: Vec<Option<usize>> = steps.iter().map(rows_of).collect();
     if rows.iter().any(Option::is_some) {
-        Leaving::ByChance(key).apply(profiles, &rows);
+        let keep_linked = true;
+        Leaving::ByChance { key, keep_linked }.apply(profiles, &rows);
     }
     let totals: Vec<bool> = steps.iter().map(|step| matches!(step, Step::Totals)).collect();
     if totals.contains(&true) {

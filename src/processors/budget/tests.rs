@@ -164,7 +164,8 @@ fn check_sums(before: &Profiles, after: &Profiles) {
 /// A recording cut down to a few rows, so that many can be sent.
 fn few_rows(profiles: &Profiles) -> Profiles {
     let mut few = profiles.clone();
-    crate::profile::Leaving::ByChance("few").apply(&mut few, &[Some(16)]);
+    let (key, keep_linked) = ("few", true);
+    crate::profile::Leaving::ByChance { key, keep_linked }.apply(&mut few, &[Some(16)]);
     few.compact();
     few
 }

@@ -6,6 +6,7 @@
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,8 +15,8 @@ use crate::formats::otlp;
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::units::ByteSize;
 use crate::pipeline::{Batch, Context, Processor, Verdict};
-use crate::profile::{FEWEST_ROWS, Fit, Fitting, Leaving, Profiles, Reduced};
-use crate::telemetry::ReductionMetrics;
+use crate::profile::{FEWEST_ROWS, Fit, Fitting, Forecast, Leaving, Profiles, Reduced};
+use crate::telemetry::{ReductionMetrics, SeldomEach};
 
 /// The row of the table.
 pub const SPEC: ProcessorSpec = ProcessorSpec {
@@ -42,14 +43,22 @@ for the rest, walked in the order of the call tree. The sum of every type stays 
 have has a standard deviation of at most `sqrt(t s)`, where `s` is what is told and `t` the threshold of the type, which the attribute
 `flamegate.sampling.threshold` names in the order of the types. `docs/budgets.md` has the errors.
 
+Samples with a trace link are left out last: with a threshold of their own, as low as leaves the others half of the places that they would have
+(`keep_linked`). The attribute names the threshold of the others, which is the larger.
+
 With `method: largest_and_other` the largest samples stay and all others become one of the function `other`. That is biased: use it only where
 somebody expects it, and see the warning in the log.
 
 Any profile can be made smaller so, heap and allocations too; one with values below zero, a difference of two, passes as it is. Samples that
 stand for others lose their timestamps, and counts of them are no raw counts any more: put `downsample` before it.
 `flamegate_reduction_profiles_total` counts by `result`: `compacted`, `small_enough`, `negative`, `too_large` (not even few samples are as small as
-`max_bytes`: texts of the profile are larger, and it passes with a few samples), `would_compact` (`dry_run`).
+`max_bytes`: texts of the profile are larger, and it passes with a few samples), `would_compact` (`dry_run`). A dry run also logs once a minute
+how far off a profile would be; `flamegate inspect --leave ROWS` says that of a file, with names.
 ";
+
+/// A dry run says how far off a profile would be at most so often, of so many functions.
+const FORETELL_EVERY: Duration = Duration::from_secs(60);
+const FORETOLD: usize = 10;
 
 /// What becomes of samples beyond the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -73,6 +82,8 @@ pub struct Config {
     pub max_bytes: Option<ByteSize>,
     /// What becomes of samples beyond the limit.
     pub method: Method,
+    /// Samples with a trace link are left out last, as long as that leaves the others half of the places that they would have. With `method: threshold`.
+    pub keep_linked: bool,
     /// Only counts what would be made smaller.
     pub dry_run: bool,
 }
@@ -83,6 +94,7 @@ impl Default for Config {
             max_rows: 10_000,
             max_bytes: None,
             method: Method::default(),
+            keep_linked: true,
             dry_run: false,
         }
     }
@@ -91,10 +103,13 @@ impl Default for Config {
 struct Compact {
     id: Arc<str>,
     method: Method,
+    keep_linked: bool,
     max_rows: usize,
     max_bytes: Option<usize>,
     dry_run: bool,
     metrics: ReductionMetrics,
+    /// Forecasts of dry runs.
+    forecasts: SeldomEach,
 }
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
@@ -111,10 +126,12 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildE
     Ok(Box::new(Compact {
         id: cx.id.clone(),
         method: config.method,
+        keep_linked: config.keep_linked,
         max_rows: config.max_rows,
         max_bytes: config.max_bytes.map(ByteSize::as_usize),
         dry_run: config.dry_run,
         metrics: cx.metrics.reduction(&cx.id),
+        forecasts: SeldomEach::every(FORETELL_EVERY),
     }))
 }
 
@@ -133,8 +150,10 @@ impl Processor for Compact {
             joined.compact();
             joined
         });
-        let rows = self.rows(joined.as_ref().unwrap_or(profiles));
+        let joined_or_not = joined.as_ref().unwrap_or(profiles);
+        let rows = self.rows(joined_or_not);
         if self.dry_run || rows.iter().all(Option::is_none) {
+            self.foretell(joined_or_not, &rows);
             return Verdict::pass(batch);
         }
         if let Some(profiles) = batch.edit() {
@@ -149,6 +168,21 @@ impl Processor for Compact {
 }
 
 impl Compact {
+    /// Says now and then how far off a profile would be; without names, as those are text of profiles.
+    fn foretell(&self, profiles: &Profiles, rows: &[Option<usize>]) {
+        let mut planned = profiles.iter().zip(rows).filter_map(|(at, rows)| Some((at, (*rows)?)));
+        let is_known = self.method == Method::Threshold;
+        if let Some((at, rows)) = planned.next()
+            && is_known
+            && self.forecasts.happened("made smaller", 1).is_some()
+        {
+            let (d, keep_linked) = (profiles.dictionary(), self.keep_linked);
+            if let Some(forecast) = Forecast::of_leaving(d, at.profile, rows, keep_linked, FORETOLD) {
+                tracing::info!(processor = %self.id, %forecast, "dry run: a profile would be made smaller");
+            }
+        }
+    }
+
     /// How many samples each profile is to have; none where it stays as it is.
     fn rows(&self, profiles: &Profiles) -> Vec<Option<usize>> {
         let mut too_large = match self.max_bytes {
@@ -184,7 +218,10 @@ impl Compact {
 
     fn leaving(&self) -> Leaving<'_> {
         match self.method {
-            Method::Threshold => Leaving::ByChance(&self.id),
+            Method::Threshold => Leaving::ByChance {
+                key: &self.id,
+                keep_linked: self.keep_linked,
+            },
             Method::LargestAndOther => Leaving::AllButLargest,
         }
     }

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::*;
 use crate::formats::{Format, Limits, any};
 use crate::pipeline::{Origin, Permit, Received};
+use crate::processors::bench::Bench;
 use crate::profile::{OTHER, OTHER_NAME, Profile, SAMPLING_THRESHOLD, Value};
-use crate::telemetry::Metrics;
 use crate::testing::{corpus_file, data};
 
 fn read(bytes: Vec<u8>) -> Profiles {
@@ -19,42 +19,8 @@ fn read(bytes: Vec<u8>) -> Profiles {
     }
 }
 
-/// A processor with what it counted.
-struct Bench {
-    processor: Box<dyn Processor>,
-    metrics: Arc<Metrics>,
-}
-
-impl Bench {
-    fn of(config: serde_json::Value) -> Self {
-        let metrics: Arc<Metrics> = Arc::default();
-        let cx = BuildContext::new("compact", metrics.clone());
-        Self {
-            processor: build(config, &cx).unwrap(),
-            metrics,
-        }
-    }
-
-    fn batch(&self, batch: Batch) -> Batch {
-        let now = std::time::SystemTime::now();
-        match self.processor.process(batch, &Context { now }) {
-            Verdict::Pass { batch, rejected: None } => batch,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn run(&self, profiles: &Profiles) -> Profiles {
-        let origin = Arc::new(Origin::local("test"));
-        let weight = profiles.received_count();
-        let mut batch = self.batch(Batch::made(profiles.clone(), weight, origin, Permit::unlimited()));
-        assert_eq!(batch.weight(), weight);
-        batch.compact();
-        batch.as_profiles().unwrap().clone()
-    }
-
-    fn counted(&self, result: &'static str) -> u64 {
-        self.metrics.reduction(&"compact".into()).result_count(result)
-    }
+fn bench_of(config: serde_json::Value) -> Bench {
+    Bench::of(build, "compact", config)
 }
 
 fn thresholds(profiles: &Profiles, profile: &Profile) -> Option<Vec<f64>> {
@@ -95,7 +61,7 @@ fn functions(profiles: &Profiles, profile: &Profile) -> BTreeMap<String, f64> {
 fn check(bytes: Vec<u8>, max_rows: usize, compacted: u64) {
     let mut before = read(bytes);
     before.compact();
-    let bench = Bench::of(json!({ "max_rows": max_rows }));
+    let bench = bench_of(json!({ "max_rows": max_rows }));
     let after = bench.run(&before);
     assert_eq!(bench.counted("compacted"), compacted);
     assert_eq!(before.profile_count(), after.profile_count());
@@ -153,7 +119,7 @@ fn bytes_are_kept_within_and_used() {
     let profiles = read(data("go123-cpu-labels.pb.gz"));
     let whole = otlp::encode(&Profiles::merge([&profiles])).len();
     for most in [whole * 3 / 4, whole / 2, whole / 4, whole / 8] {
-        let bench = Bench::of(json!({ "max_bytes": most }));
+        let bench = bench_of(json!({ "max_bytes": most }));
         let after = bench.run(&profiles);
         let bytes = otlp::encode(&after).len();
         assert!(bytes <= most && bytes > most / 2, "{bytes} of {most}");
@@ -170,10 +136,10 @@ fn bytes_are_those_of_a_profile_and_not_of_its_request() {
     let both = Profiles::merge([&read(data("go123-cpu-labels.pb.gz")), &read(data("rust-cpu.pb.gz"))]);
     let sizes: Vec<usize> = both.by_profile().iter().map(|one| otlp::encode(one).len()).collect();
     let most = *sizes.iter().max().unwrap();
-    let bench = Bench::of(json!({ "max_bytes": most }));
+    let bench = bench_of(json!({ "max_bytes": most }));
     assert_eq!(bench.run(&both).sample_count(), both.sample_count());
     assert_eq!(bench.counted("small_enough"), 2);
-    let bench = Bench::of(json!({ "max_bytes": most - 1 }));
+    let bench = bench_of(json!({ "max_bytes": most - 1 }));
     let after = bench.run(&both);
     assert_eq!((bench.counted("small_enough"), bench.counted("compacted")), (1, 1));
     assert!(after.by_profile().iter().all(|one| otlp::encode(one).len() < most));
@@ -181,7 +147,7 @@ fn bytes_are_those_of_a_profile_and_not_of_its_request() {
 
 #[test]
 fn a_profile_whose_texts_are_too_large_is_said() {
-    let bench = Bench::of(json!({ "max_bytes": 100 }));
+    let bench = bench_of(json!({ "max_bytes": 100 }));
     let after = bench.run(&read(data("go123-cpu-labels.pb.gz")));
     assert_eq!(bench.counted("too_large"), 1);
     assert!((1..=FEWEST_ROWS).contains(&after.sample_count()));
@@ -195,7 +161,7 @@ fn what_is_small_enough_keeps_its_bytes() {
         (json!({ "max_rows": 16, "dry_run": true }), "would_compact"),
         (json!({ "max_bytes": 1000, "dry_run": true }), "would_compact"),
     ] {
-        let bench = Bench::of(config);
+        let bench = bench_of(config);
         let Ok(mut read) = any::decode_any(data("go123-cpu-labels.pb.gz").into(), &Limits::default()) else {
             panic!("a recording of our own")
         };
@@ -214,9 +180,9 @@ fn what_is_small_enough_keeps_its_bytes() {
 #[test]
 fn a_second_time_adds_its_error_and_the_first_still_counts() {
     let before = read(data("go123-cpu-labels.pb.gz"));
-    let first = Bench::of(json!({ "max_rows": 300 })).run(&before);
-    let second = Bench::of(json!({ "max_rows": 100 })).run(&first);
-    let alone = Bench::of(json!({ "max_rows": 100 })).run(&before);
+    let first = bench_of(json!({ "max_rows": 300 })).run(&before);
+    let second = bench_of(json!({ "max_rows": 100 })).run(&first);
+    let alone = bench_of(json!({ "max_rows": 100 })).run(&before);
     let of = |profiles: &Profiles| thresholds(profiles, profiles.iter().next().unwrap().profile).unwrap();
     for column in [0, 1] {
         let (first, second, alone) = (of(&first)[column], of(&second)[column], of(&alone)[column]);
@@ -230,7 +196,7 @@ fn a_second_time_adds_its_error_and_the_first_still_counts() {
 #[test]
 fn a_resend_gives_the_same_bytes() {
     let profiles = read(data("go123-heap.pb.gz"));
-    let bytes = || otlp::encode(&Bench::of(json!({ "max_rows": 40 })).run(&profiles));
+    let bytes = || otlp::encode(&bench_of(json!({ "max_rows": 40 })).run(&profiles));
     assert_eq!(bytes(), bytes());
 }
 
@@ -241,7 +207,7 @@ fn differences_of_profiles_pass() {
     if let crate::profile::Observations::Totals(values) = &mut samples.observations {
         values[0] = -1;
     }
-    let bench = Bench::of(json!({ "max_rows": 16, "max_bytes": 1000 }));
+    let bench = bench_of(json!({ "max_rows": 16, "max_bytes": 1000 }));
     assert_eq!(bench.run(&profiles).sample_count(), profiles.sample_count());
     assert_eq!(bench.counted("negative"), 1);
 }
@@ -256,7 +222,7 @@ fn too_few_rows_are_refused() {
 #[test]
 fn the_rest_has_a_name_of_its_own_where_that_is_wanted() {
     let before = read(data("go123-cpu-labels.pb.gz"));
-    let after = Bench::of(json!({ "max_rows": 100, "method": "largest_and_other" })).run(&before);
+    let after = bench_of(json!({ "max_rows": 100, "method": "largest_and_other" })).run(&before);
     let (was, is) = (
         before.iter().next().unwrap().profile,
         after.iter().next().unwrap().profile,
@@ -266,6 +232,6 @@ fn the_rest_has_a_name_of_its_own_where_that_is_wanted() {
     assert!(functions(&after, is)[OTHER_NAME] > 0.0);
     assert!(after.dictionary().attribute(is.attributes, OTHER).is_some());
     let bytes = otlp::encode(&after).len();
-    let within = Bench::of(json!({ "max_bytes": bytes, "method": "largest_and_other" })).run(&before);
+    let within = bench_of(json!({ "max_bytes": bytes, "method": "largest_and_other" })).run(&before);
     assert!(otlp::encode(&within).len() <= bytes);
 }

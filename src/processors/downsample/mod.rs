@@ -4,6 +4,7 @@
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,8 +12,10 @@ use serde::Deserialize;
 use crate::pipeline::matcher::{MatchConfig, Matcher};
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::{Batch, Context, Origin, Processor, Verdict};
-use crate::profile::{Dictionary, ProfileRef, Reduced, Sampling, Thinning, Unsampled, thin_profiles};
-use crate::telemetry::ReductionMetrics;
+use crate::profile::{
+    Dictionary, Forecast, ProfileRef, Profiles, Reduced, Sampling, Thinning, Unsampled, thin_profiles,
+};
+use crate::telemetry::{ReductionMetrics, SeldomEach};
 
 /// The row of the table.
 pub const SPEC: ProcessorSpec = ProcessorSpec {
@@ -40,7 +43,8 @@ any place are off by less than one kept sample, and estimates are unbiased. `doc
 Only raw counts are thinned: profiles with a period (or a measured time) by a clock. Heap, allocations, locks and other weighted
 profiles pass as they are, as do profiles at the target, below it, or within a tenth above, with the bytes in which they came.
 `flamegate_reduction_profiles_total` counts by `result`: `thinned`, `slow_enough`, `weighted`, `no_rate` (nothing says how often the profiler
-looked), `empty`, `would_thin` (`dry_run`).
+looked), `empty`, `would_thin` (`dry_run`). A dry run also logs once a minute how far off a profile would be; `flamegate inspect --thin HZ` says
+that of a file, with names.
 
 Samples with a trace link are thinned last. Where they keep another share than the rest they leave as a profile of their own, a
 millisecond later, as one period cannot tell two truths; links that are labels count once something has made links of them.
@@ -49,8 +53,9 @@ The attribute `flamegate.sampling.keep_ratio` says what is left of the counts th
 An `original_payload` goes with the samples that it held. The same profile is always thinned to the same one. The keep ratio has no place in pprof.
 ";
 
-/// A profile this little above the target is not worth a change: 100 Hz is what many profilers say for 99.
-const TOLERANCE: f64 = 1.1;
+/// A dry run says how far off a profile would be at most so often, of so many functions.
+const FORETELL_EVERY: Duration = Duration::from_secs(60);
+const FORETOLD: usize = 10;
 
 /// Configuration of `downsample`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -95,6 +100,8 @@ struct Downsample {
     keep_linked: bool,
     dry_run: bool,
     metrics: ReductionMetrics,
+    /// Forecasts of dry runs.
+    forecasts: SeldomEach,
 }
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
@@ -121,6 +128,7 @@ fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildE
         keep_linked: config.keep_linked,
         dry_run: config.dry_run,
         metrics: cx.metrics.reduction(&cx.id),
+        forecasts: SeldomEach::every(FORETELL_EVERY),
     }))
 }
 
@@ -143,6 +151,7 @@ impl Processor for Downsample {
         let d = profiles.dictionary();
         let plans: Vec<Option<Thinning>> = profiles.iter().map(|at| self.plan(d, at, &origin)).collect();
         if self.dry_run || plans.iter().all(Option::is_none) {
+            self.foretell(profiles, &plans);
             return Verdict::pass(batch);
         }
         // what is made on the way is no larger than what came, and is counted before it is there
@@ -157,12 +166,26 @@ impl Processor for Downsample {
 }
 
 impl Downsample {
+    /// Says now and then how far off a profile would be; without names, as those are text of profiles.
+    fn foretell(&self, profiles: &Profiles, plans: &[Option<Thinning>]) {
+        let mut planned = profiles
+            .iter()
+            .zip(plans)
+            .filter_map(|(at, plan)| Some((at, plan.as_ref()?)));
+        if let Some((at, plan)) = planned.next()
+            && self.forecasts.happened("thinned", 1).is_some()
+        {
+            let forecast = Forecast::of_thinning(profiles.dictionary(), at.profile, plan, FORETOLD);
+            tracing::info!(processor = %self.id, %forecast, "dry run: a profile would be thinned");
+        }
+    }
+
     /// What is to be done to a profile; none if it stays as it is.
     fn plan(&self, d: &Dictionary, at: ProfileRef<'_>, origin: &Origin) -> Option<Thinning> {
         let matching = self.services.iter().find(|(matcher, _)| matcher.profile(d, at, origin));
         let target = matching.map_or(self.target_hz, |(_, hz)| *hz);
         let result = match Sampling::of(d, at.profile) {
-            Ok(sampling) if sampling.hz > target * TOLERANCE => {
+            Ok(sampling) if sampling.exceeds(target) => {
                 self.metrics
                     .looked_at(if self.dry_run { "would_thin" } else { "thinned" });
                 return Some(Thinning::to_rate(&sampling, at.profile, target, self.keep_linked));

@@ -1,6 +1,6 @@
 //! What thinning to a rate promises, on recordings. Where the large ones are absent their tests say so and pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -9,8 +9,8 @@ use super::*;
 use crate::formats::{Format, Limits, any, otlp, pprof};
 use crate::pipeline::Permit;
 use crate::pipeline::batch::Received;
+use crate::processors::bench::Bench;
 use crate::profile::{Counts, KEEP_RATIO, Link, Observations, Profile, Profiles, Ratio, Samples, StringId, Value};
-use crate::telemetry::Metrics;
 use crate::testing::{corpus_file, data};
 
 const PERIOD_AT_19: i64 = 52_631_579;
@@ -22,46 +22,12 @@ fn read(bytes: Vec<u8>) -> Profiles {
     }
 }
 
-/// A processor with what it counted.
-struct Bench {
-    processor: Box<dyn Processor>,
-    metrics: Arc<Metrics>,
-}
-
-impl Bench {
-    fn of(id: &str, config: serde_json::Value) -> Self {
-        let metrics: Arc<Metrics> = Arc::default();
-        let cx = BuildContext::new(id, metrics.clone());
-        Self {
-            processor: build(config, &cx).unwrap(),
-            metrics,
-        }
-    }
-
-    fn batch(&self, batch: Batch) -> Batch {
-        let now = std::time::SystemTime::now();
-        match self.processor.process(batch, &Context { now }) {
-            Verdict::Pass { batch, rejected: None } => batch,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn run(&self, profiles: &Profiles) -> Profiles {
-        let weight = profiles.received_count();
-        let origin = Arc::new(Origin::local("test"));
-        let mut batch = self.batch(Batch::made(profiles.clone(), weight, origin, Permit::unlimited()));
-        assert_eq!(batch.weight(), weight);
-        batch.compact();
-        batch.as_profiles().unwrap().clone()
-    }
-
-    fn counted(&self, id: &str, result: &'static str) -> u64 {
-        self.metrics.reduction(&id.into()).result_count(result)
-    }
+fn bench_of(id: &str, config: serde_json::Value) -> Bench {
+    Bench::of(build, id, config)
 }
 
 fn to(hz: f64) -> Bench {
-    Bench::of("downsample", json!({ "target_hz": hz }))
+    bench_of("downsample", json!({ "target_hz": hz }))
 }
 
 fn profiles_of(profiles: &Profiles) -> Vec<&Profile> {
@@ -102,20 +68,26 @@ fn paths(d: &Dictionary, profile: &Profile, counts: Counts) -> BTreeMap<Vec<Stri
     sums
 }
 
+fn links(d: &Dictionary, profile: &Profile) -> HashSet<Link> {
+    profile.samples.links.iter().map(|link| d.links[*link]).collect()
+}
+
 /// Every call path of what can be thinned is off by less than one kept sample, and nothing is new.
 fn check(bytes: Vec<u8>, thinned: usize) {
     let before = read(bytes);
-    let bench = Bench::of("downsample", json!({ "target_hz": 19, "keep_linked": false }));
+    let bench = bench_of("downsample", json!({ "target_hz": 19, "keep_linked": false }));
     let after = bench.run(&before);
     assert_eq!(before.profile_count(), after.profile_count());
-    assert_eq!(bench.counted("downsample", "thinned"), thinned as u64);
+    assert_eq!(bench.counted("thinned"), thinned as u64);
     let (old, new) = (before.dictionary(), after.dictionary());
     for (was, is) in profiles_of(&before).into_iter().zip(profiles_of(&after)) {
         let Some(ratio) = ratio_of(&after, is) else { continue };
         let counts = Sampling::of(old, was).unwrap().counts;
         let now = counts.thinned(Ratio::of_periods(was.period.max(0) as u64, is.period.max(0) as u64));
+        let (before_of, after_of) = (was, is);
         let (was, is) = (paths(old, was, counts), paths(new, is, now));
         assert!(is.keys().all(|path| was.contains_key(path)), "a call path is new");
+        assert!(links(new, after_of).is_subset(&links(old, before_of)), "a link is new");
         for (path, count) in was {
             let off = is.get(&path).copied().unwrap_or_default() - count * ratio;
             assert!(off.abs() < 1.0 + 1e-6, "{off} of {count} at a depth of {}", path.len());
@@ -150,6 +122,14 @@ fn call_paths_hold_in_large_recordings() {
             check(bytes, thinned);
         }
     }
+}
+
+#[test]
+fn a_dry_run_tells_how_far_off_it_would_be() {
+    let before = read(data("go123-cpu-labels.pb.gz"));
+    let bench = bench_of("downsample", json!({ "target_hz": 19, "dry_run": true }));
+    assert_eq!(bench.run(&before).sample_count(), before.sample_count());
+    assert_eq!(bench.counted("would_thin"), 1);
 }
 
 #[test]
@@ -218,7 +198,7 @@ fn what_stays_as_it_is_keeps_its_bytes() {
             "would_thin",
         ),
     ] {
-        let bench = Bench::of("downsample", config);
+        let bench = bench_of("downsample", config);
         let Ok(mut read) = any::decode_any(data(file).into(), &Limits::default()) else {
             panic!("{file}")
         };
@@ -233,7 +213,7 @@ fn what_stays_as_it_is_keeps_its_bytes() {
         let is_kept = batch.received().is_some();
         let batch = bench.batch(batch);
         assert_eq!(batch.received().is_some(), is_kept, "{file}");
-        assert_eq!(bench.counted("downsample", result), 1, "{file}: {result}");
+        assert_eq!(bench.counted(result), 1, "{file}: {result}");
         assert_eq!(batch.as_profiles().unwrap().sample_count(), samples);
     }
 }
@@ -335,14 +315,14 @@ fn where_most_are_linked_those_are_thinned_as_well() {
             }
         }
     }
-    let together = Bench::of("downsample", json!({ "target_hz": 19, "keep_linked": false }));
+    let together = bench_of("downsample", json!({ "target_hz": 19, "keep_linked": false }));
     assert_eq!(together.run(&made(6000, 20, PERIOD_AT_99)).profile_count(), 1);
 }
 
 #[test]
 fn a_resend_gives_the_same_bytes_and_another_processor_others() {
     let before = made(6000, 20, PERIOD_AT_99);
-    let bytes = |id: &str, profiles: &Profiles| otlp::encode(&Bench::of(id, json!({ "target_hz": 19 })).run(profiles));
+    let bytes = |id: &str, profiles: &Profiles| otlp::encode(&bench_of(id, json!({ "target_hz": 19 })).run(profiles));
     assert_eq!(bytes("downsample", &before), bytes("downsample", &before));
     assert_ne!(bytes("downsample", &before), bytes("downsample/b", &before));
     // only what is said counts, so that of two replicas neither sees what the other does
@@ -408,7 +388,7 @@ fn without_a_period_the_time_that_was_measured_tells() {
         profiles.compact();
         profiles.sample_count()
     });
-    assert_eq!(bench.counted("downsample", "no_rate"), 1);
+    assert_eq!(bench.counted("no_rate"), 1);
 }
 
 #[test]
@@ -419,7 +399,7 @@ fn a_difference_of_profiles_is_not_thinned() {
     samples.observations = Observations::Totals([-1, -PERIOD_AT_99].repeat(600));
     let after = bench.run(&profiles);
     assert_eq!(profiles_of(&after)[0].samples.sum(0, 2), -600);
-    assert_eq!(bench.counted("downsample", "weighted"), 1);
+    assert_eq!(bench.counted("weighted"), 1);
 }
 
 #[test]
@@ -449,7 +429,7 @@ fn time_alone_is_counts_where_it_is_a_multiple_of_the_period() {
 fn a_profile_of_which_nothing_is_left_still_says_that_it_was() {
     let tiny = made(1, 0, PERIOD_AT_99);
     let empty = (0..300).map(|n| {
-        let after = Bench::of(&format!("downsample/{n}"), json!({ "target_hz": 9.9 })).run(&tiny);
+        let after = bench_of(&format!("downsample/{n}"), json!({ "target_hz": 9.9 })).run(&tiny);
         let profile = profiles_of(&after)[0].clone();
         assert_eq!((after.profile_count(), profile.duration_nano), (1, 60_000_000_000));
         usize::from(profile.samples.is_empty())
@@ -460,7 +440,7 @@ fn a_profile_of_which_nothing_is_left_still_says_that_it_was() {
     let mut none = made(0, 1, PERIOD_AT_99);
     none.compact();
     assert_eq!(bench.run(&none).profile_count(), 1);
-    assert_eq!(bench.counted("downsample", "empty"), 1);
+    assert_eq!(bench.counted("empty"), 1);
 }
 
 #[test]
@@ -494,7 +474,7 @@ fn the_first_service_that_matches_says_the_rate() {
         { "match": { "profile.type": "cpu" }, "target_hz": 19 },
         { "match": { "tenant": "*" }, "target_hz": 2 },
     ]});
-    let after = Bench::of("downsample", config).run(&made(600, 0, PERIOD_AT_99));
+    let after = bench_of("downsample", config).run(&made(600, 0, PERIOD_AT_99));
     assert_eq!(profiles_of(&after)[0].period, PERIOD_AT_19);
 }
 

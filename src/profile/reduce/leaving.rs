@@ -11,8 +11,13 @@ pub const OTHER_NAME: &str = "other";
 /// How rows beyond a number are left out.
 #[derive(Clone, Copy, Debug)]
 pub enum Leaving<'a> {
-    /// Some are kept by chance and stand for the others: unbiased. The key tells apart who leaves out.
-    ByChance(&'a str),
+    /// Some are kept by chance and stand for the others: unbiased.
+    ByChance {
+        /// Tells apart who leaves out, so that two who leave out of the same do not choose alike.
+        key: &'a str,
+        /// Rows with a link are left out last.
+        keep_linked: bool,
+    },
     /// The largest are kept, and all others become one of the function `other`: biased.
     AllButLargest,
 }
@@ -29,7 +34,7 @@ impl Leaving<'_> {
     /// rows how many are left, in the profiles that changed.
     pub fn apply(self, profiles: &mut Profiles, rows: &[Option<usize>]) -> Reduced {
         let left = match self {
-            Self::ByChance(key) => by_chance(profiles, rows, key),
+            Self::ByChance { key, keep_linked } => by_chance(profiles, rows, key, keep_linked),
             Self::AllButLargest => largest_of(profiles, rows),
         };
         let (d, resources) = profiles.edit();
@@ -50,7 +55,7 @@ impl Leaving<'_> {
     }
 }
 
-fn by_chance(profiles: &Profiles, rows: &[Option<usize>], key: &str) -> Vec<Option<Left>> {
+fn by_chance(profiles: &Profiles, rows: &[Option<usize>], key: &str, keep_linked: bool) -> Vec<Option<Left>> {
     let d = profiles.dictionary();
     let changing = profiles.iter().zip(rows).filter(|(_, rows)| rows.is_some());
     let order = Order::of(d, changing.map(|(at, _)| at));
@@ -58,7 +63,8 @@ fn by_chance(profiles: &Profiles, rows: &[Option<usize>], key: &str) -> Vec<Opti
         let (rows, samples) = ((*rows)?, &at.profile.samples);
         let types = at.profile.sample_types.len();
         let seed = order.seed(key, d, at);
-        let Fewer { samples, thresholds } = fewer(samples, types, rows, &order.rows(samples), seed)?;
+        let in_order = order.rows(samples);
+        let Fewer { samples, thresholds } = fewer(samples, types, rows, keep_linked, &in_order, seed)?;
         let thresholds = thresholds.into_iter().enumerate().map(|(column, threshold)| {
             // errors that are independent add up by their squares, and these are in proportion to the threshold
             Value::Double(threshold + threshold_so_far(d, at.profile, column))

@@ -9,6 +9,9 @@ use crate::profile::{Dictionary, Observations, Profile, Series, ValueType};
 /// No profiler looks more often: what says so has numbers that are no rate.
 const FASTEST_HZ: f64 = 100_000.0;
 
+/// A profile this little above a target is not worth a change: 100 Hz is what many profilers say for 99.
+const TOLERANCE: f64 = 1.1;
+
 /// How a profile was sampled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
@@ -72,6 +75,11 @@ impl Sampling {
             says_period: true,
             per_second,
         }
+    }
+
+    /// Whether the profiler looked more often than it should have, by more than is worth a change.
+    pub fn exceeds(&self, hz: f64) -> bool {
+        self.hz > hz * TOLERANCE
     }
 
     /// What is kept where the profiler is to have looked so often, and the period it would have said.

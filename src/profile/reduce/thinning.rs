@@ -51,6 +51,20 @@ impl Thinning {
         }
     }
 
+    /// How often the stack of a row was seen, and what share of that is kept.
+    pub(super) fn of_row(&self, profile: &Profile, row: usize) -> (f64, f64) {
+        let count = self.counts.of_row(&profile.samples, row, profile.sample_types.len());
+        let is_linked = profile.samples.links.get(row).is_some_and(|link| link.is_set());
+        let is_of = |stratum: &&Stratum| stratum.linked.is_none_or(|linked| linked == is_linked);
+        let stratum = self.strata.iter().find(is_of);
+        (count as f64, stratum.map_or(1.0, |stratum| stratum.ratio.as_f64()))
+    }
+
+    /// The shares that are kept of samples that are thinned alike.
+    pub(super) fn ratios(&self) -> impl Iterator<Item = f64> {
+        self.strata.iter().map(|stratum| stratum.ratio.as_f64())
+    }
+
     /// The profile in one part for each stratum of which something is left; at least one.
     fn parts(&self, d: &Dictionary, at: ProfileRef<'_>, order: &Order, key: &str, reduced: &mut Reduced) -> Vec<Part> {
         let (profile, counts) = (at.profile, self.counts);

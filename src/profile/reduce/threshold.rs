@@ -14,8 +14,9 @@ mod tests;
 pub struct Fewer {
     /// What is left, in the order in which it stood.
     pub samples: Samples,
-    /// For each type the value below which rows were left out by chance. A function of which the profile says `s` has a standard
-    /// deviation of at most `sqrt(threshold * s)`, and of the sum over what is called from one place less than a few thresholds.
+    /// For each type the value below which rows were left out by chance, of those without a link where these have another. A function of which
+    /// the profile says `s` has a standard deviation of at most `sqrt(threshold * s)`, and of the sum over what is called from one place less
+    /// than a few thresholds.
     pub thresholds: Vec<f64>,
 }
 
@@ -25,18 +26,42 @@ pub struct Fewer {
 /// one is kept in each step of a grid laid over their shares in root-first order (`rows`), and all its values are scaled
 /// up by the inverse of its chance. The values so scaled are then brought to the exact sum of their type: a factor that is as close to one as the
 /// type's error in all, and the same for all of them.
-pub fn fewer(samples: &Samples, types: usize, most: usize, rows: &[usize], seed: u64) -> Option<Fewer> {
+///
+/// With `keep_linked` rows with a link have a threshold of their own: as low as leaves the others half of the rows that they would have.
+pub fn fewer(
+    samples: &Samples,
+    types: usize,
+    most: usize,
+    keep_linked: bool,
+    rows: &[usize],
+    seed: u64,
+) -> Option<Fewer> {
     if samples.len() <= most || most <= types {
         return None;
     }
     let columns = Columns::of(samples, types)?;
-    let level = columns.level(most);
-    let kept = columns.choose(level, rows, mix(seed, 0));
+    let levels = columns.levels(most, keep_linked);
+    let kept = columns.choose(levels, rows, seed);
     let values = columns.balance(&kept, seed);
+    let highest = levels.linked.max(levels.others);
     Some(Fewer {
         samples: write(samples, types, &kept, &values),
-        thresholds: columns.sums.iter().map(|sum| level * *sum as f64).collect(),
+        thresholds: columns.sums.iter().map(|sum| highest * *sum as f64).collect(),
     })
+}
+
+/// With what chance [`fewer`] keeps each row. None as there.
+pub(super) fn chances(samples: &Samples, types: usize, most: usize, keep_linked: bool) -> Option<Vec<f64>> {
+    if samples.len() <= most || most <= types {
+        return None;
+    }
+    let columns = Columns::of(samples, types)?;
+    let levels = columns.levels(most, keep_linked);
+    let chance = |(row, share): (usize, &f64)| match levels.of(columns.is_linked(row)) {
+        level if *share >= level => 1.0,
+        level => share / level,
+    };
+    Some(columns.shares.iter().enumerate().map(chance).collect())
 }
 
 /// Leaves the largest rows as they are, and puts the sum of all others on the stack `other`: `most` rows together.
@@ -82,8 +107,22 @@ struct Kept {
     scale: f64,
 }
 
+/// The share from which on rows stay for certain, of those with a link and of the others.
+#[derive(Clone, Copy)]
+struct Levels {
+    linked: f64,
+    others: f64,
+}
+
+impl Levels {
+    fn of(self, is_linked: bool) -> f64 {
+        if is_linked { self.linked } else { self.others }
+    }
+}
+
 /// What every row amounts to in every type.
 struct Columns<'a> {
+    links: &'a [LinkId],
     /// Row by row.
     values: Cow<'a, [i64]>,
     types: usize,
@@ -121,6 +160,7 @@ impl<'a> Columns<'a> {
             }
         }
         Some(Self {
+            links: &samples.links,
             values,
             types,
             sums,
@@ -134,11 +174,49 @@ impl<'a> Columns<'a> {
             .unwrap_or_default()
     }
 
-    /// The share from which on rows stay for certain: those below, in parts of it, and those above are `most` together.
-    fn level(&self, most: usize) -> f64 {
-        let forced = self.shares.iter().filter(|share| share.is_infinite()).count();
+    fn is_linked(&self, row: usize) -> bool {
+        self.links.get(row).is_some_and(|link| link.is_set())
+    }
+
+    /// The levels at which `most` rows are left together. With `keep_linked` rows with a link get all the places they need, down to
+    /// half of those that the others would have.
+    fn levels(&self, most: usize, keep_linked: bool) -> Levels {
+        let level = Self::level(&self.shares, most);
+        let alike = Levels {
+            linked: level,
+            others: level,
+        };
+        if !keep_linked || self.links.iter().all(|link| !link.is_set()) {
+            return alike;
+        }
+        let rows = self.shares.iter().enumerate().filter(|(_, share)| **share > 0.0);
+        let (linked, others): (Vec<_>, Vec<_>) = rows.partition(|(row, _)| self.is_linked(*row));
+        let [linked, others] =
+            [linked, others].map(|rows| rows.into_iter().map(|(_, share)| *share).collect::<Vec<f64>>());
+        let places: f64 = others.iter().map(|share| (share / level).min(1.0)).sum();
+        let least = (places / 2.0).ceil() as usize;
+        let for_linked = most.saturating_sub(least).min(linked.len());
+        let for_others = most - for_linked;
+        let is_forced = |share: &&f64| share.is_infinite();
+        // those that have to stay anyway need a place beside them that stands for the rest
+        let is_room = |shares: &[f64], places: usize| places > shares.iter().filter(is_forced).count();
+        if others.is_empty() || !is_room(&others, for_others) || !is_room(&linked, for_linked) {
+            return alike;
+        }
+        Levels {
+            linked: match for_linked == linked.len() {
+                true => 0.0,
+                false => Self::level(&linked, for_linked),
+            },
+            others: Self::level(&others, for_others),
+        }
+    }
+
+    /// The share from which on of some rows those stay for certain: those below, in parts of it, and those above are `most` together.
+    fn level(shares: &[f64], most: usize) -> f64 {
+        let forced = shares.iter().filter(|share| share.is_infinite()).count();
         let with_share = |share: &f64| *share > 0.0 && share.is_finite();
-        let mut shares: Vec<f64> = self.shares.iter().copied().filter(with_share).collect();
+        let mut shares: Vec<f64> = shares.iter().copied().filter(with_share).collect();
         let (mut open, mut light, mut places) = (shares.as_mut_slice(), 0.0, most.saturating_sub(forced));
         while !open.is_empty() {
             let middle = open.len() / 2;
@@ -162,10 +240,18 @@ impl<'a> Columns<'a> {
     }
 
     /// The rows that stay, in the order given.
-    fn choose(&self, level: f64, rows: &[usize], start: u64) -> Vec<Kept> {
-        let mut grid = Rounding::new(start);
+    fn choose(&self, levels: Levels, rows: &[usize], seed: u64) -> Vec<Kept> {
+        let start = mix(seed, 0);
+        let (mut of_linked, mut of_others) = (Rounding::new(!start), Rounding::new(start));
         let mut kept = Vec::new();
         for row in rows {
+            let is_linked = self.is_linked(*row);
+            let level = levels.of(is_linked);
+            let grid = if is_linked && levels.linked != levels.others {
+                &mut of_linked
+            } else {
+                &mut of_others
+            };
             let share = self.shares.get(*row).copied().unwrap_or_default();
             let scale = match share >= level {
                 true if share > 0.0 => 1.0,

@@ -22,6 +22,18 @@ fn of(rows: usize, observations: Observations) -> Samples {
     }
 }
 
+/// The same samples, of which every so many point at a span.
+fn linked(mut samples: Samples, every: usize) -> Samples {
+    let mut d = crate::profile::Dictionary::default();
+    let link = d.links.push(crate::profile::Link::default());
+    samples.links.iter_mut().step_by(every).for_each(|slot| *slot = link);
+    samples
+}
+
+fn linked_rows(samples: &Samples) -> usize {
+    samples.links.iter().filter(|link| link.is_set()).count()
+}
+
 fn in_order(samples: &Samples) -> Vec<usize> {
     (0..samples.len()).collect()
 }
@@ -40,7 +52,7 @@ fn rows() -> impl Strategy<Value = Vec<[i64; 2]>> {
 
 proptest! {
     #[test]
-    fn prop_no_more_rows_are_left_and_totals_are_exact(rows in rows(), most in 3usize..80, seed: u64, series: bool) {
+    fn prop_no_more_rows_are_left_and_totals_are_exact(rows in rows(), most in 3usize..80, every in 1usize..40, seed: u64, series: bool) {
         let types = if series { 1 } else { 2 };
         let samples = match series {
             false => totals(&rows),
@@ -50,7 +62,8 @@ proptest! {
                 of(rows.len(), Observations::Series(series))
             }
         };
-        let Some(left) = fewer(&samples, types, most, &in_order(&samples), seed) else {
+        let samples = linked(samples, every);
+        let Some(left) = fewer(&samples, types, most, true, &in_order(&samples), seed) else {
             prop_assert!(rows.len() <= most);
             return Ok(());
         };
@@ -65,7 +78,7 @@ proptest! {
                 prop_assert!(*new >= 0 && (*old > 0 || *new == 0), "a value of nothing");
             }
         }
-        prop_assert_eq!(fewer(&samples, types, most, &in_order(&samples), seed), Some(left));
+        prop_assert_eq!(fewer(&samples, types, most, true, &in_order(&samples), seed), Some(left));
     }
 
     #[test]
@@ -73,7 +86,7 @@ proptest! {
         // one type, so that shares are values
         let rows: Vec<[i64; 2]> = rows.into_iter().map(|[value, _]| [value % 100_000, 0]).collect();
         let samples = totals(&rows);
-        let Some(left) = fewer(&samples, 2, most, &in_order(&samples), seed) else { return Ok(()) };
+        let Some(left) = fewer(&samples, 2, most, true, &in_order(&samples), seed) else { return Ok(()) };
         let (kept, step) = (told(&left.samples, 2), left.thresholds[0]);
         let mut off = 0.0f64;
         let (mut lowest, mut highest) = (0.0f64, 0.0f64);
@@ -94,46 +107,88 @@ fn heap() -> Vec<[i64; 2]> {
 
 #[test]
 fn estimates_are_the_truth_on_average_and_vary_no_more_than_is_said() {
+    check_estimates(totals(&heap()), 0.5);
+    // with links that all stay, and with so many that not all do
+    check_estimates(linked(totals(&heap()), 20), 0.5);
+    check_estimates(linked(totals(&heap()), 3), 0.4);
+}
+
+/// With errors at least this part of the bound where they are largest, so that the bound says something.
+fn check_estimates(samples: Samples, least: f64) {
     let (rows, rounds, most) = (heap(), 400u64, 100);
-    let samples = totals(&rows);
-    // groups as of functions that are called from many places
-    let group = |row: usize| row % 10;
+    let chances = chances(&samples, 2, most, true).unwrap();
+    let mut nearest = 0.0f64;
+    // as of functions that are called from many places, and of such as are alike in size
+    let groups = |row: usize| [row % 10, 10 + row / 50];
     for column in [0, 1] {
-        let mut truth = [0.0f64; 10];
-        rows.iter()
-            .enumerate()
-            .for_each(|(row, values)| truth[group(row)] += values[column] as f64);
-        let (mut sums, mut squares, mut threshold) = ([0.0f64; 10], [0.0f64; 10], 0.0);
-        for seed in 0..rounds {
-            let left = fewer(&samples, 2, most, &in_order(&samples), mix(seed, 3)).unwrap();
-            threshold = left.thresholds[column];
-            let mut told_now = [0.0f64; 10];
-            for (row, values) in told(&left.samples, 2) {
-                told_now[group(row)] += values[column] as f64;
+        let sums_of = |values: &mut dyn Iterator<Item = (usize, f64)>| {
+            let mut sums = [0.0f64; 20];
+            for (row, value) in values {
+                groups(row).into_iter().for_each(|of| sums[of] += value);
             }
-            for of in 0..10 {
-                sums[of] += told_now[of];
-                squares[of] += (told_now[of] - truth[of]).powi(2);
+            sums
+        };
+        let truth = sums_of(&mut rows.iter().map(|values| values[column] as f64).enumerate());
+        // what is said beforehand, of each row by its chance
+        let variance = |(values, chance): (&[i64; 2], &f64)| (values[column] as f64).powi(2) * (1.0 - chance) / chance;
+        let expected = sums_of(&mut rows.iter().zip(&chances).map(variance).enumerate());
+        let (mut means, mut variances, mut threshold) = ([0.0f64; 20], [0.0f64; 20], 0.0);
+        for seed in 0..rounds {
+            let left = fewer(&samples, 2, most, true, &in_order(&samples), mix(seed, 3)).unwrap();
+            threshold = left.thresholds[column];
+            let told = told(&left.samples, 2).into_iter();
+            let told = sums_of(&mut told.map(|(row, values)| (row, values[column] as f64)));
+            for of in 0..20 {
+                means[of] += told[of] / rounds as f64;
+                variances[of] += (told[of] - truth[of]).powi(2) / rounds as f64;
             }
         }
-        for of in 0..10 {
+        for of in 0..20 {
             let bound = threshold * truth[of];
-            let off = (sums[of] / rounds as f64 - truth[of]).abs();
-            assert!(off <= 5.0 * (bound / rounds as f64).sqrt(), "{column} {of}: {off}");
+            assert!(
+                expected[of] <= bound * (1.0 + 1e-6),
+                "{column} {of}: {} {bound}",
+                expected[of]
+            );
+            let off = (means[of] - truth[of]).abs();
+            assert!(
+                off <= 5.0 * (bound / rounds as f64).sqrt(),
+                "mean of {column} {of}: {off}"
+            );
             let slack = 1.0 + 5.0 * (2.0 / (rounds as f64 - 1.0)).sqrt();
             assert!(
-                squares[of] / rounds as f64 <= bound * slack,
-                "{column} {of}: {} {bound}",
-                squares[of] / rounds as f64
+                variances[of] <= bound * slack,
+                "variance of {column} {of}: {} {bound}",
+                variances[of]
             );
+            nearest = nearest.max(variances[of] / expected[of].max(1.0));
         }
+    }
+    assert!(nearest > least, "what is expected is far too much: {nearest}");
+}
+
+#[test]
+fn links_stay_as_long_as_the_others_have_half_of_their_places() {
+    for (every, kept) in [(20, 25..=25), (10, 50..=50), (5, 50..=65), (2, 60..=80)] {
+        let samples = linked(totals(&heap()), every);
+        let left = fewer(&samples, 2, 100, true, &in_order(&samples), 5).unwrap();
+        assert!(left.samples.len() <= 100);
+        let links = linked_rows(&left.samples);
+        assert!(kept.contains(&links), "one of {every}: {links}");
+        for column in [0, 1] {
+            assert_eq!(left.samples.sum(column, 2), samples.sum(column, 2));
+        }
+        let alike = fewer(&samples, 2, 100, false, &in_order(&samples), 5).unwrap();
+        assert!(linked_rows(&alike.samples) < links && alike.thresholds[0] < left.thresholds[0]);
+        // half of the places or more are left to the others, so they are thinned to no more than twice the threshold and a little
+        assert!(left.thresholds[0] < 3.0 * alike.thresholds[0], "{:?}", left.thresholds);
     }
 }
 
 #[test]
 fn large_rows_stay_as_they_are() {
     let samples = totals(&heap());
-    let left = fewer(&samples, 2, 100, &in_order(&samples), 1).unwrap();
+    let left = fewer(&samples, 2, 100, true, &in_order(&samples), 1).unwrap();
     let kept = told(&left.samples, 2);
     for (row, values) in heap().iter().enumerate() {
         let is_large = values
@@ -156,7 +211,7 @@ fn what_stands_for_others_has_no_times() {
         series.push(&[], &times);
     }
     let samples = of(200, Observations::Series(series));
-    let left = fewer(&samples, 1, 50, &in_order(&samples), 1).unwrap().samples;
+    let left = fewer(&samples, 1, 50, true, &in_order(&samples), 1).unwrap().samples;
     let Observations::Series(series) = &left.observations else {
         panic!("a series")
     };
@@ -176,13 +231,16 @@ fn what_stands_for_others_has_no_times() {
 fn odd_profiles_are_left_alone_or_cut() {
     let order = |rows: usize| (0..rows).collect::<Vec<_>>();
     let some = [[1, 1], [2, 2], [3, 3], [4, 4]];
-    assert!(fewer(&totals(&some), 2, 4, &order(4), 1).is_none(), "few enough");
-    assert!(fewer(&totals(&[[-1, 1]; 9]), 2, 4, &order(9), 1).is_none(), "negative");
-    let zeros = fewer(&totals(&[[0, 0]; 9]), 2, 4, &order(9), 1).unwrap();
+    assert!(fewer(&totals(&some), 2, 4, true, &order(4), 1).is_none(), "few enough");
+    assert!(
+        fewer(&totals(&[[-1, 1]; 9]), 2, 4, true, &order(9), 1).is_none(),
+        "negative"
+    );
+    let zeros = fewer(&totals(&[[0, 0]; 9]), 2, 4, true, &order(9), 1).unwrap();
     assert!(zeros.samples.is_empty());
-    let one_type = fewer(&totals(&[[0, 5]; 9]), 2, 4, &order(9), 1).unwrap();
+    let one_type = fewer(&totals(&[[0, 5]; 9]), 2, 4, true, &order(9), 1).unwrap();
     assert_eq!((one_type.samples.sum(0, 2), one_type.samples.sum(1, 2)), (0, 45));
-    let huge = fewer(&totals(&[[i64::MAX, 1]; 9]), 2, 4, &order(9), 1).unwrap();
+    let huge = fewer(&totals(&[[i64::MAX, 1]; 9]), 2, 4, true, &order(9), 1).unwrap();
     assert_eq!(huge.samples.sum(1, 2), 9);
     assert!(huge.samples.len() <= 4);
 }

@@ -1,0 +1,223 @@
+//! How far off a profile would be once it is reduced, before anything is done to it.
+
+use std::fmt;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::thinning::Thinning;
+use super::threshold::chances;
+use crate::profile::{Dictionary, FunctionId, LocationId, Profile, StringId};
+
+/// What a reduction is expected to leave of a profile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// What is left of the counts, or of the rows, of one.
+    pub kept: f64,
+    /// What is expected of each type, in their order; of thinning, of the counts.
+    pub types: Vec<Errors>,
+}
+
+/// How far off what a profile says is expected to be, in parts of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Errors {
+    /// The most by which the sum can be off.
+    pub total: f64,
+    /// The functions with the most in themselves, the first of them first. Frames without a function are in none.
+    pub top: Vec<Expected>,
+}
+
+/// One function.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// Its name.
+    pub name: StringId,
+    /// Of what was measured in itself.
+    pub own: Estimate,
+    /// Of that together with what it calls, each stack once however often it is in it.
+    pub whole: Estimate,
+}
+
+/// A sum over some rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// Its true value.
+    pub value: f64,
+    /// The standard deviation once the profile is reduced, in parts of the value.
+    pub error: f64,
+}
+
+impl Forecast {
+    /// Of thinning: as if every look were kept by a chance of its own, which is about the most by which a function is off.
+    pub fn of_thinning(d: &Dictionary, profile: &Profile, thinning: &Thinning, top: usize) -> Self {
+        let (mut all, mut kept, mut step) = (0.0, 0.0, 0.0f64);
+        let rows = (0..profile.samples.len()).map(|row| {
+            let (count, ratio) = thinning.of_row(profile, row);
+            all += count;
+            kept += count * ratio;
+            Row {
+                value: count,
+                variance: count * (1.0 - ratio) / ratio,
+            }
+        });
+        let rows: Vec<Row> = rows.collect();
+        for ratio in thinning.ratios().filter(|ratio| *ratio < 1.0) {
+            step += 1.0 / ratio;
+        }
+        let all = f64::max(all, 1.0);
+        Self {
+            kept: kept / all,
+            types: vec![Errors {
+                total: step / all,
+                top: largest(d, profile, &rows, top),
+            }],
+        }
+    }
+
+    /// Of leaving `most` rows by chance. None where that leaves the profile as it is.
+    pub fn of_leaving(d: &Dictionary, profile: &Profile, most: usize, keep_linked: bool, top: usize) -> Option<Self> {
+        let (samples, types) = (&profile.samples, profile.sample_types.len());
+        let chances = chances(samples, types, most, keep_linked)?;
+        let errors = (0..types).map(|column| {
+            let rows = chances.iter().enumerate().map(|(row, chance)| {
+                let value = samples.total(row, column, types) as f64;
+                // a row without any chance has no value either
+                let each = if *chance > 0.0 { (1.0 - chance) / chance } else { 0.0 };
+                Row {
+                    value,
+                    variance: value * value * each,
+                }
+            });
+            let rows: Vec<Row> = rows.collect();
+            Errors {
+                total: 0.0,
+                top: largest(d, profile, &rows, top),
+            }
+        });
+        Some(Self {
+            kept: most as f64 / samples.len().max(1) as f64,
+            types: errors.collect(),
+        })
+    }
+}
+
+/// The figures without any name, as logs may have them: of functions by their place among the largest.
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} are kept", Percent(self.kept))?;
+        for errors in &self.types {
+            write!(f, "; the total within {}, functions by rank", Percent(errors.total))?;
+            for (rank, of) in (1..).zip(&errors.top) {
+                let comma = if rank > 1 { "," } else { "" };
+                write!(f, "{comma} {}", Percent(of.own.error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Percent(f64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} %", self.0 * 100.0)
+    }
+}
+
+/// What a row adds to a sum, and to the variance of its estimate.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    value: f64,
+    variance: f64,
+}
+
+impl Row {
+    fn add(&mut self, other: Self) {
+        self.value += other.value;
+        self.variance += other.variance;
+    }
+
+    fn estimate(self) -> Estimate {
+        let error = if self.value > 0.0 {
+            self.variance.sqrt() / self.value
+        } else {
+            0.0
+        };
+        Estimate {
+            value: self.value,
+            error,
+        }
+    }
+}
+
+/// The sums of one function.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    name: StringId,
+    own: Row,
+    whole: Row,
+    /// The row that was added last, from 1 on.
+    last: usize,
+}
+
+/// The functions with the most in themselves.
+fn largest(d: &Dictionary, profile: &Profile, rows: &[Row], top: usize) -> Vec<Expected> {
+    let (mut sums, known) = by_name(d);
+    let position = |function: FunctionId| known.get(function.index()).copied().unwrap_or_default();
+    for (number, (row, stack)) in (1..).zip(rows.iter().zip(&profile.samples.stacks)) {
+        let functions_of = |place: &LocationId| d.lines[*place].iter().map(|line| line.function);
+        let stack = &d.stacks[*stack];
+        if let Some(leaf) = stack.first().and_then(|leaf| functions_of(leaf).next())
+            && let Some(sums) = sums.get_mut(position(leaf))
+        {
+            sums.own.add(*row);
+        }
+        for function in stack.iter().flat_map(functions_of) {
+            if let Some(sums) = sums.get_mut(position(function)).filter(|sums| sums.last != number) {
+                sums.last = number;
+                sums.whole.add(*row);
+            }
+        }
+    }
+    sums.retain(|sums| sums.name.is_set() && sums.own.value > 0.0);
+    // of equal ones by name, so that the same are told every time
+    sums.sort_unstable_by(|a, b| {
+        let by_value = b.own.value.total_cmp(&a.own.value);
+        by_value.then_with(|| d.str(a.name).cmp(d.str(b.name)))
+    });
+    sums.truncate(top);
+    let expected = |sums: Sums| Expected {
+        name: sums.name,
+        own: sums.own.estimate(),
+        whole: sums.whole.estimate(),
+    };
+    sums.into_iter().map(expected).collect()
+}
+
+/// Empty sums for each name, and of each function which are its own. The first are those of functions without a name.
+fn by_name(d: &Dictionary) -> (Vec<Sums>, Vec<usize>) {
+    let mut sums = vec![Sums::default()];
+    let mut names = HashMap::with_hasher(RandomState::default());
+    let positions = d.functions.rows().iter().map(|function| {
+        let name = if function.name.is_set() {
+            function.name
+        } else {
+            function.system_name
+        };
+        if !name.is_set() {
+            return 0;
+        }
+        *names.entry(d.str(name)).or_insert_with(|| {
+            sums.push(Sums {
+                name,
+                ..Sums::default()
+            });
+            sums.len() - 1
+        })
+    });
+    let positions = positions.collect();
+    (sums, positions)
+}
+
+#[cfg(test)]
+mod tests;
