@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn weekends_are_not_taken_for_working_days() {
-        let costs = [10.0, 10.0, 10.0, 10.0, 10.0, 1.0, 1.0];
+        let costs = [10.0, 11.0, 12.0, 13.0, 14.0, 1.0, 2.0];
         let june = month(day("2026-06-01"), 1);
         let truth: f64 = weeks(costs, june.clone()).values().sum();
         // through May everything was seen; on Friday evening the month is a working week old
@@ -79,13 +79,13 @@ mod tests {
         assert!((forecasted - truth).abs() < 1e-9, "{forecasted} {truth}");
         // half through a Tuesday too
         spent = weeks(costs, day("2026-05-01")..day("2026-06-16"));
-        spent.insert(day("2026-06-16"), 5.0);
+        spent.insert(day("2026-06-16"), 5.5);
         let forecasted = forecast(&spent, day("2026-05-01"), &june, at("2026-06-16", 12)).unwrap();
         assert!((forecasted - truth).abs() < 1e-9, "{forecasted} {truth}");
-        // who knows this week alone takes all days for equal
+        // who knows these five days alone takes weekends for days like all others
         let spent = weeks(costs, day("2026-06-01")..day("2026-06-06"));
         let linear = forecast(&spent, day("2026-05-31"), &june, at("2026-06-06", 0)).unwrap();
-        assert_eq!(linear, 300.0);
+        assert_eq!(linear, 357.0);
     }
 
     #[test]

@@ -341,6 +341,34 @@ fn a_dry_run_knows_how_it_stands_and_changes_nothing() {
 }
 
 #[test]
+fn reloads_at_any_moment_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terms = terms(AtCeiling::Thin);
+    terms.storage = folder.path().to_owned();
+    let bench = Bench::of(terms.clone());
+    let now = at("2026-06-30", 23.0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..3_000).for_each(|_| bench.sent("shop", 1)));
+        scope.spawn(|| (0..300).for_each(|_| drop(bench.ledger.look(&bench.spending, now))));
+        for n in 0..100 {
+            let mut next = terms.clone();
+            next.ceiling = usd(f64::from(n) * 100.0 + 1.0);
+            let plan = Arc::new(Plan::new("budget".into(), next));
+            bench.ledger.prepare(std::slice::from_ref(&plan), now).unwrap();
+            bench.ledger.follow(vec![plan], now);
+        }
+    });
+    bench.ledger.finish(&bench.spending, now);
+    assert_eq!(bench.spent(now), 3_000.0);
+    // and what is on the disk says the same
+    let text = std::fs::read(folder.path().join(NAME)).unwrap();
+    let mut known = State::default();
+    known.learn(store::parse(&text).unwrap().facts);
+    let account = ("shop".into(), "vendor".into());
+    assert_eq!(known.book.on(&account, day("2026-06-30")), 3_000 * MEGABYTE);
+}
+
+#[test]
 fn one_gate_keeps_one_ledger() {
     let plan = |id: &str, storage: &str| {
         let storage = PathBuf::from(storage);

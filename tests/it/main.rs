@@ -28,6 +28,7 @@ mod hostile;
 mod house;
 mod kill;
 mod leaks;
+mod ledger;
 #[path = "../../src/testing/traces.rs"]
 mod messages;
 mod policy;
@@ -44,6 +45,7 @@ mod scan;
 mod schema;
 mod scrape;
 mod secrets;
+mod services;
 mod support;
 mod tls;
 mod told_otlp;

@@ -333,6 +333,8 @@ mod tests {
     use super::*;
     use crate::pipeline::graph::PipelineSpec;
     use crate::pipeline::plan::Standing;
+    use crate::pipeline::{Batch, Context, Origin, Permit, Reason, Verdict};
+    use crate::profile::Profiles;
 
     fn config(json: serde_json::Value) -> MonthlyConfig {
         serde_json::from_value(json).unwrap()
@@ -495,6 +497,44 @@ mod tests {
                 .message
                 .contains("what `vendor` gets by the pipeline profiles/own"),
             "{doubt}"
+        );
+    }
+
+    #[test]
+    fn the_processor_does_what_the_month_leaves() {
+        let cx = BuildContext::new("budget", Arc::default());
+        let plenty = json!({ "bytes_per_s": "1GiB", "profiles_per_s": 100_000 });
+        let config = json!({ "monthly": { "ceiling": "5 GB" }, "default": plenty, "newcomers": plenty });
+        let processor = (crate::processors::budget::SPEC.build)(config, &cx).unwrap();
+        let plan = cx.plans.take().pop().unwrap();
+        let process = |all| {
+            plan.set_standing(Standing {
+                all,
+                ..Standing::default()
+            });
+            let profiles = crate::testing::heap_by_otlp();
+            let weight = profiles.received_count();
+            let batch = Batch::made(profiles, weight, Arc::new(Origin::local("test")), Permit::unlimited());
+            let now = SystemTime::now();
+            processor.process(batch, &Context { now })
+        };
+        let rows = |verdict: Verdict| match verdict {
+            Verdict::Pass { batch, rejected: None } => batch.as_profiles().map_or(0, Profiles::sample_count),
+            other => panic!("{other:?}"),
+        };
+        let whole = rows(process(Allowance::Free));
+        let free = plan.take_passed();
+        assert!(whole > 100 && free > 1_000, "{whole} rows, {free} bytes");
+        assert_eq!(rows(process(Allowance::TotalsOnly)), 1);
+        let totals = plan.take_passed();
+        assert!((1..free / 10).contains(&totals), "{totals} bytes");
+        assert!(matches!(process(Allowance::Stop), Verdict::Drop(Reason::OverBudget)));
+        assert_eq!(plan.take_passed(), 0);
+        // one byte a second, after one that was let pass by what had been saved
+        let pace = Allowance::Pace { bytes_per_s: 1.0 };
+        process(pace);
+        assert!(
+            !matches!(process(pace), Verdict::Pass { rejected: None, batch } if batch.as_profiles().map_or(0, Profiles::sample_count) == whole)
         );
     }
 
