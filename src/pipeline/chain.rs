@@ -86,7 +86,7 @@ impl Outcome {
         self.rejected += number;
         self.stayed.push((stage.component(), reason, number));
         if self.message.is_empty() {
-            self.message = format!("{} did not let all profiles pass: {}", stage.id, reason.label());
+            self.message = format!("{} did not let everything pass: {}", stage.id, reason.label());
         }
     }
 

@@ -415,7 +415,7 @@ impl Passed {
             0 => String::new(),
             _ if defects.profiles > 0 => defects.message,
             _ if self.killed > 0 => "killed by policy; do not resend".to_owned(),
-            _ if self.unrouted > 0 => "no pipeline takes some of the profiles: no `when` matches".to_owned(),
+            _ if self.unrouted > 0 => "no pipeline takes some of it: no `when` matches".to_owned(),
             _ => told().cloned().unwrap_or_default(),
         };
         Receipt { rejected, message }

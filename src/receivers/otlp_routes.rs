@@ -88,31 +88,32 @@ pub(super) async fn elsewhere(request: Request) -> Response {
     let path = request.uri().path();
     if grpc::is_grpc(request.headers()) {
         let why = match path {
-            _ if path.starts_with("/opentelemetry.proto.collector.profiles.") => VERSIONS.to_owned(),
             GRPC_PATH => format!("OTLP over gRPC is not served on this port; send profiles by POST to {HTTP_PATH}"),
-            TRACES_GRPC_PATH => format!("{NO_TRACES}; profiles go to {GRPC_PATH}"),
+            TRACES_GRPC_PATH => {
+                "no traces over gRPC on this port; `otlp` takes them where a pipeline `traces` names it".to_owned()
+            }
+            _ if path.starts_with("/opentelemetry.proto.collector.profiles.") => VERSIONS.to_owned(),
             _ => format!("no such method; this port takes profiles: {GRPC_PATH}"),
         };
         return reply::grpc_status(GrpcCode::Unimplemented, &why);
     }
     let why = match path {
-        TRACES_HTTP_PATH => format!("{NO_TRACES}; only profiles are taken here, by POST to {HTTP_PATH}"),
         "/v1/metrics" | "/v1/logs" => {
             format!("only profiles are taken here, by POST to {HTTP_PATH}; send other signals to a Collector")
         }
         _ if path.starts_with("/v1experimental/") => VERSIONS.to_owned(),
-        HTTP_PATH => "OTLP over HTTP is not served on this port; it takes gRPC".to_owned(),
+        HTTP_PATH | TRACES_HTTP_PATH => "OTLP over HTTP is not served on this port; it takes gRPC".to_owned(),
         _ => format!("nothing is served here; POST OTLP profiles to {HTTP_PATH}"),
     };
     reply::answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", format!("{why}\n"))
 }
 
-const NO_TRACES: &str = "no pipeline `traces` names this receiver: add one, or send traces to a Collector";
 const VERSIONS: &str = "this version of OTLP profiles is not read; send v1development, OTLP 1.7 to 1.11";
 
 async fn http_export(State(intake): State<Intake>, request: Request) -> Response {
     if !intake.is_fed() {
-        return elsewhere(request).await;
+        let why = format!("{}\n", intake.kind.unfed());
+        return reply::answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", why);
     }
     let (parts, body) = request.into_parts();
     let format = match door::media_type(&parts.headers).as_str() {
@@ -130,8 +131,11 @@ async fn http_export(State(intake): State<Intake>, request: Request) -> Response
 }
 
 async fn grpc_export(State(intake): State<Intake>, request: Request) -> Response {
-    if !grpc::is_grpc(request.headers()) || !intake.is_fed() {
+    if !grpc::is_grpc(request.headers()) {
         return elsewhere(request).await;
+    }
+    if !intake.is_fed() {
+        return reply::grpc_status(GrpcCode::Unimplemented, &intake.kind.unfed());
     }
     let (parts, body) = request.into_parts();
     match intake.grpc(&parts, body).await {
@@ -208,6 +212,17 @@ impl Kind {
         match self {
             Self::Profiles(_) => Signal::Profiles,
             Self::Traces => Signal::Traces,
+        }
+    }
+
+    /// What a sender hears that no pipeline is for.
+    fn unfed(self) -> String {
+        match self {
+            Self::Profiles(_) => "only traces are taken here: no pipeline `profiles` names this receiver".to_owned(),
+            Self::Traces => format!(
+                "only profiles are taken here, at {HTTP_PATH} or {GRPC_PATH}: no pipeline `traces` names this receiver; add \
+                 one, or send traces to a Collector"
+            ),
         }
     }
 

@@ -125,8 +125,19 @@ async fn each_path_is_there_for_what_a_pipeline_takes() {
         let answer = post(http, TRACES_HTTP_PATH, &protobuf, plain.clone()).await;
         assert_eq!(answer.status, traces);
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        assert_eq!(text.contains("pipeline"), traces == 404, "{text}");
-        assert_eq!(post(http, HTTP_PATH, &protobuf, "").await.status, profiles);
+        assert_eq!(text.contains("no pipeline `traces`"), traces == 404, "{text}");
+        let answer = post(http, HTTP_PATH, &protobuf, "").await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status, profiles);
+        assert_eq!(text.contains("no pipeline `profiles`"), profiles == 404, "{text}");
+        for (port, path) in [(grpc, TRACES_HTTP_PATH), (grpc, HTTP_PATH)] {
+            let answer = post(port, path, &protobuf, plain.clone()).await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(answer.status == 404 && text.contains("it takes gRPC"), "{text}");
+        }
+        let (status, answer) = call(http, TRACES_GRPC_PATH, &[], grpc_body(&plain, false)).await;
+        let text = answer.headers["grpc-message"].to_str().unwrap();
+        assert!(status == 12 && text.contains("no traces over gRPC"), "{text}");
         let unless = |status| if status == 404 { 12 } else { 0 };
         let (status, _) = call(grpc, TRACES_GRPC_PATH, &[], grpc_body(&plain, false)).await;
         assert_eq!(status, unless(traces));
