@@ -33,9 +33,9 @@ use self::store::{Fact, NAME, Store};
 use self::volume::Directory;
 use crate::pipeline::Spending;
 use crate::pipeline::plan::{Allowance, Plan, Standing};
+use crate::pipeline::spending::Sum;
 use crate::pipeline::units::io_reason;
-use crate::telemetry::Metrics;
-use crate::telemetry::Seldom;
+use crate::telemetry::{Metrics, Seldom};
 
 /// How often it is looked at what was sent.
 pub const EVERY: Duration = Duration::from_secs(1);
@@ -418,11 +418,11 @@ impl State {
     }
 
     /// What has passed processors, beside what was sent.
-    fn take_passed(&mut self, sums: &[crate::pipeline::spending::Sum]) {
+    fn take_passed(&mut self, sums: &[Sum]) {
         for (processor, plans) in &self.plans {
             let passed = plans.iter().map(|plan| plan.take_passed()).sum();
             let Some(plan) = plans.first() else { continue };
-            let counts = |sum: &&crate::pipeline::spending::Sum| plan.terms.prices.contains_key(&sum.exporter);
+            let counts = |sum: &&Sum| plan.terms.prices.contains_key(&sum.exporter);
             let sent = sums.iter().filter(counts).map(|sum| sum.bytes).sum();
             self.ratios.entry(processor.clone()).or_default().add(passed, sent);
         }

@@ -71,9 +71,10 @@ impl LedgerMetrics {
         let key = [("processor", processor.clone()), ("unit", unit.clone())];
         self.spent.get_or_create(&key).set(spent);
         self.ceiling.get_or_create(&key).set(ceiling);
-        match forecast {
-            Some(forecast) => drop(self.forecast.get_or_create(&key).set(forecast)),
-            None => drop(self.forecast.remove(&key)),
+        if let Some(forecast) = forecast {
+            self.forecast.get_or_create(&key).set(forecast);
+        } else {
+            self.forecast.remove(&key);
         }
     }
 
