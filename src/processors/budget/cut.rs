@@ -16,10 +16,11 @@ pub(super) struct Left {
 
 /// Takes a step with each profile in the same order. Says what is left of each.
 pub(super) fn cut(profiles: &mut Profiles, steps: Vec<Step>, key: &str) -> Vec<Left> {
-    let rows: Vec<Option<usize>> = steps.iter().map(rows_of).collect();
-    if rows.iter().any(Option::is_some) {
-        let keep_linked = true;
-        Leaving::ByChance { key, keep_linked }.apply(profiles, &rows);
+    for keep_linked in [true, false] {
+        let rows: Vec<Option<usize>> = steps.iter().map(|step| rows_of(step, keep_linked)).collect();
+        if rows.iter().any(Option::is_some) {
+            Leaving::ByChance { key, keep_linked }.apply(profiles, &rows);
+        }
     }
     let totals: Vec<bool> = steps.iter().map(|step| matches!(step, Step::Totals)).collect();
     if totals.contains(&true) {
@@ -36,9 +37,9 @@ pub(super) fn cut(profiles: &mut Profiles, steps: Vec<Step>, key: &str) -> Vec<L
     left
 }
 
-fn rows_of(step: &Step) -> Option<usize> {
+fn rows_of(step: &Step, linked_last: bool) -> Option<usize> {
     match step {
-        Step::Compact(rows) => Some(*rows),
+        Step::Compact { rows, keep_linked } if *keep_linked == linked_last => Some(*rows),
         _ => None,
     }
 }

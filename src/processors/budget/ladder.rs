@@ -4,8 +4,6 @@ use super::accounts::Room;
 use super::config::{Limits, Rung};
 use crate::profile::{Dictionary, FEWEST_ROWS, Linked, Profile, Sampling, Thinning};
 
-/// A profile this little above its target is not worth a change: 100 Hz is what many profilers say for 99.
-const TOLERANCE: f64 = 1.1;
 /// The budget alone thins to no less than this share of the target: few large counts tell more than many ones.
 const THINNEST: f64 = 0.2;
 /// Halvings of what is not known of a rate: to a hundredth of it.
@@ -18,8 +16,13 @@ pub(super) enum Step {
     Keep,
     /// Fewer counts.
     Thin(Thinning),
-    /// So many rows.
-    Compact(usize),
+    /// Fewer rows.
+    Compact {
+        /// So many.
+        rows: usize,
+        /// Those with a link are left out last.
+        keep_linked: bool,
+    },
     /// One row.
     Totals,
     /// It is dropped.
@@ -33,7 +36,7 @@ impl Step {
             Self::Keep => "full",
             Self::Thin(_) if is_whole => "at_target",
             Self::Thin(_) => "thinned",
-            Self::Compact(_) => "compacted",
+            Self::Compact { .. } => "compacted",
             Self::Totals => "totals_only",
             Self::Drop => "dropped",
         }
@@ -81,7 +84,7 @@ impl Ladder {
             return step;
         }
         if self.compact && case.can_be_compacted() && (is_due || rows >= FEWEST_ROWS as f64) {
-            return Step::Compact((rows as usize).max(FEWEST_ROWS));
+            return case.compacted(rows as usize);
         }
         match () {
             () if self.totals && !is_due => Step::Totals,
@@ -93,7 +96,7 @@ impl Ladder {
     /// The least that is left with stacks.
     fn hardest(self, case: &Case<'_>) -> Step {
         match &case.sampled {
-            _ if self.compact && case.can_be_compacted() => Step::Compact(FEWEST_ROWS),
+            _ if self.compact && case.can_be_compacted() => case.compacted(FEWEST_ROWS),
             Some(sampled) if self.thin => case.thinned(sampled, sampled.lowest()),
             _ => case.at_target(),
         }
@@ -133,7 +136,7 @@ impl<'a> Case<'a> {
         let sampling = Sampling::of(d, profile).ok();
         let sampled = sampling.map(|sampling| Sampled {
             sampling,
-            target_hz: match sampling.hz > limits.target_hz * TOLERANCE {
+            target_hz: match sampling.exceeds(limits.target_hz) {
                 true => limits.target_hz,
                 false => sampling.hz,
             },
@@ -184,6 +187,13 @@ impl<'a> Case<'a> {
 
     fn thinned(&self, sampled: &Sampled, hz: f64) -> Step {
         Step::Thin(Thinning::to_rate(&sampled.sampling, self.profile, hz, self.keep_linked))
+    }
+
+    fn compacted(&self, rows: usize) -> Step {
+        Step::Compact {
+            rows: rows.max(FEWEST_ROWS),
+            keep_linked: self.keep_linked,
+        }
     }
 
     /// Thinned to the highest rate at which there are no more rows than so many; none if that is too low.

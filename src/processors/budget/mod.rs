@@ -32,7 +32,7 @@ use crate::formats::otlp::Scale;
 use crate::pipeline::matcher::Matcher;
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::{Batch, Context, Origin, Processor, Reason, Verdict};
-use crate::profile::{Dictionary, ProfileRef, Profiles, Value};
+use crate::profile::{Dictionary, Forecast, ProfileRef, Profiles, Value};
 use crate::telemetry::BudgetMetrics;
 
 /// The row of the table.
@@ -74,9 +74,12 @@ numbers and has an account of its own for each key; what it leaves out is as in 
 numbers, held within `bounds`. A reload that changes the configuration \
 begins anew. Put it behind `trace_links` and `redaction`. Budgets are of one process: behind a load balancer that spreads a service divide them by the replicas.
 
-`dry_run` changes nothing, and logs once a minute what would be kept. `flamegate_budget_profiles_total` counts by `outcome`: `full`, `at_target` (thinned to `target_hz`, and no more), `thinned`, `compacted`, \
+`dry_run` changes nothing, and logs once a minute what would be kept, with the expected errors of the ten largest functions of a profile, by rank and never by name. `flamegate_budget_profiles_total` counts by `outcome`: `full`, `at_target` (thinned to `target_hz`, and no more), `thinned`, `compacted`, \
 `totals_only`, `dropped`.
 ";
+
+/// Functions that a dry run says the expected error of.
+const FORETOLD: usize = 10;
 
 struct Budget {
     id: Arc<str>,
@@ -135,7 +138,7 @@ impl Processor for Budget {
             .map(|(judged, step)| Before::of(judged, step))
             .collect();
         if let Some(dry_run) = &self.dry_run {
-            self.tell(dry_run, &steps, &admitted);
+            self.tell(dry_run, profiles, &steps, &admitted);
         }
         if self.dry_run.is_some() || steps.iter().all(|step| matches!(step, Step::Keep)) {
             self.settle(&before, &admitted, None);
@@ -387,15 +390,22 @@ impl Budget {
         }
     }
 
-    /// Says what would be kept.
-    fn tell(&self, dry_run: &DryRun, steps: &[Step], admitted: &[Admitted]) {
+    /// Says what would be kept, and how far off the profile would be of which the fewest samples are left.
+    fn tell(&self, dry_run: &DryRun, profiles: &Profiles, steps: &[Step], admitted: &[Admitted]) {
         for (step, admitted) in steps.iter().zip(admitted) {
             let outcome = step.outcome(admitted.room == Room::Whole);
             dry_run.note(outcome, admitted.offered, admitted.expected());
         }
-        if let Some(summary) = dry_run.summary() {
-            tracing::info!(processor = %self.id, "a dry run: the budget would keep {summary}");
-        }
+        let Some(summary) = dry_run.summary() else { return };
+        let d = profiles.dictionary();
+        let forecasts = profiles.iter().zip(steps).filter_map(|(at, step)| match step {
+            Step::Thin(thinning) => Some(Forecast::of_thinning(d, at.profile, thinning, FORETOLD)),
+            Step::Compact { rows, keep_linked } => Forecast::of_leaving(d, at.profile, *rows, *keep_linked, FORETOLD),
+            Step::Keep | Step::Totals | Step::Drop => None,
+        });
+        let least = forecasts.min_by(|a, b| a.kept.total_cmp(&b.kept));
+        let forecast = least.map_or_else(|| "nothing is estimated".to_owned(), |forecast| forecast.to_string());
+        tracing::info!(processor = %self.id, forecast, "a dry run: the budget would keep {summary}");
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
