@@ -79,7 +79,8 @@ impl Scope<'_> {
             let sent = days.range(month.clone()).map(|(_, sent)| *sent);
             bytes = sent.fold(bytes, u64::saturating_add);
         }
-        let spent: f64 = by_day.range(month.clone()).map(|(_, cost)| cost).sum();
+        // the sum of no numbers is -0, which a page would show
+        let spent = by_day.range(month.clone()).fold(0.0, |sum, (_, cost)| sum + cost);
         let since = book.since();
         Assessment {
             forecast: since.and_then(|since| forecast(&by_day, since, &month, now)),

@@ -133,7 +133,7 @@ fn a_month_turns_and_the_next_one_has_its_own_alerts() {
         ["budget/2026-06-15/1000 USD/forecast/1"]
     );
     assert_eq!(bench.allowance(), Allowance::Free);
-    assert_eq!(bench.spent(at("2026-06-15", 0.0)), 0.0);
+    assert_eq!(bench.spent(at("2026-06-15", 0.0)).to_string(), "0", "and not -0");
     let told = bench.look(900, at("2026-06-15", 1.0));
     assert_eq!(told, ["budget/2026-06-15/1000 USD/actual/0.8"]);
     assert!(bench.metrics.text().contains("kind=\"actual\",at=\"1\"} 0"));
