@@ -410,9 +410,17 @@ impl Config {
             check_bytes(&format!("tenants[{i}].bytes_per_s"), tenant.bytes_per_s)?;
             check_number(&format!("tenants[{i}].weight"), tenant.weight)?;
         }
-        match self.tenants.is_empty() || self.keys.iter().any(|key| key == "tenant") {
-            true => Ok(()),
-            false => Err(BuildError::at("tenants", "write `tenant` among `keys` as well")),
+        if self.keys.iter().any(|key| key == "tenant") {
+            return Ok(());
+        }
+        let has_ceilings = |monthly: &MonthlyConfig| !monthly.tenants.is_empty();
+        let named = [
+            ("tenants", !self.tenants.is_empty()),
+            ("monthly.tenants", self.monthly.as_ref().is_some_and(has_ceilings)),
+        ];
+        match named.into_iter().find(|(_, is_named)| *is_named) {
+            None => Ok(()),
+            Some((path, _)) => Err(BuildError::at(path, "write `tenant` among `keys` as well")),
         }
     }
 

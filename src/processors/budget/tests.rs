@@ -533,6 +533,10 @@ fn what_cannot_be_meant_is_refused() {
             json!({ "keys": ["service.name"], "tenants": [{ "tenant": "a" }] }),
             "tenants",
         ),
+        (
+            json!({ "keys": ["service.name"], "monthly": { "tenants": { "a": "5 GB" } } }),
+            "monthly.tenants",
+        ),
         (json!({ "global": { "bytes_per_s": 0 } }), "global.bytes_per_s"),
     ] {
         let error = build(config.clone(), &cx).err().unwrap_or_else(|| panic!("{config}"));
