@@ -284,11 +284,11 @@ fn who_invents_names_gains_nothing() {
         kept[(at / TICK) as usize] += bench.send(&named(&small, n), at).bytes as f64;
         keys = keys.max(bench.budget.accounts().keys());
         if n % 500 == 0 {
-            honest_bytes += if at >= 20.0 {
-                bench.send(&honest, at).bytes as f64
-            } else {
-                bench.send(&honest, at).bytes as f64 * 0.0
-            };
+            let passed = bench.send(&honest, at).bytes as f64;
+            // before that it is new itself
+            if at >= 20.0 {
+                honest_bytes += passed;
+            }
         }
     }
     assert!(keys <= 2000, "{keys}");
