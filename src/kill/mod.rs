@@ -13,11 +13,13 @@ mod tests;
 mod watch;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 pub use entry::{Asked, Date, Kill, Source, What, Wrong};
 pub use file::{add_to, read, remove_from};
 pub use switch::{NotLifted, Stored, Switch};
+
+pub use crate::pipeline::clock::Now;
 
 /// Kills that there may be at once from the file, and as many from the other doors.
 pub const MOST: usize = 256;
@@ -52,23 +54,4 @@ pub struct Components {
     pub receivers: Vec<String>,
     /// Exporters.
     pub exporters: Vec<String>,
-}
-
-/// A moment by both clocks: that of the wall may be set, the other one only ever goes on, and only while the process lives.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// The date.
-    pub wall: SystemTime,
-    /// The steady one.
-    pub steady: Instant,
-}
-
-impl Now {
-    /// This moment.
-    pub fn read() -> Self {
-        Self {
-            wall: SystemTime::now(),
-            steady: Instant::now(),
-        }
-    }
 }

@@ -32,6 +32,7 @@ use self::calendar::Day;
 use self::store::{Fact, NAME, Store};
 use self::volume::Directory;
 use crate::pipeline::Spending;
+pub use crate::pipeline::clock::Now;
 use crate::pipeline::plan::{Allowance, Plan, Standing};
 use crate::pipeline::spending::Sum;
 use crate::pipeline::units::io_reason;
@@ -49,25 +50,6 @@ const MOST_ALERTS: usize = 4_096;
 const KNOWN_FROM: f64 = 65_536.0;
 /// What is left of the weight of the past after a look: half of it after about ten minutes.
 const FADING: f64 = 0.999;
-
-/// A moment by both clocks: that of the wall may be set, the other one only ever goes on.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// The date.
-    pub wall: SystemTime,
-    /// The steady one.
-    pub steady: Instant,
-}
-
-impl Now {
-    /// This moment.
-    pub fn read() -> Self {
-        Self {
-            wall: SystemTime::now(),
-            steady: Instant::now(),
-        }
-    }
-}
 
 /// What is wrong with a plan, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

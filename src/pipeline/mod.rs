@@ -4,6 +4,7 @@ pub mod batch;
 pub mod boundary;
 pub mod budget;
 pub mod chain;
+pub mod clock;
 pub mod component;
 pub mod compute;
 mod encoding;
