@@ -13,8 +13,8 @@ use crate::config::{Config, ConfigError, ConfigErrors, Encoding, Level, Node};
 use crate::kill::{Now, Switch};
 use crate::ledger::{self as accounts, Ledger};
 use crate::net::endpoint::BindError;
-use crate::pipeline::{Budget, Failure, Graph, Kills, Readiness, Running, compute};
-use crate::telemetry::{Metrics, Signal as Data, logs};
+use crate::pipeline::{Budget, Common, Failure, Graph, Kills, Readiness, Running, compute};
+use crate::telemetry::{Signal as Data, logs};
 
 /// GNU `timeout` and other wrappers signal a process and then its whole group, so that one wish to stop arrives twice. What
 /// follows the first one this soon is its echo; nobody who means a second one is so quick.
@@ -60,8 +60,8 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     for warning in &setup.warnings {
         tracing::warn!("{warning}");
     }
-    let (metrics, kills) = (Arc::new(Metrics::default()), Kills::default());
-    let graph = setup.graph(&metrics, options.dry_run)?;
+    let (common, kills) = (Common::default(), Kills::default());
+    let graph = setup.graph(&common, options.dry_run)?;
     setup.check_machine(&graph, None)?;
     super::cores::forbid();
     crate::net::files::raise_limit();
@@ -73,12 +73,12 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     let threads = compute::threads()?;
     let settings = kill::settings(&setup.loaded, &setup.config, options.dry_run)?;
     let daemon = Daemon {
-        audit: audit::Writer::new(metrics.clone()),
+        audit: audit::Writer::new(common.metrics.clone()),
         sources: Sources {
             budget: budget(&setup.config),
-            switch: Arc::new(Switch::new(settings, kills.clone(), metrics.clone())),
-            ledger: Arc::new(Ledger::new(metrics.clone(), options.dry_run)),
-            metrics,
+            switch: Arc::new(Switch::new(settings, kills.clone(), common.metrics.clone())),
+            ledger: Arc::new(Ledger::new(common.metrics.clone(), options.dry_run)),
+            common,
             started,
             overview: Arc::default(),
         },
@@ -186,7 +186,7 @@ impl Daemon {
         let _ = tokio::task::spawn_blocking(move || kept.finish(&spending, accounts::Now::read())).await;
         match self.options.dry_run {
             true => self.tell_dry_run(),
-            false => farewell::tell(&self.sources.metrics, drained),
+            false => farewell::tell(&self.sources.common.metrics, drained),
         }
         self.audit.end();
         crate::processors::redaction::escrow::finish();
@@ -208,7 +208,7 @@ impl Daemon {
     fn announce(&self, readiness: Readiness) -> impl Future<Output = ()> + Send + 'static {
         let (started, dry_run) = (self.started, self.options.dry_run);
         let newcomer = self.options.is_quickstart() && !dry_run;
-        let (config, metrics) = (self.setup.config.clone(), self.sources.metrics.clone());
+        let (config, metrics) = (self.setup.config.clone(), self.sources.common.metrics.clone());
         let switch = self.sources.switch.clone();
         async move {
             while !readiness.is_ready() {
@@ -251,7 +251,7 @@ impl Daemon {
             return;
         }
         let reloaded = self.try_reload(running).await;
-        self.sources.metrics.reloaded(reloaded.is_ok());
+        self.sources.common.metrics.reloaded(reloaded.is_ok());
         match reloaded {
             Ok(()) => tracing::info!(why, "reloaded"),
             Err(error) => tracing::error!(why, "not reloaded, the configuration before goes on: {error}"),
@@ -260,11 +260,11 @@ impl Daemon {
 
     /// Builds the next graph whole and takes its ports; only then is anything changed.
     async fn try_reload(&mut self, running: &mut Running) -> Result<(), RunError> {
-        let (options, metrics) = (self.options.clone(), self.sources.metrics.clone());
+        let (options, common) = (self.options.clone(), self.sources.common.clone());
         let (running_config, kept) = (self.setup.config.clone(), self.sources.ledger.clone());
         let read = move || -> Result<_, RunError> {
             let setup = Setup::read(&options)?;
-            let graph = setup.graph(&metrics, options.dry_run)?;
+            let graph = setup.graph(&common, options.dry_run)?;
             setup.check_machine(&graph, Some(&running_config))?;
             let prepared = kept.prepare(&graph.plans(), accounts::Now::read());
             prepared.map_err(|wrong| RunError::Failed(ledger::placed(&setup.loaded, &wrong)))?;
@@ -332,7 +332,12 @@ impl Daemon {
     /// What a dry run would have sent.
     fn tell_dry_run(&self) {
         for component in &self.setup.config.exporters {
-            let metrics = |signal| self.sources.metrics.exporter(&component.id.as_str().into(), signal);
+            let metrics = |signal| {
+                self.sources
+                    .common
+                    .metrics
+                    .exporter(&component.id.as_str().into(), signal)
+            };
             let (of_profiles, spans) = (metrics(Data::Profiles), metrics(Data::Traces).sent.get());
             let (profiles, samples) = (of_profiles.sent.get(), of_profiles.sent_samples.get());
             match spans {

@@ -21,10 +21,10 @@ use serde::Deserialize;
 use crate::config::{Catalog, Component, Config, ConfigError, ConfigErrors, Kind, Loaded, Routing, Sources};
 use crate::pipeline::graph::{Graph, GraphError, PipelineSpec, ServiceSpec, Tables};
 use crate::pipeline::routing::Mode;
+use crate::pipeline::shared::Common;
 use crate::pipeline::sink::RetryConfig;
 use crate::pipeline::spec::BuildContext;
 use crate::receivers::watch::Globs;
-use crate::telemetry::Metrics;
 use crate::{exporters, extensions, processors, receivers};
 
 pub use daemon::{RunError, run};
@@ -56,7 +56,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
 /// Checks a configuration as a whole; nothing is bound or connected.
 pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
     let mut config = resolve(loaded)?;
-    let graph = build(loaded, &config, TABLES, Arc::default())?;
+    let graph = build(loaded, &config, TABLES, &Common::default())?;
     crate::ledger::check(&graph.plans()).map_err(|wrong| ledger::placed(loaded, &wrong))?;
     pages::of(loaded, &config)?;
     let lacking = graph.lacks().into_iter().map(|lack| placed(loaded, lack));
@@ -176,8 +176,8 @@ fn unrepeated(loaded: &Loaded, config: &Config) -> Vec<String> {
 }
 
 /// Builds the graph of a checked configuration.
-fn build(loaded: &Loaded, config: &Config, tables: Tables<'_>, metrics: Arc<Metrics>) -> Result<Graph, ConfigErrors> {
-    let graph = Graph::build(&service_spec(config), tables, metrics);
+fn build(loaded: &Loaded, config: &Config, tables: Tables<'_>, common: &Common) -> Result<Graph, ConfigErrors> {
+    let graph = Graph::build(&service_spec(config), tables, common);
     graph.map_err(|error| placed(loaded, error).into())
 }
 

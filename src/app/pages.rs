@@ -19,8 +19,7 @@ use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::net::server::{Listener, ServerSettings, serve};
 use crate::net::tls::ServerTls;
 use crate::pipeline::spec::{BuildError, RawConfig};
-use crate::pipeline::{Budget, Readiness, Stop};
-use crate::telemetry::Metrics;
+use crate::pipeline::{Budget, Common, Readiness, Stop};
 
 /// One page and where it is served.
 #[derive(Clone, Debug)]
@@ -114,7 +113,7 @@ fn overview(config: &Config) -> Overview {
 
 /// What the pages tell about.
 pub(super) struct Sources {
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) common: Common,
     pub(super) budget: Budget,
     pub(super) started: Instant,
     pub(super) overview: Arc<ArcSwap<Overview>>,
@@ -133,11 +132,11 @@ impl Sources {
         let router = match &page.what {
             // whoever asks for health learns yes or no
             What::Health { path } => return admin::health(path, readiness),
-            What::Metrics => admin::metrics(self.metrics.clone(), self.budget.clone(), readiness),
+            What::Metrics => admin::metrics(self.common.metrics.clone(), self.budget.clone(), readiness),
             What::Zpages { auth } => {
                 let pages = admin::zpages(admin::Watched {
                     overview: self.overview.clone(),
-                    metrics: self.metrics.clone(),
+                    metrics: self.common.metrics.clone(),
                     budget: self.budget.clone(),
                     readiness,
                     started: self.started,
@@ -200,7 +199,7 @@ impl Served {
             let stop = Stop::new();
             let settings = ServerSettings {
                 tls: page.tls.clone(),
-                metrics: sources.metrics.server(&page.key.as_str().into()),
+                metrics: sources.common.metrics.server(&page.key.as_str().into()),
                 ..ServerSettings::default()
             };
             tokio::spawn(serve(listener, router, stop.clone(), settings));

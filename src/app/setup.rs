@@ -1,13 +1,12 @@
 //! A configuration read, checked, and turned into what runs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::pages::{self, Page};
 use super::{RunError, TABLES, build, dry_run, load, placed, quickstart, resolve, warnings};
 use crate::config::{Component, Config, ConfigError, ConfigErrors, Kind, Loaded, Node, Sources};
+use crate::pipeline::Common;
 use crate::pipeline::graph::{Graph, GraphError, Tables};
-use crate::telemetry::Metrics;
 
 /// What `run` was asked for.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +60,7 @@ impl Setup {
     }
 
     /// Builds what runs.
-    pub(super) fn graph(&self, metrics: &Arc<Metrics>, dry_run: bool) -> Result<Graph, ConfigErrors> {
+    pub(super) fn graph(&self, common: &Common, dry_run: bool) -> Result<Graph, ConfigErrors> {
         let quiet;
         let tables = match dry_run {
             true => {
@@ -74,7 +73,7 @@ impl Setup {
             }
             false => TABLES,
         };
-        build(&self.loaded, &self.config, tables, metrics.clone())
+        build(&self.loaded, &self.config, tables, common)
     }
 
     /// What this machine lacks and the graph needs. Components of what is `running` that are configured as before have what they need, or

@@ -93,7 +93,7 @@ static PROCESSORS: &[ProcessorSpec] = &[ProcessorSpec {
     about: about("redaction"),
     adds_text: false,
     removes_text: None,
-    holds: false,
+    holds: None,
     build: |raw, _| check(raw).map(|()| Box::new(Nothing) as Box<dyn Processor>),
 }];
 static CATALOG: Catalog = Catalog {

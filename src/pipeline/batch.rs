@@ -150,6 +150,13 @@ impl Batch {
         }
     }
 
+    /// The same batch with its spans written anew: as many, of the same requests.
+    pub fn rewritten(self, traces: Traces) -> Self {
+        let (weight, own) = (self.weight, self.permit.sibling());
+        own.hold(traces.bytes().len());
+        self.with_traces(traces, weight).held_by(own)
+    }
+
     /// The same batch, whose memory another permit holds.
     pub(super) fn held_by(self, permit: Permit) -> Self {
         Self { permit, ..self }

@@ -13,6 +13,7 @@ use super::feeder::Feeder;
 use super::matcher::{MatchConfig, Matcher};
 use super::plan::Plan;
 use super::routing::{self, Mode, Route};
+use super::shared::Common;
 use super::spec::{
     About, BuildContext, BuildError, BuiltExporter, ExporterSpec, Place, ProcessorSpec, RawConfig, ReceiverSpec, Unit,
 };
@@ -136,12 +137,12 @@ impl ServiceSpec {
 
 impl Graph {
     /// Builds what some pipeline uses.
-    pub fn build(spec: &ServiceSpec, tables: Tables<'_>, metrics: Arc<Metrics>) -> Result<Self, GraphError> {
+    pub fn build(spec: &ServiceSpec, tables: Tables<'_>, common: &Common) -> Result<Self, GraphError> {
         for (id, pipeline) in &spec.pipelines {
-            check_pipeline(id, pipeline, tables)?;
+            check_pipeline(id, pipeline, spec, tables)?;
         }
-        let receivers = build_receivers(spec, tables, &metrics)?;
-        let exporters = build_exporters(spec, tables, &metrics)?;
+        let receivers = build_receivers(spec, tables, common)?;
+        let exporters = build_exporters(spec, tables, common)?;
         let mut pipelines = Vec::with_capacity(spec.pipelines.len());
         let all: Arc<[(String, PipelineSpec)]> = spec.pipelines.as_slice().into();
         for (id, pipeline) in &spec.pipelines {
@@ -150,14 +151,14 @@ impl Graph {
                 pipeline: id.as_str().into(),
                 pipelines: all.clone(),
             };
-            pipelines.push(wire(place, pipeline, spec, tables, &metrics)?);
+            pipelines.push(wire(place, pipeline, spec, tables, common)?);
         }
         Ok(Self {
             receivers,
             exporters,
             pipelines,
             routing: spec.routing,
-            metrics,
+            metrics: common.metrics.clone(),
         })
     }
 
@@ -214,16 +215,12 @@ fn configured<'a>(kind: &str, id: &str, all: &'a BTreeMap<String, RawConfig>) ->
         .ok_or_else(|| error(&[kind, id], "a pipeline names it, and it is not configured"))
 }
 
-fn build_receivers(
-    spec: &ServiceSpec,
-    tables: Tables<'_>,
-    metrics: &Arc<Metrics>,
-) -> Result<Vec<NamedReceiver>, GraphError> {
+fn build_receivers(spec: &ServiceSpec, tables: Tables<'_>, common: &Common) -> Result<Vec<NamedReceiver>, GraphError> {
     let mut built = Vec::with_capacity(spec.receivers.len());
     for id in used(spec, |pipeline| &pipeline.receivers) {
         let raw = configured("receivers", id, &spec.receivers)?;
         let row = find("receivers", id, tables.receivers, |row| &row.about)?;
-        let cx = context(id, tables, metrics);
+        let cx = context(id, tables, common);
         let receiver = (row.build)(raw.clone(), &cx).map_err(|e| located("receivers", id, e))?;
         built.push(NamedReceiver {
             id: cx.id,
@@ -235,17 +232,13 @@ fn build_receivers(
     Ok(built)
 }
 
-fn build_exporters(
-    spec: &ServiceSpec,
-    tables: Tables<'_>,
-    metrics: &Arc<Metrics>,
-) -> Result<Vec<NamedExporter>, GraphError> {
+fn build_exporters(spec: &ServiceSpec, tables: Tables<'_>, common: &Common) -> Result<Vec<NamedExporter>, GraphError> {
     let mut built = Vec::with_capacity(spec.exporters.len());
     for id in used(spec, |pipeline| &pipeline.exporters) {
         let raw = configured("exporters", id, &spec.exporters)?;
         let row = find("exporters", id, tables.exporters, |row| &row.about)?;
         for signal in Signal::ALL.into_iter().filter(|signal| sends(spec, id, *signal)) {
-            let cx = context(id, tables, metrics);
+            let cx = context(id, tables, common);
             let wrong = |error| located("exporters", id, error);
             let exporter = (row.build)(raw.clone(), &cx).map_err(wrong)?;
             exporter.sink.check().map_err(wrong)?;
@@ -279,7 +272,7 @@ fn wire(
     pipeline: &PipelineSpec,
     spec: &ServiceSpec,
     tables: Tables<'_>,
-    metrics: &Arc<Metrics>,
+    common: &Common,
 ) -> Result<Wiring, GraphError> {
     let mut stages = Vec::with_capacity(pipeline.processors.len());
     let (mut processors, mut feeders, mut plans) = (Vec::new(), Vec::new(), Vec::new());
@@ -288,7 +281,7 @@ fn wire(
         let row = find("processors", id, tables.processors, |row| &row.about)?;
         let cx = BuildContext {
             place: Some(place.clone()),
-            ..context(id, tables, metrics)
+            ..context(id, tables, common)
         };
         let processor = (row.build)(raw.clone(), &cx).map_err(|e| located("processors", id, e))?;
         plans.extend(cx.plans.take());
@@ -297,7 +290,7 @@ fn wire(
         stages.push(Stage {
             id: cx.id,
             processor,
-            holds: row.holds,
+            holds: row.holds_as(raw),
         });
     }
     let ids = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
@@ -348,12 +341,13 @@ fn route(id: &str, pipeline: &PipelineSpec) -> Result<Route, GraphError> {
     }
 }
 
-fn check_pipeline(id: &str, pipeline: &PipelineSpec, tables: Tables<'_>) -> Result<(), GraphError> {
+fn check_pipeline(id: &str, pipeline: &PipelineSpec, spec: &ServiceSpec, tables: Tables<'_>) -> Result<(), GraphError> {
     let at = |key: &str, message: String| Err(error(&["service", "pipelines", id, key], message));
     if let Some(ack) = pipeline.ack.as_deref().filter(|ack| *ack != "enqueued") {
         let known = ["durable", "delivered"].contains(&ack);
         for processor in pipeline.processors.iter().filter(|_| known) {
-            if find("processors", processor, tables.processors, |row| &row.about)?.holds {
+            let raw = configured("processors", processor, &spec.processors)?;
+            if find("processors", processor, tables.processors, |row| &row.about)?.holds_as(raw) {
                 let why = "holds profiles back in memory, so nothing but `enqueued` can be promised";
                 return at("ack", format!("`{processor}` {why}; leave it out, or `ack`"));
             }
@@ -467,10 +461,11 @@ fn find<'a, Row>(kind: &str, id: &str, rows: &'a [Row], about: fn(&Row) -> &Abou
         .ok_or_else(|| error(&[kind, id], format!("there is no `{name}` among the {kind}")))
 }
 
-fn context(id: &str, tables: Tables<'_>, metrics: &Arc<Metrics>) -> BuildContext {
+fn context(id: &str, tables: Tables<'_>, common: &Common) -> BuildContext {
     BuildContext {
         dry_run: tables.dry_run,
-        ..BuildContext::new(id, metrics.clone())
+        shared: common.shared.clone(),
+        ..BuildContext::new(id, common.metrics.clone())
     }
 }
 

@@ -22,6 +22,7 @@ pub mod plan;
 mod readiness;
 pub mod removal;
 pub mod routing;
+pub mod shared;
 pub mod sink;
 pub mod spec;
 pub mod spending;
@@ -49,6 +50,7 @@ pub use kill::Kills;
 pub use lifecycle::{Failure, Running};
 pub use outlet::{Arrival, Content, Outlet};
 pub use readiness::Readiness;
+pub use shared::Common;
 pub use spending::Spending;
 pub use stop::Stop;
 

@@ -6,6 +6,7 @@ use super::component::{Exporter, Processor, Receiver};
 use super::feeder::Feeders;
 use super::graph::PipelineSpec;
 use super::plan::Plans;
+use super::shared::SharedStates;
 use super::strict;
 use crate::telemetry::Metrics;
 
@@ -57,6 +58,8 @@ pub struct BuildContext {
     pub feeders: Feeders,
     /// Where it registers what a month may cost.
     pub plans: Plans,
+    /// What it shares with those of its id in other pipelines.
+    pub shared: SharedStates,
     /// Where it stands; none where a processor is built alone, and for receivers and exporters.
     pub place: Option<Place>,
 }
@@ -79,8 +82,16 @@ impl BuildContext {
             dry_run: false,
             feeders: Feeders::default(),
             plans: Plans::default(),
+            shared: SharedStates::default(),
             place: None,
         }
+    }
+}
+
+impl ProcessorSpec {
+    /// Whether it keeps batches for later, configured so.
+    pub fn holds_as(&self, raw: &RawConfig) -> bool {
+        self.holds.is_some_and(|holds| holds(raw))
     }
 }
 
@@ -133,9 +144,9 @@ pub struct ProcessorSpec {
     pub adds_text: bool,
     /// Whether it takes out what must not leave, as it is configured: only behind such a processor may an exporter be external.
     pub removes_text: Option<fn(&RawConfig) -> bool>,
-    /// Whether it keeps batches for later. It gets them only when their request is taken, else a sender that is refused, and comes
-    /// again, would be in it twice.
-    pub holds: bool,
+    /// Whether it keeps batches for later, as it is configured. Such a processor gets them only when their request is taken, else a
+    /// sender that is refused, and comes again, would be in it twice.
+    pub holds: Option<fn(&RawConfig) -> bool>,
     /// Checks the configuration and builds.
     pub build: Build<Box<dyn Processor>>,
 }

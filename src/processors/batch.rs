@@ -26,7 +26,7 @@ that is slow holds back nobody else: set `sending_queue.batch` there. `validate`
     },
     adds_text: false,
     removes_text: None,
-    holds: false,
+    holds: None,
     build,
 };
 

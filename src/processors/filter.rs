@@ -27,7 +27,7 @@ The sender gets OK with the number of dropped profiles.",
     },
     adds_text: false,
     removes_text: None,
-    holds: false,
+    holds: None,
     build,
 };
 

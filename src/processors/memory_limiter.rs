@@ -25,7 +25,7 @@ It is the same as `service.memory_budget` and `service.memory_soft_limit`, and c
     },
     adds_text: false,
     removes_text: None,
-    holds: false,
+    holds: None,
     build,
 };
 

@@ -6,6 +6,7 @@ pub mod batch;
 mod bench;
 pub mod budget;
 pub mod compact;
+mod dialects;
 pub mod downsample;
 pub mod filter;
 pub mod memory_limiter;

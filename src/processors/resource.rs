@@ -23,7 +23,7 @@ where that is missing nothing happens. Stands before `redaction`.",
     },
     adds_text: true,
     removes_text: None,
-    holds: false,
+    holds: None,
     build,
 };
 

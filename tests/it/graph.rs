@@ -1,9 +1,9 @@
 //! What is wrong with a service as a whole, and how it is told.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use flamegate::app::TABLES;
+use flamegate::pipeline::Common;
 use flamegate::pipeline::graph::{Graph, GraphError, PipelineSpec, ServiceSpec};
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn pipeline(receivers: &[&str], processors: &[&str], exporters: &[&str]) -> Pipe
 }
 
 fn wrong(spec: &ServiceSpec) -> Option<GraphError> {
-    Graph::build(spec, TABLES, Arc::default()).err()
+    Graph::build(spec, TABLES, &Common::default()).err()
 }
 
 fn told(spec: &ServiceSpec) -> String {

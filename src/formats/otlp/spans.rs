@@ -137,6 +137,18 @@ impl<'a> Span<'a> {
         span
     }
 
+    /// Whether the request came into its process with it: it has no parent, one elsewhere, or it answers a call.
+    pub fn is_local_root(&self) -> bool {
+        const KNOWS_PARENT: u32 = 0x100;
+        const PARENT_IS_REMOTE: u32 = 0x200;
+        let has_parent = self.parent_span_id != [0; 8];
+        match self.flags & KNOWS_PARENT != 0 {
+            _ if !has_parent => true,
+            true => self.flags & PARENT_IS_REMOTE != 0,
+            false => matches!(self.kind, SpanKind::Server | SpanKind::Consumer),
+        }
+    }
+
     /// Keys and values.
     pub fn attributes(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
         attributes(self.fields, 9)
@@ -223,4 +235,39 @@ fn fields(mut message: Reader<'_>) -> impl Iterator<Item = (u32, Field<'_>)> {
         is_sound = field.is_some();
         field
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_local_root(parent: u8, kind: SpanKind, flags: u32) -> bool {
+        let span = Span {
+            parent_span_id: [parent; 8],
+            kind,
+            flags,
+            ..Span::read(Reader::new(&[]))
+        };
+        span.is_local_root()
+    }
+
+    #[test]
+    fn a_local_root_has_no_parent_in_its_process() {
+        use SpanKind::*;
+        assert!(is_local_root(0, Internal, 0));
+        assert!(
+            !is_local_root(1, Internal, 1),
+            "whether the trace is sampled says nothing"
+        );
+        assert!(is_local_root(1, Server, 0) && is_local_root(1, Consumer, 0));
+        assert!(!is_local_root(1, Client, 0) && !is_local_root(1, Producer, 0));
+    }
+
+    #[test]
+    fn what_flags_say_of_the_parent_counts_before_the_kind() {
+        use SpanKind::*;
+        assert!(is_local_root(1, Internal, 0x300));
+        assert!(!is_local_root(1, Server, 0x100));
+        assert!(!is_local_root(1, Internal, 0x200), "nobody knows");
+    }
 }

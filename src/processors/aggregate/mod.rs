@@ -31,7 +31,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
     },
     adds_text: false,
     removes_text: None,
-    holds: true,
+    holds: Some(|_| true),
     build,
 };
 

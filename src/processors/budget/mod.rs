@@ -48,7 +48,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
         schema: || schemars::schema_for!(Config),
     },
     adds_text: false,
-    holds: false,
+    holds: None,
     removes_text: None,
     build,
 };

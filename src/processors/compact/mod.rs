@@ -32,7 +32,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
     },
     adds_text: false,
     removes_text: None,
-    holds: false,
+    holds: None,
     build,
 };
 

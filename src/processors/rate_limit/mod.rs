@@ -52,7 +52,7 @@ others have counted as well. Limits are of one process: behind a load balancer d
     },
     adds_text: false,
     removes_text: None,
-    holds: false,
+    holds: None,
     build,
 };
 

@@ -65,7 +65,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
     },
     adds_text: false,
     removes_text: Some(removes_text),
-    holds: false,
+    holds: None,
     build,
 };
 

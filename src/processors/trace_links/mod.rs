@@ -28,7 +28,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
     },
     adds_text: false,
     removes_text: None,
-    holds: false,
+    holds: None,
     build,
 };
 
