@@ -10,6 +10,7 @@ mod dialects;
 pub mod downsample;
 pub mod filter;
 pub mod memory_limiter;
+pub mod processes;
 pub mod rate_limit;
 pub mod redaction;
 pub mod resource;
