@@ -18,6 +18,7 @@ mod properties;
 mod reduce;
 mod roles;
 mod samples;
+mod select;
 mod split;
 mod strings;
 mod table;
@@ -45,6 +46,7 @@ pub use reduce::{
 };
 pub use roles::Role;
 pub use samples::{Observations, Samples, Series};
+pub use select::{Finder, NotAnId, ROUTE_KEYS, SPAN_NAME_KEYS, Wanted};
 pub use split::{Scratch, Splitter};
 pub use strings::{StringId, Strings, Text};
 pub use table::{Lists, Table};

@@ -289,6 +289,19 @@ impl<'k> TraceIds<'k> {
         })
     }
 
+    /// Every id in a set, read as the dialect it is of writes it, and what it is the id of.
+    pub fn all(&self, d: &Dictionary, set: AttributeSetId) -> impl Iterator<Item = (Part, u128)> {
+        let attributes = &d.attribute_sets[set];
+        let beside = self.beside(attributes);
+        attributes.iter().filter_map(move |id| {
+            let (number, part) = self.claim(*id, beside)?;
+            match self.keys.dialects.get(number)?.read(d, part, &d.attributes[*id]) {
+                Read::Id(read) => Some((part, read)),
+                Read::None | Read::Unreadable => None,
+            }
+        })
+    }
+
     /// What a set says; nothing if it has no key of an id. Of several dialects it is the first that has a link, or the first.
     pub fn said(&mut self, d: &Dictionary, set: AttributeSetId) -> Option<Said> {
         let attributes = &d.attribute_sets[set];
@@ -429,7 +442,7 @@ fn hex(text: &str, bytes: usize, lacks_zeros: bool) -> Option<u128> {
 }
 
 /// The 64 bits of a decimal number, with or without a sign.
-fn from_decimal(text: &str) -> Option<u64> {
+pub(super) fn from_decimal(text: &str) -> Option<u64> {
     match text.as_bytes() {
         [b'-', rest @ ..] if rest.first().is_some_and(u8::is_ascii_digit) => {
             text.parse::<i64>().ok().map(|number| number as u64)
