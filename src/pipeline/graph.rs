@@ -290,7 +290,7 @@ fn wire(
         stages.push(Stage {
             id: cx.id,
             processor,
-            holds: row.holds_as(raw),
+            holds: row.holds_as(raw, signal_of(&place.pipeline)),
         });
     }
     let ids = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
@@ -347,9 +347,13 @@ fn check_pipeline(id: &str, pipeline: &PipelineSpec, spec: &ServiceSpec, tables:
         let known = ["durable", "delivered"].contains(&ack);
         for processor in pipeline.processors.iter().filter(|_| known) {
             let raw = configured("processors", processor, &spec.processors)?;
-            if find("processors", processor, tables.processors, |row| &row.about)?.holds_as(raw) {
-                let why = "holds profiles back in memory, so nothing but `enqueued` can be promised";
-                return at("ack", format!("`{processor}` {why}; leave it out, or `ack`"));
+            let (row, signal) = (
+                find("processors", processor, tables.processors, |row| &row.about)?,
+                signal_of(id),
+            );
+            if row.holds_as(raw, signal) {
+                let why = "back in memory, so nothing but `enqueued` can be promised; leave it out, or `ack`";
+                return at("ack", format!("`{processor}` holds {} {why}", signal.label()));
             }
         }
         let why = if known {

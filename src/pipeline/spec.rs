@@ -8,7 +8,7 @@ use super::graph::PipelineSpec;
 use super::plan::Plans;
 use super::shared::SharedStates;
 use super::strict;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Signal};
 
 /// Configuration of one component as merged from the YAML, before it is read into the component's `Config`.
 pub type RawConfig = serde_json::Value;
@@ -89,9 +89,9 @@ impl BuildContext {
 }
 
 impl ProcessorSpec {
-    /// Whether it keeps batches for later, configured so.
-    pub fn holds_as(&self, raw: &RawConfig) -> bool {
-        self.holds.is_some_and(|holds| holds(raw))
+    /// Whether it keeps batches of this kind of data for later, configured so.
+    pub fn holds_as(&self, raw: &RawConfig, signal: Signal) -> bool {
+        self.holds.is_some_and(|holds| holds(raw, signal))
     }
 }
 
@@ -144,9 +144,9 @@ pub struct ProcessorSpec {
     pub adds_text: bool,
     /// Whether it takes out what must not leave, as it is configured: only behind such a processor may an exporter be external.
     pub removes_text: Option<fn(&RawConfig) -> bool>,
-    /// Whether it keeps batches for later, as it is configured. Such a processor gets them only when their request is taken, else a
-    /// sender that is refused, and comes again, would be in it twice.
-    pub holds: Option<fn(&RawConfig) -> bool>,
+    /// Whether it keeps batches of a kind of data for later, as it is configured. Such a processor gets them only when their request is
+    /// taken, else a sender that is refused, and comes again, would be in it twice.
+    pub holds: Option<fn(&RawConfig, Signal) -> bool>,
     /// Checks the configuration and builds.
     pub build: Build<Box<dyn Processor>>,
 }

@@ -31,7 +31,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
     },
     adds_text: false,
     removes_text: None,
-    holds: Some(|_| true),
+    holds: Some(|_, _| true),
     build,
 };
 
