@@ -10,6 +10,7 @@ use flamegate::config::{self, Sources};
 use flamegate::formats::any::{decode_as, decode_file, encode, encode_one};
 use flamegate::formats::compress::{ContentEncoding, Inflation};
 use flamegate::formats::otlp::Traces;
+use flamegate::formats::otlp::span_edit::{NewValue, Setting, There};
 use flamegate::formats::room::Unlimited;
 use flamegate::formats::{Decoded, Format, Limits, collapsed, jfr as recordings, multipart as parts, sniff};
 use flamegate::pipeline::spec::BuildContext;
@@ -77,11 +78,39 @@ pub fn traces(bytes: &[u8]) {
         if let Some([first, second]) = traces.halves_of_resource() {
             assert_eq!(first.count() + second.count(), traces.count(), "halves are the whole");
         }
+        gets_attributes(&traces);
         let Ok(text) = traces.to_json(64 << 20) else { continue };
         if let Ok(again) = Traces::from_json(&text, &limits(), &Unlimited) {
             assert_eq!(again.count(), traces.count(), "the way to JSON and back loses no span");
         }
     }
+}
+
+/// An attribute set on every span is there once, and all that was there still is.
+fn gets_attributes(traces: &Traces) {
+    let count = Setting {
+        key: "fuzzed",
+        value: NewValue::Int(1),
+        there: There::GivesWay,
+    };
+    let Some(stamped) = traces.with_attributes(|_| (), |(), _, chosen| chosen.push(count.clone())) else {
+        return;
+    };
+    let stamped = match Traces::new(stamped.bytes().clone(), &Limits::default()) {
+        Ok(stamped) => stamped,
+        Err(error) => panic!("what was written cannot be read: {error}"),
+    };
+    assert_eq!(stamped.count(), traces.count(), "no span is lost");
+    let spans = |of: &Traces| {
+        of.resources()
+            .flat_map(|resource| resource.spans())
+            .map(|span| {
+                let others = span.attributes().filter(|(key, _)| *key != b"fuzzed").count();
+                (span.trace_id, span.span_id, span.name.to_vec(), others)
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(spans(&stamped), spans(traces), "nothing else is changed");
 }
 
 /// Whatever the bytes look like.

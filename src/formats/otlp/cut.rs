@@ -1,7 +1,7 @@
 //! A message in two, each with half of what a list below it holds and with all that stands beside.
 
 use super::spans::messages;
-use crate::formats::wire::{Reader, Writer};
+use crate::formats::wire::{Field, Reader, Writer};
 
 /// The message in two. `path` are the numbers of lists, each in the only item of the one before: the first that has more than one item
 /// is cut. None if none has.
@@ -19,7 +19,7 @@ pub(super) fn halves(message: Reader<'_>, path: &[u32]) -> Option<[Vec<u8>; 2]> 
 fn around(message: Reader<'_>, number: u32, item: [Vec<u8>; 2]) -> [Vec<u8>; 2] {
     item.map(|item| {
         let mut half = Writer::with_capacity(item.len());
-        for (field, raw) in raw_fields(message) {
+        for (field, _, raw) in raw_fields(message) {
             match field == number {
                 true => half.bytes_always(number, &item),
                 false => half.raw(raw),
@@ -31,12 +31,12 @@ fn around(message: Reader<'_>, number: u32, item: [Vec<u8>; 2]) -> [Vec<u8>; 2] 
 
 /// The message twice, with the items of a list shared out, the first ones in the first, to about half their bytes.
 fn between(message: Reader<'_>, number: u32) -> [Vec<u8>; 2] {
-    let items = || raw_fields(message).filter(|(field, _)| *field == number);
-    let middle = items().map(|(_, raw)| raw.len()).sum::<usize>() / 2;
+    let items = || raw_fields(message).filter(|(field, ..)| *field == number);
+    let middle = items().map(|(.., raw)| raw.len()).sum::<usize>() / 2;
     let mut halves = [Writer::default(), Writer::default()];
     let [first, second] = &mut halves;
     let mut passed = 0;
-    for (field, raw) in raw_fields(message) {
+    for (field, _, raw) in raw_fields(message) {
         if field != number {
             first.raw(raw);
             second.raw(raw);
@@ -53,11 +53,11 @@ fn between(message: Reader<'_>, number: u32) -> [Vec<u8>; 2] {
 }
 
 /// The fields of a message with their bytes, keys and all.
-fn raw_fields(mut rest: Reader<'_>) -> impl Iterator<Item = (u32, &[u8])> {
+pub(super) fn raw_fields<'a>(mut rest: Reader<'a>) -> impl Iterator<Item = (u32, Field<'a>, &'a [u8])> {
     std::iter::from_fn(move || {
         let before = rest.bytes();
-        let (number, _) = rest.field().ok().flatten()?;
+        let (number, field) = rest.field().ok().flatten()?;
         let raw = before.get(..before.len() - rest.bytes().len())?;
-        Some((number, raw))
+        Some((number, field, raw))
     })
 }

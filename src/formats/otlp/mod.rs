@@ -25,6 +25,7 @@ mod profile;
 mod response;
 mod scale;
 mod sets;
+pub mod span_edit;
 pub mod spans;
 #[cfg(test)]
 mod tests;

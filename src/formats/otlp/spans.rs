@@ -105,7 +105,7 @@ impl<'a> ResourceSpans<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn read(whole: Reader<'a>) -> Self {
+    pub(super) fn read(whole: Reader<'a>) -> Self {
         let mut span = Self {
             trace_id: [0; 16],
             span_id: [0; 8],
@@ -206,17 +206,20 @@ fn find<'a>(mut attributes: impl Iterator<Item = (&'a [u8], Value<'a>)>, key: &s
 
 /// The attributes that stand in the list `number` of a message.
 fn attributes(message: Reader<'_>, number: u32) -> impl Iterator<Item = (&[u8], Value<'_>)> {
-    messages(message, number).map(|attribute| {
-        let (mut key, mut value) = (&[][..], Value::Empty);
-        for field in fields(attribute) {
-            match field {
-                (1, Field::Bytes(text)) => key = text.bytes(),
-                (2, Field::Bytes(content)) => value = Value::read(content),
-                _ => {}
-            }
+    messages(message, number).map(attribute)
+}
+
+/// The key and the value of an attribute.
+pub(super) fn attribute(attribute: Reader<'_>) -> (&[u8], Value<'_>) {
+    let (mut key, mut value) = (&[][..], Value::Empty);
+    for field in fields(attribute) {
+        match field {
+            (1, Field::Bytes(text)) => key = text.bytes(),
+            (2, Field::Bytes(content)) => value = Value::read(content),
+            _ => {}
         }
-        (key, value)
-    })
+    }
+    (key, value)
 }
 
 /// The messages that a message has in the field `number`.

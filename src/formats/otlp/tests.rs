@@ -6,6 +6,7 @@ mod defects;
 mod json;
 mod oracle;
 mod siblings;
+mod span_edit;
 mod told;
 mod traces;
 mod versions;

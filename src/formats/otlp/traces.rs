@@ -113,6 +113,14 @@ impl Traces {
         self.in_two(first.into(), second.into())
     }
 
+    /// As many spans as it has, written otherwise.
+    pub(super) fn rewritten(&self, request: Bytes) -> Self {
+        Self {
+            request,
+            spans: self.spans,
+        }
+    }
+
     /// Two parts of it, which hold its spans in its order.
     fn in_two(&self, first: Bytes, second: Bytes) -> Option<[Self; 2]> {
         let mut check = Check {
@@ -127,7 +135,7 @@ impl Traces {
 }
 
 /// The lists from a request down to its spans: resources, scopes, spans.
-const PATH_TO_SPANS: [u32; 3] = [1, 2, 2];
+pub(super) const PATH_TO_SPANS: [u32; 3] = [1, 2, 2];
 
 /// How a field of a span is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
