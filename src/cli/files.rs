@@ -451,7 +451,8 @@ pub fn pick(mut profiles: Profiles, type_name: Option<&str>) -> Result<Profiles,
     Ok(profiles)
 }
 
-fn is_of(dictionary: &Dictionary, profile: &Profile, wanted: &str) -> bool {
+/// Whether a profile is of a kind, or has a sample type, of that name.
+pub fn is_of(dictionary: &Dictionary, profile: &Profile, wanted: &str) -> bool {
     names_of(dictionary, profile).contains(&wanted)
 }
 

@@ -1,20 +1,30 @@
 //! `inspect`: what is in a profile of any format.
 
 mod forecast;
+pub(crate) mod found;
 mod summary;
 mod text;
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::files::{self, FormatName};
 use super::{Failure, print};
 
 /// What `inspect` takes.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  flamegate inspect cpu.pb.gz
+  flamegate inspect ./profiles --trace 4bf92f3577b34da6a3ce929d0e0e4736
+  flamegate inspect ./profiles --route '/cart/{id}' --type cpu -o cart.html
+
+The samples of a trace, a span or a route are those whose link says so, or whose labels do in any dialect that is known here. They become
+one profile for each service and kind, with the number of samples behind it. Exit code 1 if there are none.")]
 pub struct InspectArgs {
-    /// File to read, `-` for the standard input
+    /// File to read, `-` for the standard input; with --trace and the like also a directory
     file: PathBuf,
     /// How to show it
     #[arg(long, value_enum, default_value = "text")]
@@ -30,6 +40,10 @@ pub struct InspectArgs {
     top: usize,
     #[command(flatten)]
     reduction: forecast::Reduction,
+    #[command(flatten)]
+    selection: found::Selection,
+    #[command(flatten)]
+    destination: found::Destination,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -40,6 +54,9 @@ enum Form {
 
 /// Shows a file.
 pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
+    if let Some(wanted) = args.selection.wanted()? {
+        return found::find(args, wanted);
+    }
     let mut input = files::read(&args.file, args.from)?;
     input.decoded.profiles = files::pick(input.decoded.profiles, args.type_name.as_deref())?;
     let type_name = args.type_name.as_deref();
@@ -52,9 +69,11 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     }
     match args.format {
         Form::Text => print(&text::text(&summary)),
-        Form::Json => {
-            let json = serde_json::to_string_pretty(&summary).map_err(|error| Failure::Trouble(error.to_string()))?;
-            print(&(json + "\n"))
-        }
+        Form::Json => print_json(&summary),
     }
+}
+
+fn print_json(told: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(told).map_err(|error| Failure::Trouble(error.to_string()))?;
+    print(&(json + "\n"))
 }

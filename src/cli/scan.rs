@@ -2,7 +2,7 @@
 //! Never the text.
 
 mod html;
-mod read;
+pub(super) mod read;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};

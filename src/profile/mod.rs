@@ -7,6 +7,7 @@
 mod aggregate;
 mod compact;
 mod dictionary;
+mod gather;
 mod ids;
 mod intern;
 mod join;
@@ -32,6 +33,7 @@ pub use dictionary::{
     Attribute, AttributeId, AttributeSet, AttributeSetId, Dictionary, Function, FunctionId, Line, Link, LinkId,
     Location, LocationId, Mapping, MappingId, Stack, StackId, Value,
 };
+pub use gather::{Counted, Evidence, Gathered, Gathering};
 pub use ids::Id;
 pub use intern::Interner;
 pub use merge::Merger;

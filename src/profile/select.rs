@@ -13,6 +13,9 @@ pub const ROUTE_KEYS: [&str; 2] = ["http.route", "trace endpoint"];
 /// Attributes of samples that hold the name of a span: OpenTelemetry's, Pyroscope's.
 pub const SPAN_NAME_KEYS: [&str; 2] = ["span.name", "span_name"];
 
+/// Letters of the longest number of 64 bits, with or without a sign.
+const MOST_DECIMALS: usize = 20;
+
 /// What samples are looked for by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -46,7 +49,7 @@ impl Wanted {
     pub fn trace(id: &str) -> Result<Self, NotAnId> {
         let wanted = match id.len() {
             32 => hex(id).map(Self::Trace),
-            _ => from_decimal(id).map(Self::TraceEnd),
+            _ => decimal(id).map(Self::TraceEnd),
         };
         let is_none = |wanted: &Self| matches!(wanted, Self::Trace(0) | Self::TraceEnd(0));
         wanted.filter(|wanted| !is_none(wanted)).ok_or(NotAnId::Trace)
@@ -56,7 +59,7 @@ impl Wanted {
     pub fn span(id: &str) -> Result<Self, NotAnId> {
         let id = match id.len() {
             16 => hex(id).map(|id| id as u64),
-            _ => from_decimal(id),
+            _ => decimal(id),
         };
         id.filter(|id| *id != 0).map(Self::Span).ok_or(NotAnId::Span)
     }
@@ -86,6 +89,11 @@ impl Wanted {
             Self::Trace(_) | Self::TraceEnd(_) | Self::Span(_) => None,
         }
     }
+}
+
+/// A longer one has digits of something else.
+fn decimal(digits: &str) -> Option<u64> {
+    from_decimal(digits).filter(|_| digits.len() <= MOST_DECIMALS)
 }
 
 fn hex(digits: &str) -> Option<u128> {

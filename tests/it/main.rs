@@ -45,6 +45,7 @@ mod scan;
 mod schema;
 mod scrape;
 mod secrets;
+mod see_it;
 mod services;
 mod support;
 mod tls;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::Serialize;
 
 use super::forecast::Foretold;
+use super::found::Told;
 use crate::cli::files::{Input, column};
-use crate::profile::{Dictionary, FunctionId, KeyValue, LocationId, Profile, Value};
+use crate::profile::{Dictionary, FunctionId, KeyValue, LocationId, Profile, ProfileRef, Value};
 
 /// One file.
 #[derive(Debug, Serialize)]
@@ -62,6 +63,9 @@ pub struct ProfileSummary {
     pub labels: BTreeMap<String, usize>,
     /// Comments.
     pub comments: Vec<String>,
+    /// How much it is worth, where it is made of what was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Told>,
     /// Functions by what was measured in themselves.
     pub top_flat: Vec<Row>,
     /// Functions by what was measured in themselves and below.
@@ -98,12 +102,9 @@ impl Summary {
     pub fn of(input: &Input, type_name: Option<&str>, top: usize) -> Self {
         let profiles = &input.decoded.profiles;
         let dictionary = profiles.dictionary();
-        let summaries = profiles.iter().map(|at| {
-            let mut summary = profile(dictionary, at.profile, type_name, top);
-            summary.resource = attributes(dictionary, &at.resource.attributes);
-            summary.scope = dictionary.str(at.scope.name).to_owned();
-            summary
-        });
+        let summaries = profiles
+            .iter()
+            .map(|at| ProfileSummary::of(dictionary, at, type_name, top));
         Self {
             format: input.format.name(),
             bytes: input.bytes,
@@ -111,6 +112,17 @@ impl Summary {
             first_rejected: input.decoded.rejected.first.as_ref().map(ToString::to_string),
             repairs: input.decoded.repairs,
             profiles: summaries.collect(),
+        }
+    }
+}
+
+impl ProfileSummary {
+    /// Looks at one profile and what stands around it.
+    pub fn of(dictionary: &Dictionary, at: ProfileRef<'_>, type_name: Option<&str>, top: usize) -> Self {
+        Self {
+            resource: attributes(dictionary, &at.resource.attributes),
+            scope: dictionary.str(at.scope.name).to_owned(),
+            ..profile(dictionary, at.profile, type_name, top)
         }
     }
 }
@@ -152,6 +164,7 @@ fn profile(dictionary: &Dictionary, profile: &Profile, type_name: Option<&str>, 
             .iter()
             .map(|comment| dictionary.str(*comment).to_owned())
             .collect(),
+        evidence: None,
         top_flat: rows(&frames.flat, total, top),
         top_cumulative: rows(&frames.cumulative, total, top),
         forecast: None,

@@ -3,8 +3,12 @@
 use std::fmt::Write;
 
 use super::forecast::Foretold;
+use super::found::Report;
 use super::summary::{ProfileSummary, Row, Summary};
 use crate::formats::quantity::{counted, grouped, quantity};
+
+/// So many files are named; the others are counted.
+const SHOWN_FILES: usize = 20;
 
 /// The whole page.
 pub fn text(summary: &Summary) -> String {
@@ -35,6 +39,27 @@ pub fn text(summary: &Summary) -> String {
     page
 }
 
+/// What was found, and where.
+pub fn found(report: &Report) -> String {
+    let mut page = String::new();
+    let (profiles, files) = (
+        counted(report.profiles.len(), "profile"),
+        counted(report.files.len(), "file"),
+    );
+    let _ = writeln!(page, "{} · {profiles} of {files}", plain(&report.wanted));
+    for file in report.files.iter().take(SHOWN_FILES) {
+        line(&mut page, "found in", &plain(file));
+    }
+    if report.files.len() > SHOWN_FILES {
+        line(&mut page, "", &format!("and {} more", report.files.len() - SHOWN_FILES));
+    }
+    for profile in &report.profiles {
+        page.push('\n');
+        one(&mut page, profile);
+    }
+    page
+}
+
 fn one(page: &mut String, profile: &ProfileSummary) {
     let service = profile
         .resource
@@ -59,6 +84,9 @@ fn one(page: &mut String, profile: &ProfileSummary) {
             counted(profile.stacks, "stack")
         ),
     );
+    for note in profile.evidence.iter().flat_map(|told| &told.notes) {
+        line(page, "evidence", note);
+    }
     if let Some(time) = &profile.time {
         line(page, "time", time);
     }

@@ -27,26 +27,41 @@ type Read = Result<Input, String>;
 pub(super) fn each(sources: &[String], look: &mut dyn FnMut(String, Read)) -> Result<(), Failure> {
     let mut left = MOST_FILES;
     for source in sources {
+        let path = Path::new(source);
         if source.starts_with("http://") || source.starts_with("https://") {
             look(shown(source), fetch(source));
-            continue;
-        }
-        let path = Path::new(source);
-        if !path.is_dir() {
+        } else if path.is_dir() {
+            each_below(path, &mut left, look)?;
+        } else {
             look(source.clone(), file(path));
-            continue;
-        }
-        let mut files = Vec::new();
-        let walked = walk(path, 0, &mut left, &mut files);
-        walked.map_err(|error| Failure::Trouble(format!("{source}: {}", io_reason(&error))))?;
-        for path in files {
-            look(path.display().to_string(), file(&path));
         }
     }
+    warn_of_more(left);
+    Ok(())
+}
+
+/// The same for the files of one directory and of those below it.
+pub(in crate::cli) fn each_of_directory(path: &Path, look: &mut dyn FnMut(String, Read)) -> Result<(), Failure> {
+    let mut left = MOST_FILES;
+    each_below(path, &mut left, look)?;
+    warn_of_more(left);
+    Ok(())
+}
+
+fn each_below(path: &Path, left: &mut usize, look: &mut dyn FnMut(String, Read)) -> Result<(), Failure> {
+    let mut files = Vec::new();
+    let walked = walk(path, 0, left, &mut files);
+    walked.map_err(|error| Failure::Trouble(format!("{}: {}", path.display(), io_reason(&error))))?;
+    for path in files {
+        look(path.display().to_string(), file(&path));
+    }
+    Ok(())
+}
+
+fn warn_of_more(left: usize) {
     if left == 0 {
         eprintln!("warning: more than {MOST_FILES} files; the others were not looked at");
     }
-    Ok(())
 }
 
 fn file(path: &Path) -> Read {

@@ -11,6 +11,9 @@ use crate::formats::tree::{Frames, NameAndFile as Frame, Tree};
 use crate::formats::{Bounded, EncodeError, Format};
 use crate::profile::{Dictionary, ProfileRef, Profiles};
 
+/// So many comments of a profile are shown.
+const MOST_COMMENTS: usize = 8;
+
 const STYLE: &str = include_str!("viewer.css");
 const SCRIPT: &str = include_str!("viewer.js");
 const BODY: &str = include_str!("viewer.html");
@@ -25,6 +28,7 @@ struct Data<'a> {
 #[derive(Serialize)]
 struct Shown<'a> {
     service: &'a str,
+    comments: Vec<&'a str>,
     time_unix_nano: u64,
     types: Vec<Type<'a>>,
     default: usize,
@@ -89,6 +93,13 @@ fn shown_as<'a>(
             .resource
             .attribute_str(dictionary, "service.name")
             .unwrap_or_default(),
+        comments: at
+            .profile
+            .comments
+            .iter()
+            .take(MOST_COMMENTS)
+            .map(|comment| dictionary.str(*comment))
+            .collect(),
         time_unix_nano: at.profile.time_unix_nano,
         types: at.profile.sample_types.iter().map(named).collect(),
         default: default_column(dictionary, at.profile),

@@ -16,6 +16,8 @@ const HEAD: usize = 34;
 const NARROWEST: f64 = 0.1;
 /// What a letter is wide, about.
 const LETTER: f64 = 6.8;
+/// Letters of a comment that the width has room for.
+const MOST_LETTERS: usize = 200;
 const TAIL: &str = "</svg>\n";
 
 /// Draws the flame graph of one sample type, in `most` bytes.
@@ -28,7 +30,8 @@ pub fn encode(dictionary: &Dictionary, profile: &Profile, column: usize, most: u
     let mut frames = Frames::new(Format::Svg, dictionary, most);
     let tree = Tree::of(&mut frames, profile, &[column])?;
     let layout = Layout::of(&tree, &frames.rows);
-    let mut out = head(kind, &quantity(layout.whole, unit), layout.rows);
+    let comment = profile.comments.first().map_or("", |comment| dictionary.str(*comment));
+    let mut out = head(kind, &quantity(layout.whole, unit), comment, layout.rows);
     let bottom = HEAD + layout.rows * ROW;
     for bar in &layout.bars {
         draw(&mut out, bar, bottom, unit, layout.whole);
@@ -101,16 +104,19 @@ impl<'a> Layout<'a> {
     }
 }
 
-fn head(kind: &str, whole: &str, rows: usize) -> String {
+fn head(kind: &str, whole: &str, comment: &str, rows: usize) -> String {
     let height = HEAD + rows * ROW + 4;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
          font-family=\"ui-monospace,Menlo,Consolas,monospace\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fffdf8\"/>\n\
-         <text x=\"{}\" y=\"21\" text-anchor=\"middle\" font-size=\"15\">{}, {}</text>\n",
+         <text x=\"{}\" y=\"21\" text-anchor=\"middle\" font-size=\"15\">{}, {}</text>\n\
+         <text x=\"{}\" y=\"31\" text-anchor=\"middle\" font-size=\"9\">{}</text>\n",
         WIDTH / 2.0,
         escape(kind),
-        escape(whole)
+        escape(whole),
+        WIDTH / 2.0,
+        escape(&shortened(comment, MOST_LETTERS))
     )
 }
 

@@ -1,8 +1,8 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const [typeBox, searchBox, whole, matched, pane, space, canvas, told] =
-    ["type", "search", "whole", "matched", "pane", "space", "graph", "told"].map((id) => document.getElementById(id));
+  const [typeBox, searchBox, whole, matched, comments, pane, space, canvas, told] =
+    ["type", "search", "whole", "matched", "comments", "pane", "space", "graph", "told"].map((id) => document.getElementById(id));
   const ROW = 18, NARROWEST = 0.5, LETTER_FONT = "11px ui-monospace,Menlo,Consolas,monospace";
   const pen = canvas.getContext("2d");
 
@@ -37,6 +37,7 @@
     if (!view || view.profile !== profile) top = 0;
     view = { profile, own: profile.own[column], totals, children, name, file, unit: type.unit };
     if (totals[top] === 0) top = 0;
+    comments.textContent = profile.comments.join("\n");
     arrange();
   }
 

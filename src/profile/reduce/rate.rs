@@ -67,6 +67,15 @@ impl Sampling {
         }
     }
 
+    /// Where the raw counts are, also where nothing says how often the profiler looked.
+    pub fn counts(d: &Dictionary, profile: &Profile) -> Option<Counts> {
+        match Self::of(d, profile) {
+            Ok(sampling) => Some(sampling.counts),
+            Err(Unsampled::NoRate) => Types::of(d, profile).ok()?.counted.map(Counts::Column),
+            Err(Unsampled::Empty | Unsampled::Weighted) => None,
+        }
+    }
+
     fn at(counts: Counts, per_second: f64, period: u64) -> Self {
         Self {
             counts,

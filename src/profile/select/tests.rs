@@ -103,6 +103,7 @@ fn what_is_no_id_is_refused() {
         TRACE,
         "0000000000000000",
         "18446744073709551616",
+        "00000000000000000000000000000001",
         "+ee19b7ec3c1b174",
     ] {
         assert_eq!(Wanted::span(wrong), Err(NotAnId::Span), "{wrong}");
