@@ -96,7 +96,7 @@ pub fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     warnings.extend(unverified(loaded, config));
     warnings.extend(unrepeated(loaded, config));
     warnings.extend(taken_twice(loaded, config));
-    warnings.extend(order::too_early(loaded, config));
+    warnings.extend(order::warnings(loaded, config));
     if config.service.telemetry.metrics.readers.len() > 1 {
         let path = ["service", "telemetry", "metrics", "readers"];
         warnings.push(loaded.error_at(&path, "only the first is served").to_string());

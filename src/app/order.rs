@@ -1,9 +1,10 @@
-//! Processors that stand in an order in which one of them does less than its reader may think.
+//! Processors that stand where one of them does less than its reader may think.
 
 use crate::config::{Config, Loaded};
+use crate::telemetry::Signal;
 
 /// Types of which the first do less in front of the others, and why.
-const TOO_EARLY: [(&[&str], &[&str], &str); 2] = [
+const TOO_EARLY: [(&[&str], &[&str], &str); 4] = [
     (
         &["compact"],
         &["downsample"],
@@ -14,14 +15,72 @@ const TOO_EARLY: [(&[&str], &[&str], &str); 2] = [
         &["trace_links", "trace_join"],
         "links are not known yet, so samples that get one are left out like any: put what makes links in front",
     ),
+    (
+        &["span_profiles"],
+        &["trace_links", "trace_join"],
+        "links are not known yet, so spans that only a link will name count as spans without samples: put what makes links in front",
+    ),
+    (
+        &["aggregate"],
+        &["span_profiles"],
+        "profiles are held for longer than spans wait for them: put what notes their spans in front",
+    ),
 ];
 
-/// A warning for each processor that stands too early in a pipeline.
-pub(super) fn too_early(loaded: &Loaded, config: &Config) -> Vec<String> {
-    let type_of = |id: &str| {
-        let processor = config.processors.iter().find(|processor| processor.id == id);
-        processor.map_or("", |processor| processor.type_name)
-    };
+/// Types that work between pipelines of both kinds, and what comes of one that stands in one kind alone: of profiles, of traces.
+const OF_BOTH_KINDS: [(&str, [&str; 2]); 1] = [(
+    "span_profiles",
+    [
+        "it notes which spans have samples, and no pipeline of traces names it to tell them so",
+        "it tells spans what samples they have, and no pipeline of profiles names it, so it never knows of any",
+    ],
+)];
+
+/// A warning for each processor that stands too early in a pipeline, or lacks the pipeline that it works with.
+pub(super) fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
+    let mut warnings = too_early(loaded, config);
+    warnings.extend(alone(loaded, config));
+    warnings
+}
+
+fn type_of<'a>(config: &'a Config, id: &str) -> &'a str {
+    let processor = config.processors.iter().find(|processor| processor.id == id);
+    processor.map_or("", |processor| processor.type_name)
+}
+
+fn alone(loaded: &Loaded, config: &Config) -> Vec<String> {
+    let signal = |pipeline: &str| Signal::of_pipeline(pipeline).unwrap_or_default();
+    let mut warnings = Vec::new();
+    for (pipeline, of) in &config.pipelines {
+        for id in &of.processors {
+            let own = OF_BOTH_KINDS.iter().find(|(name, _)| *name == type_of(config, id));
+            let Some((_, [in_profiles, in_traces])) = own else {
+                continue;
+            };
+            let mut others = config
+                .pipelines
+                .iter()
+                .filter(|(other, _)| signal(other) != signal(pipeline));
+            if others.any(|(_, other)| other.processors.contains(id)) {
+                continue;
+            }
+            let why = match signal(pipeline) {
+                Signal::Profiles => in_profiles,
+                Signal::Traces => in_traces,
+            };
+            let path = ["service", "pipelines", pipeline, "processors"];
+            warnings.push(
+                loaded
+                    .error_at(&path, format!("`{id}` stands alone: {why}"))
+                    .to_string(),
+            );
+        }
+    }
+    warnings
+}
+
+fn too_early(loaded: &Loaded, config: &Config) -> Vec<String> {
+    let type_of = |id: &str| type_of(config, id);
     let mut warnings = Vec::new();
     for (pipeline, of) in &config.pipelines {
         for (position, id) in of.processors.iter().enumerate() {

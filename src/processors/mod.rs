@@ -14,6 +14,7 @@ pub mod processes;
 pub mod rate_limit;
 pub mod redaction;
 pub mod resource;
+pub mod span_profiles;
 pub mod trace_links;
 
 use crate::pipeline::spec::ProcessorSpec;
@@ -30,5 +31,6 @@ pub static ALL: &[ProcessorSpec] = &[
     rate_limit::SPEC,
     redaction::SPEC,
     resource::SPEC,
+    span_profiles::SPEC,
     trace_links::SPEC,
 ];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use http::StatusCode;
@@ -55,7 +55,7 @@ enum Kind {
 pub(super) fn http(door: Door, assumed: WireVersion) -> Router {
     let kind = Kind::Profiles(assumed);
     Router::new()
-        .route(HTTP_PATH, post(http_export))
+        .route(HTTP_PATH, post(http_export).fallback(other_method))
         .with_state(Intake { door, kind })
 }
 
@@ -71,7 +71,7 @@ pub(super) fn grpc(door: Door, assumed: WireVersion) -> Router {
 pub(super) fn traces_http(door: Door) -> Router {
     let kind = Kind::Traces;
     Router::new()
-        .route(TRACES_HTTP_PATH, post(http_export))
+        .route(TRACES_HTTP_PATH, post(http_export).fallback(other_method))
         .with_state(Intake { door, kind })
 }
 
@@ -110,10 +110,17 @@ pub(super) async fn elsewhere(request: Request) -> Response {
 
 const VERSIONS: &str = "this version of OTLP profiles is not read; send v1development, OTLP 1.7 to 1.11";
 
+/// A path that is not fed is not there by any method.
+async fn other_method(State(intake): State<Intake>) -> Response {
+    match intake.is_fed() {
+        true => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        false => intake.unfed(),
+    }
+}
+
 async fn http_export(State(intake): State<Intake>, request: Request) -> Response {
     if !intake.is_fed() {
-        let why = format!("{}\n", intake.kind.unfed());
-        return reply::answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", why);
+        return intake.unfed();
     }
     let (parts, body) = request.into_parts();
     let format = match door::media_type(&parts.headers).as_str() {
@@ -147,6 +154,12 @@ async fn grpc_export(State(intake): State<Intake>, request: Request) -> Response
 impl Intake {
     fn is_fed(&self) -> bool {
         self.door.outlet().feeds(self.kind.signal())
+    }
+
+    /// The answer where nothing is.
+    fn unfed(&self) -> Response {
+        let why = format!("{}\n", self.kind.unfed());
+        reply::answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", why)
     }
 
     async fn http(&self, parts: &Parts, body: Body, format: Format) -> Result<Receipt, Refusal> {

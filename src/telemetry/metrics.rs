@@ -14,6 +14,7 @@ mod reduction;
 mod scrape;
 mod server;
 mod services;
+mod span_profiles;
 mod trace_links;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,7 @@ pub use reduction::ReductionMetrics;
 pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
 pub use services::ServiceFileMetrics;
+pub use span_profiles::SpanProfilesMetrics;
 pub use trace_links::TraceLinksMetrics;
 
 /// What a kill may be about.
@@ -80,6 +82,7 @@ pub struct Metrics {
     /// What the ledger of a month shows.
     pub ledger: LedgerMetrics,
     registry: Registry,
+    span_profiles: span_profiles::Families,
     accepted: Amounts,
     accepted_spans: Family<One, Number>,
     refused: Family<Two, Counter>,
@@ -191,6 +194,7 @@ impl Default for Metrics {
         Self {
             audit: super::Audit::default(),
             ledger: LedgerMetrics::named(r),
+            span_profiles: span_profiles::Families::named(r),
             accepted: Amounts {
                 samples: r.named("otelcol_receiver_accepted_profile_samples", "Samples taken on"),
                 profiles: r.named("flamegate_receiver_accepted_profiles", "Profiles taken on"),

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use flamegate::app::CATALOG;
 use flamegate::config::Kind;
+use flamegate::formats::otlp::Traces;
 use flamegate::formats::{Format, Limits, any};
 use flamegate::pipeline::spec::{About, BuildContext};
-use flamegate::pipeline::{Batch, Context, Origin, Permit, Verdict};
+use flamegate::pipeline::{Batch, Context, Origin, Permit, Received, Verdict};
 use flamegate::profile::Profiles;
 use flamegate::telemetry::Metrics;
 use flamegate::{exporters, processors};
+use prost::Message;
 use serde_json::{Value, json};
 
+use crate::messages::request;
 use crate::schema::{Step, places, with};
 use crate::support::run;
 
@@ -188,6 +191,59 @@ async fn processors_survive_what_nobody_should_send() {
                     batch.compact();
                     let encoded = any::encode(Format::Otlp, batch.as_profiles().unwrap(), usize::MAX);
                     assert!(encoded.is_ok(), "{what}: {encoded:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Requests of spans that nobody should send: of nothing, of empty messages, with what no version knows.
+fn hostile_spans() -> Vec<Traces> {
+    let mut odd = request(3, 4);
+    odd.resource_spans[0].resource = None;
+    odd.resource_spans[1].scope_spans.clear();
+    let spans = &mut odd.resource_spans[2].scope_spans[0].spans;
+    spans[1].attributes = vec![Default::default(); 1_000];
+    (spans[2].trace_id, spans[2].span_id, spans[2].name) = (vec![], vec![], "x".repeat(1 << 20));
+    let unknown = b"\x0a\x10\x12\x0e\x12\x0c\x4a\x02\xff\xff\x9a\x06\x02hi\x98\x06\x01";
+    let bodies = [
+        Vec::new(),
+        vec![0x0a, 0],
+        unknown.to_vec(),
+        odd.encode_to_vec(),
+        request(2, 200).encode_to_vec(),
+    ];
+    bodies
+        .map(|body| Traces::new(body.into(), &Limits::default()).unwrap())
+        .into()
+}
+
+#[tokio::test]
+async fn processors_of_traces_survive_what_nobody_should_send() {
+    let now = std::time::SystemTime::now();
+    let hostile = hostile_spans();
+    for row in processors::ALL
+        .iter()
+        .filter(|row| row.about.signals.contains(&"traces"))
+    {
+        for config in configs(Kind::Processor, &row.about) {
+            let processor = (row.build)(config.clone(), &context(&row.about)).unwrap();
+            for (number, traces) in hostile.iter().enumerate() {
+                let what = format!("{} {config} on request {number}", row.about.name);
+                let (format, bytes) = (Format::Otlp, traces.bytes().clone());
+                let origin = Arc::new(Origin::local("test"));
+                let batch = Batch::traces(traces.clone(), Received { format, bytes }, origin, Permit::unlimited());
+                let mut after = match processor.process(batch, &Context { now }) {
+                    Verdict::Pass { batch, rejected: None } => vec![batch],
+                    Verdict::Split(batches) | Verdict::Hold(batches) => batches,
+                    other => panic!("{what}: {other:?}"),
+                };
+                after.extend(processor.flush(true));
+                let passed: u64 = after.iter().map(Batch::weight).sum();
+                assert_eq!(passed, traces.count(), "{what}: spans vanish or appear");
+                for batch in after {
+                    let left = batch.as_traces().unwrap().bytes().clone();
+                    assert!(Traces::new(left, &Limits::default()).is_ok(), "{what}");
                 }
             }
         }

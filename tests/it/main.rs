@@ -47,6 +47,7 @@ mod scrape;
 mod secrets;
 mod see_it;
 mod services;
+mod span_profiles;
 mod support;
 mod tls;
 mod told_otlp;

@@ -20,24 +20,24 @@ use crate::messages::{ExportTraceServiceRequest, request};
 use crate::support::{Gate, config, free_port, http, http_with, run, wait_for};
 
 const GRPC: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-const HTTP: &str = "/v1/traces";
-const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+pub const HTTP: &str = "/v1/traces";
+pub const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
 /// A backend that keeps what it gets, decompressed, by path and media type.
-struct Backend {
-    port: u16,
+pub struct Backend {
+    pub port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 #[derive(Clone)]
-struct Seen {
+pub struct Seen {
     path: String,
     media_type: String,
     body: Bytes,
 }
 
 impl Backend {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -84,7 +84,7 @@ impl Backend {
     }
 
     /// Waits for so many requests of a path and media type; their bodies, sorted.
-    fn bodies(&self, path: &str, media_type: &str, count: usize) -> Vec<Bytes> {
+    pub fn bodies(&self, path: &str, media_type: &str, count: usize) -> Vec<Bytes> {
         let own = || {
             let seen = self.seen();
             let own = seen
@@ -98,7 +98,8 @@ impl Backend {
     }
 }
 
-fn metric(port: u16, name: &str) -> u64 {
+/// A number that the gate tells of itself, 0 if it does not.
+pub fn metric(port: u16, name: &str) -> u64 {
     let text = http("GET", port, "/metrics", b"").1;
     let value = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
     text.lines().find_map(value).unwrap_or(0)
