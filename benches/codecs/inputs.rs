@@ -22,6 +22,11 @@ pub fn pprof() -> Vec<Input> {
     )
 }
 
+/// The recordings whose samples have ids of traces.
+pub fn traced() -> Vec<Input> {
+    choose(&["pprof/go123-large-cpu-traces.pb.gz"], "go123-cpu-labels.pb.gz")
+}
+
 /// The recordings in OTLP.
 pub fn otlp() -> Vec<Input> {
     choose(&["otlp/go123-large-heap.otlp.gz"], "go123-cpu-links.otlp")

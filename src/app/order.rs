@@ -1,10 +1,10 @@
 //! Processors that stand where one of them does less than its reader may think.
 
-use crate::config::{Config, Loaded};
+use crate::config::{Component, Config, Loaded};
 use crate::telemetry::Signal;
 
 /// Types of which the first do less in front of the others, and why.
-const TOO_EARLY: [(&[&str], &[&str], &str); 4] = [
+const TOO_EARLY: [(&[&str], &[&str], &str); 5] = [
     (
         &["compact"],
         &["downsample"],
@@ -25,21 +25,36 @@ const TOO_EARLY: [(&[&str], &[&str], &str); 4] = [
         &["span_profiles"],
         "profiles are held for longer than spans wait for them: put what notes their spans in front",
     ),
+    (
+        &["trace_join"],
+        &["trace_links"],
+        "links are not made yet, and nothing is told of their spans: put `trace_links` in front",
+    ),
 ];
 
 /// Types that work between pipelines of both kinds, and what comes of one that stands in one kind alone: of profiles, of traces.
-const OF_BOTH_KINDS: [(&str, [&str; 2]); 1] = [(
-    "span_profiles",
-    [
-        "it notes which spans have samples, and no pipeline of traces names it to tell them so",
-        "it tells spans what samples they have, and no pipeline of profiles names it, so it never knows of any",
-    ],
-)];
+const OF_BOTH_KINDS: [(&str, [&str; 2]); 2] = [
+    (
+        "span_profiles",
+        [
+            "it notes which spans have samples, and no pipeline of traces names it to tell them so",
+            "it tells spans what samples they have, and no pipeline of profiles names it, so it never knows of any",
+        ],
+    ),
+    (
+        "trace_join",
+        [
+            "it looks for the spans of samples, and no pipeline of traces names it, so it never knows of any",
+            "it remembers spans, and no pipeline of profiles names it to look for them",
+        ],
+    ),
+];
 
 /// A warning for each processor that stands too early in a pipeline, or lacks the pipeline that it works with.
 pub(super) fn warnings(loaded: &Loaded, config: &Config) -> Vec<String> {
     let mut warnings = too_early(loaded, config);
     warnings.extend(alone(loaded, config));
+    warnings.extend(behind_hashes(loaded, config));
     warnings
 }
 
@@ -74,6 +89,29 @@ fn alone(loaded: &Loaded, config: &Config) -> Vec<String> {
                     .error_at(&path, format!("`{id}` stands alone: {why}"))
                     .to_string(),
             );
+        }
+    }
+    warnings
+}
+
+/// Whoever looks for spans finds none by hashes of their ids.
+fn behind_hashes(loaded: &Loaded, config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (pipeline, of) in &config.pipelines {
+        let named = |id: &String| config.processors.iter().find(|processor| processor.id == *id);
+        let chain: Vec<&Component> = of.processors.iter().filter_map(named).collect();
+        let hashes = |one: &Component| one.raw.get("labels").is_some_and(|labels| labels == "hash");
+        let first = chain
+            .iter()
+            .position(|one| one.type_name == "trace_links" && hashes(one));
+        let mut behind = chain.iter().skip(first.unwrap_or(chain.len()));
+        if let Some(join) = behind.find(|one| one.type_name == "trace_join") {
+            let path = ["service", "pipelines", pipeline, "processors"];
+            let why = format!(
+                "`{}` looks for spans by hashes of their ids, and finds none of them",
+                join.id
+            );
+            warnings.push(loaded.error_at(&path, why).to_string());
         }
     }
     warnings

@@ -65,7 +65,7 @@ What a server would refuse, or take and lose, is put right:
 | a `-` or `:` in the name of a type, a `:` in `pyroscope.name` | `_` |
 | no time | the time of arrival |
 | a sample without frames, a frame without name and address | the frame `[unknown]` |
-| trace and span ids of links, or in labels of other dialects (docs/trace-join.md) | labels `trace_id`, `span_id`; which span it is, and what is left of those labels, stays here |
+| trace and span ids of links, or in labels of other dialects (docs/trace-join.md) | labels `trace_id`, `span_id`; which span it is, what is told of it (`span.name`, `span.duration`, beside either or a link `http.route`), and what is left of those labels, stays here |
 | labels of samples that begin with `__`, or have no name | left out |
 | labels over 2,048 bytes; over 28 text labels on a sample, or 98 in all | cut; left out |
 | names of labels that servers before 2.0 refuse, or have twice once sanitized | with `label_names: legacy`, `_` for all but letters and digits |

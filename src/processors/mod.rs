@@ -14,7 +14,9 @@ pub mod processes;
 pub mod rate_limit;
 pub mod redaction;
 pub mod resource;
+pub mod span_links;
 pub mod span_profiles;
+pub mod trace_join;
 pub mod trace_links;
 
 use crate::pipeline::spec::ProcessorSpec;
@@ -32,5 +34,6 @@ pub static ALL: &[ProcessorSpec] = &[
     redaction::SPEC,
     resource::SPEC,
     span_profiles::SPEC,
+    trace_join::SPEC,
     trace_links::SPEC,
 ];

@@ -109,9 +109,14 @@ impl Process {
         self.has_tenant_of(other) && by_level.unwrap_or(false)
     }
 
-    /// What stands for its service, among those of its tenant and others.
+    /// What stands for its tenant.
+    pub fn tenant(&self) -> u64 {
+        self.tenant.map_or(0, NonZeroU64::get)
+    }
+
+    /// What stands for its service, among those of its tenant and others. Only one side may know the namespace, so that is no part of it.
     pub fn service(&self) -> u64 {
-        KEY.hash_one((self.tenant, self.said.get(SERVICE), self.said.get(NAMESPACE)))
+        KEY.hash_one((self.tenant, self.said.get(SERVICE)))
     }
 }
 

@@ -13,6 +13,12 @@ use super::dictionary::{Attribute, AttributeId, AttributeSetId, Dictionary, Link
 
 /// Attribute of a profile, or of a sample that differs from its profile: which span its links point at.
 pub const LINK_SPAN: &str = "flamegate.link.span";
+/// Attribute of a sample: the name of the span that its link points at.
+pub const SPAN_NAME: &str = "span.name";
+/// Attribute of a sample: the route of the request that the span is of.
+pub const SPAN_ROUTE: &str = "http.route";
+/// Attribute of a sample: about how long the span took.
+pub const SPAN_DURATION: &str = "span.duration";
 
 /// What stands before a label of Go that the OpenTelemetry eBPF profiler read out of the program.
 const EBPF_PREFIX: &str = "process.context.label.";

@@ -15,6 +15,7 @@ mod scrape;
 mod server;
 mod services;
 mod span_profiles;
+mod trace_join;
 mod trace_links;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,7 @@ pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
 pub use services::ServiceFileMetrics;
 pub use span_profiles::SpanProfilesMetrics;
+pub use trace_join::TraceJoinMetrics;
 pub use trace_links::TraceLinksMetrics;
 
 /// What a kill may be about.
@@ -139,6 +141,7 @@ pub struct Metrics {
     rate_limit_keys: Family<One, Number>,
     rate_limit_shared: Family<One, Counter>,
     trace_links: Family<OfTraceLinks, Counter>,
+    trace_join: trace_join::TraceJoins,
     service_files: Family<Two, Number>,
     services_broken: Family<One, Number>,
     services_held: Family<Two, Counter>,
@@ -335,6 +338,7 @@ impl Default for Metrics {
                 "flamegate_trace_links_samples",
                 "Samples whose labels have trace or span ids, by dialect and what came of it",
             ),
+            trace_join: trace_join::TraceJoins::named(r),
             service_files: r.named(
                 "flamegate_service_files",
                 "Files of services_dir, by state (good, wrong)",
@@ -614,6 +618,11 @@ impl Metrics {
             dialects: dialects.map(Arc::from).collect(),
             samples: self.trace_links.clone(),
         }
+    }
+
+    /// The metrics of one processor that joins profiles to spans, looked up once.
+    pub fn trace_join(&self, component: &Arc<str>) -> TraceJoinMetrics {
+        self.trace_join.of(component)
     }
 
     /// The metrics of one processor that makes profiles smaller.

@@ -52,5 +52,6 @@ mod support;
 mod tls;
 mod told_otlp;
 mod told_pprof;
+mod trace_join;
 mod trace_links;
 mod traces;

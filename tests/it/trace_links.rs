@@ -18,7 +18,7 @@ use crate::told_otlp::{self, Request};
 use crate::told_pprof::{Says, gunzip, relabelled, spelt};
 
 /// What samples amount to, by type, frames, labels that are no ids, trace and span.
-type Sums = BTreeMap<(String, Vec<String>, BTreeMap<String, String>, String, String), i64>;
+pub type Sums = BTreeMap<(String, Vec<String>, BTreeMap<String, String>, String, String), i64>;
 
 const IDS: [&str; 2] = ["trace_id", "span_id"];
 
@@ -29,7 +29,7 @@ fn without_ids(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 /// What a pprof says whose ids are labels under OpenTelemetry's names.
-fn told_by_labels(plain: &[u8]) -> Sums {
+pub fn told_by_labels(plain: &[u8]) -> Sums {
     let (types, samples) = spelt(plain);
     let mut sums = Sums::new();
     for sample in samples {
@@ -49,7 +49,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// What OTLP says by its links, once its link table is what the protocol demands.
-fn told_by_links(request: &Request) -> Sums {
+pub fn told_by_links(request: &Request) -> Sums {
     let d = request.dictionary.as_ref().unwrap();
     let text = |index: i32| d.string_table[index as usize].clone();
     let (zero, links) = d.link_table.split_first().unwrap();

@@ -1,21 +1,23 @@
 //! Trace and span ids under the keys at which a server looks: any other that is text would be a label of the series, and make one
-//! series for each span.
+//! series for each span. What is written of spans beside their ids stays here for the same reason.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::profile::trace_ids::{LINK_SPAN, TraceIds, TraceKeys, to_hex};
+use crate::profile::trace_ids::{LINK_SPAN, SPAN_DURATION, SPAN_NAME, SPAN_ROUTE, TraceIds, TraceKeys, to_hex};
 use crate::profile::{Attribute, AttributeId, AttributeSetId, Dictionary, Profiles, StringId, Value};
 
 const TRACE: &str = "trace_id";
 const SPAN: &str = "span_id";
+/// What is written of a span at its samples.
+const TOLD_OF_SPANS: [&str; 3] = [SPAN_NAME, SPAN_DURATION, SPAN_ROUTE];
 
 /// Writes ids of all dialects as the server's. Copies only if there is any of another.
 pub(super) fn fit(profiles: &mut Profiles) {
     let d = profiles.dictionary();
     let mut ids = TraceIds::new(TraceKeys::built_in(), d);
-    let is_marked = d.attributes.rows().iter().any(|row| d.str(row.key) == LINK_SPAN);
-    if !ids.any() && !is_marked {
+    let tells = |row: &Attribute| d.str(row.key) == LINK_SPAN || TOLD_OF_SPANS.contains(&d.str(row.key));
+    if !ids.any() && !d.attributes.rows().iter().any(tells) {
         return;
     }
     let mut plans = HashMap::new();
@@ -53,7 +55,12 @@ impl Plan {
     fn of(d: &Dictionary, set: AttributeSetId, is_linked: bool, ids: &mut TraceIds<'_>) -> Option<Self> {
         let key = |id: AttributeId| d.str(d.attributes[id].key);
         let set_of = &d.attribute_sets[set];
-        let goes = |id: &&AttributeId| ids.is_id(**id) || key(**id) == LINK_SPAN;
+        // a route alone is a label that somebody has set
+        let is_of_span = is_linked || set_of.iter().any(|id| [SPAN_NAME, SPAN_DURATION].contains(&key(*id)));
+        let goes = |id: &&AttributeId| {
+            let key = key(**id);
+            ids.is_id(**id) || key == LINK_SPAN || is_of_span && TOLD_OF_SPANS.contains(&key)
+        };
         let (gone, others): (Vec<AttributeId>, Vec<AttributeId>) = set_of.iter().partition(goes);
         if gone.is_empty() {
             return None;
@@ -174,6 +181,16 @@ mod tests {
             let unlinked = [others(), unlinked.iter().map(|label| label.to_string()).collect()].concat();
             assert_eq!(told, [[others(), unlinked]], "{labels:?}");
         }
+    }
+
+    #[test]
+    fn what_is_told_of_spans_makes_no_series() {
+        let route = ("http.route", "/cart");
+        let both = [route, ("span.name", "GET /cart"), ("span.duration", "1s..3s")];
+        let (told, _) = sent(&[&both, &[route], &both[1..2]]);
+        let none = Vec::<String>::new;
+        let own = vec!["http.route=/cart".to_owned()];
+        assert_eq!(told, [[none(), none()], [none(), own], [none(), none()]]);
     }
 
     #[test]

@@ -1,14 +1,8 @@
 //! What becomes of the samples of one batch.
 
-use std::sync::Arc;
-
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-
-use crate::profile::trace_ids::{Flaw, LINK_SPAN, Part, Said, TraceIds, TraceKeys};
-use crate::profile::{
-    Attribute, AttributeId, AttributeSetId, Dictionary, Id, Link, LinkId, Profile, Profiles, Samples, Value,
-};
+use crate::processors::span_links::{Fresh, Linker, is_whole};
+use crate::profile::trace_ids::{Flaw, Said, TraceIds, TraceKeys};
+use crate::profile::{AttributeSetId, Dictionary, Link, Profile, Profiles};
 
 /// What came of the ids of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +67,6 @@ impl Fate {
     }
 }
 
-/// Whether the link has both of its ids.
-fn is_whole(link: &Link) -> bool {
-    link.trace_id != [0; 16] && link.span_id != [0; 8]
-}
-
 /// How many samples came to what, and whether any is to change.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -120,14 +109,6 @@ pub struct Lift<'k> {
 enum Seen {
     NotYet,
     Says(Option<Said>),
-}
-
-/// A sample that gets a link.
-#[derive(Clone, Copy)]
-struct Lifted {
-    row: usize,
-    link: Link,
-    kind: Part,
 }
 
 impl<'k> Lift<'k> {
@@ -184,14 +165,14 @@ impl<'k> Lift<'k> {
     /// Makes the links.
     pub fn apply(&mut self, profiles: &mut Profiles) {
         let (d, resources) = profiles.edit();
-        let mut made = Made::new(d);
+        let mut linker = Linker::new(d, self.removes);
         let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
         for profile in scopes.flat_map(|scope| &mut scope.profiles) {
-            self.profile(d, profile, &mut made);
+            self.profile(d, profile, &mut linker);
         }
     }
 
-    fn profile(&mut self, d: &mut Dictionary, profile: &mut Profile, made: &mut Made) {
+    fn profile(&mut self, d: &mut Dictionary, profile: &mut Profile, linker: &mut Linker) {
         let samples = &profile.samples;
         let (mut lifted, mut linked) = (Vec::new(), Vec::new());
         for (row, (set, link)) in samples.attributes.iter().zip(&samples.links).enumerate() {
@@ -199,157 +180,11 @@ impl<'k> Lift<'k> {
                 .said(d, *set)
                 .map(|said| (Fate::of(&said, &d.links[*link]), said.kind));
             match fate {
-                Some((Fate::Lifted(link), kind)) => lifted.push(Lifted { row, link, kind }),
+                Some((Fate::Lifted(link), kind)) => lifted.push(Fresh { row, link, kind }),
                 Some((Fate::AlreadyLinked, _)) if self.removes => linked.push(row),
                 _ => {}
             }
         }
-        if lifted.is_empty() && linked.is_empty() {
-            return;
-        }
-        let marks = Marks::of(d, profile, &lifted);
-        if let Some(kind) = marks.of_profile {
-            profile.attributes = made.profile_attributes(d, profile.attributes, kind);
-        }
-        let samples = Arc::make_mut(&mut profile.samples);
-        for row in linked {
-            self.relabel(d, samples, row, Part::Span, None, made);
-        }
-        for Lifted { row, link, kind } in lifted {
-            if let Some(place) = samples.links.get_mut(row) {
-                *place = made.link(d, link);
-            }
-            self.relabel(d, samples, row, kind, marks.of_sample(kind), made);
-        }
-    }
-
-    /// Takes the labels of a sample that its link repeats, and adds the mark.
-    fn relabel(
-        &self,
-        d: &mut Dictionary,
-        samples: &mut Samples,
-        row: usize,
-        kind: Part,
-        mark: Option<Part>,
-        made: &mut Made,
-    ) {
-        if !self.removes && mark.is_none() {
-            return;
-        }
-        let (Some(set), Some(link)) = (samples.attributes.get_mut(row), samples.links.get(row)) else {
-            return;
-        };
-        let known = (*set, *link, mark);
-        *set = match made.sets.get(&known) {
-            Some(set) => *set,
-            None => {
-                let target = d.links[*link];
-                let goes = |id: &AttributeId| self.removes && self.ids.is_in_link(d, *set, *id, &target, kind);
-                let mut left: Vec<_> = d.attribute_sets[*set].iter().copied().filter(|id| !goes(id)).collect();
-                left.extend(mark.map(|kind| made.mark(d, kind)));
-                let fresh = match left.is_empty() {
-                    true => Id::UNSET,
-                    false => d.attribute_sets.push(&left),
-                };
-                made.sets.insert(known, fresh);
-                fresh
-            }
-        };
-    }
-}
-
-/// Where it is written which spans the links of a profile point at.
-struct Marks {
-    /// The profile says it from now on.
-    of_profile: Option<Part>,
-    /// What it says of all samples that do not say otherwise.
-    prevailing: Option<Part>,
-}
-
-impl Marks {
-    /// The profile says it where all of its links are alike, and where it did already.
-    fn of(d: &Dictionary, profile: &Profile, lifted: &[Lifted]) -> Self {
-        if let Some(prevailing) = d.attribute(profile.attributes, LINK_SPAN) {
-            let prevailing = match prevailing {
-                Value::String(id) => kind_of(d.str(*id)),
-                _ => Part::Span,
-            };
-            return Self {
-                of_profile: None,
-                prevailing: Some(prevailing),
-            };
-        }
-        let links = profile.samples.links.iter().filter(|link| link.is_set()).count();
-        let of_profile = match lifted {
-            [first, rest @ ..] if links == 0 && first.kind != Part::Span => {
-                rest.iter().all(|other| other.kind == first.kind).then_some(first.kind)
-            }
-            _ => None,
-        };
-        Self {
-            of_profile,
-            prevailing: of_profile,
-        }
-    }
-
-    /// What a sample with a link of this kind has to say itself.
-    fn of_sample(&self, kind: Part) -> Option<Part> {
-        match self.prevailing {
-            Some(prevailing) => (prevailing != kind).then_some(kind),
-            None => (kind != Part::Span).then_some(kind),
-        }
-    }
-}
-
-/// The word for the kind of span that a link points at.
-const fn word(kind: Part) -> &'static str {
-    match kind {
-        Part::Active => "active",
-        Part::LocalRoot => "local_root",
-        Part::Span | Part::Trace => "unknown",
-    }
-}
-
-fn kind_of(text: &str) -> Part {
-    let kinds = [Part::Active, Part::LocalRoot];
-    kinds.into_iter().find(|kind| word(*kind) == text).unwrap_or(Part::Span)
-}
-
-/// Rows that were added to the tables, each once.
-struct Made {
-    links: HashMap<Link, LinkId, RandomState>,
-    sets: HashMap<(AttributeSetId, LinkId, Option<Part>), AttributeSetId, RandomState>,
-    of_profiles: HashMap<(AttributeSetId, Part), AttributeSetId, RandomState>,
-    marks: HashMap<Part, AttributeId, RandomState>,
-}
-
-impl Made {
-    fn new(d: &Dictionary) -> Self {
-        Self {
-            links: d.links.ids().map(|id| (d.links[id], id)).collect(),
-            sets: HashMap::default(),
-            of_profiles: HashMap::default(),
-            marks: HashMap::default(),
-        }
-    }
-
-    fn link(&mut self, d: &mut Dictionary, link: Link) -> LinkId {
-        *self.links.entry(link).or_insert_with(|| d.links.push(link))
-    }
-
-    fn mark(&mut self, d: &mut Dictionary, kind: Part) -> AttributeId {
-        *self.marks.entry(kind).or_insert_with(|| {
-            let key = d.strings.push(LINK_SPAN);
-            let value = Value::String(d.strings.push(word(kind)));
-            let unit = Id::UNSET;
-            d.attributes.push(Attribute { key, value, unit })
-        })
-    }
-
-    fn profile_attributes(&mut self, d: &mut Dictionary, set: AttributeSetId, kind: Part) -> AttributeSetId {
-        *self.of_profiles.entry((set, kind)).or_insert_with(|| {
-            let word = Value::String(d.strings.push(word(kind)));
-            d.with_attribute(set, LINK_SPAN, word)
-        })
+        linker.link(&self.ids, d, profile, &lifted, &linked);
     }
 }
