@@ -3,6 +3,7 @@
 mod kills;
 mod ledger;
 mod local;
+mod recent;
 mod zpages;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::pipeline::{Budget, Readiness};
 use crate::telemetry::Metrics;
 
 pub use local::only_local;
+pub use recent::{Question, Show, Shown};
 pub use zpages::{Overview, PipelineView, Watched, zpages};
 
 /// `/metrics` in the text format of Prometheus; `/ready` and `/live` for whoever asks in Kubernetes' way.

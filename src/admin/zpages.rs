@@ -1,5 +1,5 @@
 //! `/debug/...`: what runs, with counts. Configured names, addresses of targets and numbers only: nothing of a profile, nothing of a
-//! tenant.
+//! tenant. What shows more has a module of its own.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,8 +14,11 @@ use axum::routing::get;
 use http::StatusCode;
 use tokio::time::timeout;
 
+use super::Show;
 use crate::kill::Switch;
 use crate::ledger::Ledger;
+use crate::pipeline::compute::Compute;
+use crate::pipeline::recent::Ring;
 use crate::pipeline::{Budget, Readiness};
 use crate::telemetry::{Metrics, Signal, logs};
 
@@ -58,6 +61,12 @@ pub struct Watched {
     pub switch: Arc<Switch>,
     /// Its ledger.
     pub ledger: Arc<Ledger>,
+    /// What its exporters keep to be looked at; a reload replaces it.
+    pub rings: Arc<ArcSwap<Vec<Arc<Ring>>>>,
+    /// What shows that.
+    pub show: Show,
+    /// Where that is done.
+    pub compute: Compute,
 }
 
 /// The pages.
@@ -70,11 +79,12 @@ pub fn zpages(watched: Watched) -> Router {
         .route("/debug/loglevel", get(level).put(set_level))
         .merge(super::kills::routes())
         .merge(super::ledger::routes())
+        .merge(super::recent::routes())
         .with_state(watched)
         .fallback(async || (StatusCode::NOT_FOUND, PAGES))
 }
 
-const PAGES: &str = "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/targetz /debug/loglevel /debug/killz /debug/ledgerz\n";
+const PAGES: &str = "here are /debug/servicez /debug/pipelinez /debug/extensionz /debug/targetz /debug/loglevel /debug/killz /debug/ledgerz /debug/tracez\n";
 /// Longest name of a level, with room for a line end.
 const LEVEL_BYTES: usize = 16;
 /// How long it may take to arrive.

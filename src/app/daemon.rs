@@ -13,7 +13,8 @@ use crate::config::{Config, ConfigError, ConfigErrors, Encoding, Level, Node};
 use crate::kill::{Now, Switch};
 use crate::ledger::{self as accounts, Ledger};
 use crate::net::endpoint::BindError;
-use crate::pipeline::{Budget, Common, Failure, Graph, Kills, Readiness, Running, compute};
+use crate::pipeline::compute::{self, Compute};
+use crate::pipeline::{Budget, Common, Failure, Graph, Kills, Readiness, Running};
 use crate::telemetry::{Signal as Data, logs};
 
 /// GNU `timeout` and other wrappers signal a process and then its whole group, so that one wish to stop arrives twice. What
@@ -81,6 +82,9 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
             common,
             started,
             overview: Arc::default(),
+            rings: Arc::default(),
+            // one page at a time
+            compute: Compute::new(threads.handle().clone(), 1),
         },
         served: Served::default(),
         ledger_runs: false,
@@ -153,8 +157,8 @@ impl Daemon {
         kill::start(&self.sources.switch)?;
         let prepared = self.sources.ledger.prepare(&graph.plans(), accounts::Now::read());
         prepared.map_err(|wrong| RunError::Failed(ledger::placed(&self.setup.loaded, &wrong)))?;
-        self.sources.show(&self.setup.config);
         let mut running = graph.start(self.sources.budget.clone(), kills, threads);
+        self.sources.show(&self.setup.config, &running);
         self.keep_ledger(&running)?;
         self.served.serve(pages, &self.sources, running.readiness());
         tokio::spawn(self.announce(running.readiness().clone()));
@@ -286,7 +290,7 @@ impl Daemon {
             return Err(error);
         }
         self.keep_ledger(running)?;
-        self.sources.show(&self.setup.config);
+        self.sources.show(&self.setup.config, running);
         self.served.serve(pages, &self.sources, running.readiness());
         self.seen = Ok(self.setup.loaded.tree.clone());
         self.apply(&before.config);

@@ -12,6 +12,7 @@ mod memory;
 mod order;
 mod pages;
 mod quickstart;
+mod recent;
 mod setup;
 
 use std::sync::Arc;

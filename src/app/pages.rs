@@ -18,8 +18,10 @@ use crate::net::auth::{ServerAuth, guard};
 use crate::net::endpoint::{Endpoint, NotAnEndpoint};
 use crate::net::server::{Listener, ServerSettings, serve};
 use crate::net::tls::ServerTls;
+use crate::pipeline::compute::Compute;
+use crate::pipeline::recent::Ring;
 use crate::pipeline::spec::{BuildError, RawConfig};
-use crate::pipeline::{Budget, Common, Readiness, Stop};
+use crate::pipeline::{Budget, Common, Readiness, Running, Stop};
 
 /// One page and where it is served.
 #[derive(Clone, Debug)]
@@ -119,12 +121,15 @@ pub(super) struct Sources {
     pub(super) overview: Arc<ArcSwap<Overview>>,
     pub(super) switch: Arc<Switch>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) rings: Arc<ArcSwap<Vec<Arc<Ring>>>>,
+    pub(super) compute: Compute,
 }
 
 impl Sources {
     /// From now on this configuration runs.
-    pub(super) fn show(&self, config: &Config) {
+    pub(super) fn show(&self, config: &Config, running: &Running) {
         self.overview.store(Arc::new(overview(config)));
+        self.rings.store(Arc::new(running.rings()));
     }
 
     fn router(&self, page: &Page, readiness: &Readiness) -> Router {
@@ -142,6 +147,9 @@ impl Sources {
                     started: self.started,
                     switch: self.switch.clone(),
                     ledger: self.ledger.clone(),
+                    rings: self.rings.clone(),
+                    show: super::recent::show,
+                    compute: self.compute.clone(),
                 });
                 match auth {
                     Some(auth) => guard(pages, auth.clone(), |_| ()),

@@ -1,7 +1,7 @@
 //! `inspect`: what is in a profile of any format.
 
 mod forecast;
-pub(crate) mod found;
+pub(super) mod found;
 mod summary;
 mod text;
 

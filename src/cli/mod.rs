@@ -25,6 +25,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::app::{self, RunError, RunOptions};
 use crate::config::{Sources, io_reason};
 
+// a page tells what the command tells
+pub(crate) use inspect::found::{commented, summaries};
+
 /// The gate that profiles pass on their way to a backend.
 #[derive(Parser)]
 #[command(name = "flamegate", version, args_conflicts_with_subcommands = true)]

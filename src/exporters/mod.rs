@@ -7,6 +7,7 @@ mod otlp;
 mod otlp_grpc;
 mod otlp_http;
 mod pyroscope;
+mod recent;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -22,4 +23,5 @@ pub static ALL: &[ExporterSpec] = &[
     otlp_grpc::SPEC,
     otlp_http::SPEC,
     pyroscope::SPEC,
+    recent::SPEC,
 ];

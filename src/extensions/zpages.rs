@@ -25,12 +25,15 @@ pub const SPEC: ExtensionSpec = ExtensionSpec {
 | GET `/debug/killz`, `/debug/kills` | what is killed, for people and as JSON |
 | POST `/debug/kills`, DELETE `/debug/kills/ID` | kills and lifts, for whoever `auth` knows: see the kill switch in `operations.md` |
 | GET `/debug/ledgerz`, `/debug/ledger` | what the month costs, by tenant and exporter, for people and as JSON; a credential with a tenant sees that tenant's |
+| GET `/debug/tracez` | the profiles that the exporter `recent` keeps: what can be asked for; with `?trace=ID`, `?span=ID`, `?route=ROUTE` or `?span_name=NAME` the flame \
+graph of those samples, `&service=` and `&type=` to narrow it, `&format=html` (`svg`, `json`, `pprof`), `&exporter=ID` where several keep profiles; a credential with a tenant sees that tenant's |
 | GET `/debug/loglevel` | the level of the logs |
 | PUT `/debug/loglevel` | sets it until the next reload: `curl -X PUT -d debug http://localhost:55679/debug/loglevel` |
 
 On a loopback address nobody has to say who they are, but `Host` must name this machine and `Origin`, if a browser sends it, too: so \
 no web page reaches in by a name of its own. On any other address `auth` has to name an authenticator. The pages show configured \
-names and counts, nothing of a profile; of a tenant no more than that it is killed, and what it spends.",
+names and counts, of a tenant no more than that it is killed, and what it spends, and nothing of a profile but for `/debug/tracez`: \
+that shows whoever gets in what passed the processors before `recent`.",
         stability: Stability::Beta,
         signals: &[],
         example: "zpages:\n  endpoint: localhost:55679\n",

@@ -2,16 +2,23 @@
 //! last clone drops.
 //!
 //! There are two levels. From the soft one on the door is closed: new requests are refused before their bodies are read, until
-//! use has fallen well below it. Up to the hard one what is under way may still grow; beyond it that is refused as well.
+//! use has fallen well below it. Up to the hard one what is under way may still grow; beyond it that is refused as well. Before
+//! anything is refused, whoever holds what can be done without is asked to [give way](GivesWay).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub use crate::formats::OutOfBudget;
 use crate::formats::Room;
 
 /// The door opens again when use has fallen to so many hundredths of the soft level: else it would flap.
 const REOPEN_PERCENT: usize = 90;
+
+/// Whoever holds memory that can be done without.
+pub trait GivesWay: Send + Sync {
+    /// Gives back so many bytes, or what there is; says how many.
+    fn give_way(&self, bytes: usize) -> usize;
+}
 
 /// The bytes that all batches together may hold.
 #[derive(Clone, Debug)]
@@ -23,6 +30,7 @@ struct Shared {
     hard: AtomicUsize,
     used: AtomicUsize,
     closed: AtomicBool,
+    give_way: Mutex<Vec<Weak<dyn GivesWay>>>,
 }
 
 /// The levels of a budget, in bytes.
@@ -53,6 +61,7 @@ impl Budget {
             hard: AtomicUsize::new(levels.hard),
             used: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            give_way: Mutex::default(),
         }))
     }
 
@@ -85,13 +94,15 @@ impl Budget {
 
     /// Whether new requests are let in.
     pub fn is_open(&self) -> bool {
-        let (used, soft) = (self.used(), self.levels().soft);
+        let soft = self.levels().soft;
+        let reopens = soft / 100 * REOPEN_PERCENT;
         let closed = self.0.closed.load(Ordering::Relaxed);
-        let closes = if closed {
-            used > soft / 100 * REOPEN_PERCENT
-        } else {
-            used >= soft
-        };
+        let is_short = |used: usize| if closed { used > reopens } else { used >= soft };
+        let mut used = self.used();
+        if is_short(used) && self.make_room(used - reopens) {
+            used = self.used();
+        }
+        let closes = is_short(used);
         if closes != closed && self.0.closed.swap(closes, Ordering::Relaxed) == closed {
             match closes {
                 true => tracing::warn!(used, soft, "memory is short: new requests are refused"),
@@ -104,10 +115,31 @@ impl Budget {
     fn take(&self, bytes: usize) -> Result<(), OutOfBudget> {
         let hard = self.levels().hard;
         let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= hard);
-        match self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(OutOfBudget::Full),
+        let take = || self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
+        let taken = match take() {
+            Err(used) if self.make_room(used.saturating_add(bytes) - hard) => take(),
+            taken => taken,
+        };
+        taken.map(drop).map_err(|_| OutOfBudget::Full)
+    }
+
+    /// From now on this holder is asked to give way where memory is short, as long as it is there.
+    pub fn may_ask(&self, holder: &Arc<dyn GivesWay>) {
+        let mut holders = self.0.give_way.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.retain(|holder| holder.strong_count() > 0);
+        holders.push(Arc::downgrade(holder));
+    }
+
+    /// Asks one holder after the other, and says whether any gave something back.
+    fn make_room(&self, bytes: usize) -> bool {
+        let holders = self.0.give_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut given = 0;
+        for holder in holders.iter().filter_map(Weak::upgrade) {
+            if given < bytes {
+                given += holder.give_way(bytes - given);
+            }
         }
+        given > 0
     }
 
     fn count(&self, bytes: usize) {

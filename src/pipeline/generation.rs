@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::budget::GivesWay;
 use super::chain::Chain;
 use super::component::{Reason, ReceiverError};
 use super::compute::guard_async;
@@ -21,6 +22,7 @@ use super::graph::{Graph, NamedExporter, NamedReceiver, Wiring};
 use super::lifecycle::Failure;
 use super::outlet::Outlet;
 use super::plan::Plan;
+use super::recent::Ring;
 use super::sink::Sink;
 use super::spec::RawConfig;
 use super::stop::Stop;
@@ -88,6 +90,8 @@ pub(super) struct Delivery {
     raw: RawConfig,
     pub(super) sink: Arc<Sink>,
     done: CancellationToken,
+    /// What the exporter keeps to be looked at.
+    rings: Vec<Arc<Ring>>,
     _feeding: Arc<Feeding>,
 }
 
@@ -135,6 +139,14 @@ impl Generation {
     /// What months may cost.
     pub(super) fn plans(&self) -> Vec<Arc<Plan>> {
         self.lines.iter().flat_map(|line| line.plans.clone()).collect()
+    }
+
+    /// What exporters keep to be looked at.
+    pub(super) fn rings(&self) -> Vec<Arc<Ring>> {
+        self.deliveries
+            .iter()
+            .flat_map(|delivery| delivery.rings.clone())
+            .collect()
     }
 
     /// Waits until every receiver serves; the first that fails is the answer.
@@ -343,6 +355,10 @@ impl Delivery {
 
     fn start(exporter: NamedExporter, shared: &Arc<Shared>) -> Self {
         let sink = Sink::new(exporter.id, exporter.signal, exporter.built, exporter.unit, shared);
+        for ring in &exporter.rings {
+            let holder: Arc<dyn GivesWay> = ring.clone();
+            shared.budget.may_ask(&holder);
+        }
         let feeding = Feeding::start([(sink.component(), exporter.feeders)], &shared.metrics);
         let (done, running) = (CancellationToken::new(), sink.clone());
         let ended = done.clone().drop_guard();
@@ -354,6 +370,7 @@ impl Delivery {
             raw: exporter.raw,
             sink,
             done,
+            rings: exporter.rings,
             _feeding: Arc::new(feeding),
         }
     }

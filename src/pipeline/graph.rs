@@ -12,6 +12,7 @@ use super::component::Receiver;
 use super::feeder::Feeder;
 use super::matcher::{MatchConfig, Matcher};
 use super::plan::Plan;
+use super::recent::Ring;
 use super::routing::{self, Mode, Route};
 use super::shared::Common;
 use super::spec::{
@@ -91,6 +92,7 @@ pub(super) struct NamedExporter {
     pub(super) unit: Unit,
     pub(super) built: BuiltExporter,
     pub(super) feeders: Vec<Feeder>,
+    pub(super) rings: Vec<Arc<Ring>>,
 }
 
 /// Components built and wired, not yet running.
@@ -250,6 +252,7 @@ fn build_exporters(spec: &ServiceSpec, tables: Tables<'_>, common: &Common) -> R
                 unit: row.unit,
                 built: exporter,
                 feeders: cx.feeders.take(),
+                rings: cx.rings.take(),
             });
         }
     }

@@ -17,6 +17,7 @@ use super::graph::Graph;
 use super::kill::Kills;
 use super::plan::Plan;
 use super::readiness::Readiness;
+use super::recent::Ring;
 use super::sink::Sink;
 use super::spending::Spending;
 use crate::telemetry::Component;
@@ -100,6 +101,11 @@ impl Running {
     /// What months may cost, by the processors that run.
     pub fn plans(&self) -> Vec<Arc<Plan>> {
         self.now.plans()
+    }
+
+    /// What exporters keep to be looked at.
+    pub fn rings(&self) -> Vec<Arc<Ring>> {
+        self.now.rings()
     }
 
     /// Waits until a part ends that nobody asked to, and says which and why. Never returns while all is well.

@@ -20,6 +20,7 @@ pub mod outlet;
 pub mod place;
 pub mod plan;
 mod readiness;
+pub mod recent;
 pub mod removal;
 pub mod routing;
 pub mod shared;

@@ -6,6 +6,7 @@ use super::component::{Exporter, Processor, Receiver};
 use super::feeder::Feeders;
 use super::graph::PipelineSpec;
 use super::plan::Plans;
+use super::recent::Rings;
 use super::shared::SharedStates;
 use super::strict;
 use crate::telemetry::{Metrics, Signal};
@@ -58,6 +59,8 @@ pub struct BuildContext {
     pub feeders: Feeders,
     /// Where it registers what a month may cost.
     pub plans: Plans,
+    /// Where it registers what it keeps to be looked at.
+    pub rings: Rings,
     /// What it shares with those of its id in other pipelines.
     pub shared: SharedStates,
     /// Where it stands; none where a processor is built alone, and for receivers and exporters.
@@ -82,6 +85,7 @@ impl BuildContext {
             dry_run: false,
             feeders: Feeders::default(),
             plans: Plans::default(),
+            rings: Rings::default(),
             shared: SharedStates::default(),
             place: None,
         }

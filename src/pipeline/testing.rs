@@ -200,6 +200,7 @@ pub fn graph(
                 boundary: Boundary::Internal,
             },
             feeders: Vec::new(),
+            rings: Vec::new(),
         }
     });
     let graph = Graph {

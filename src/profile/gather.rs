@@ -85,21 +85,14 @@ impl Counted {
 }
 
 impl Evidence {
-    /// That of some rows of a profile.
-    pub fn of(d: &Dictionary, profile: &Profile, rows: &[usize]) -> Self {
-        let (samples, types) = (&profile.samples, profile.sample_types.len());
-        let hz = Sampling::of(d, profile).ok().map(|sampling| sampling.hz);
-        let sum = |of: &dyn Fn(usize) -> u64| rows.iter().fold(0, |sum: u64, row| sum.saturating_add(of(*row)));
-        let (samples, counted) = match (Sampling::counts(d, profile), &samples.observations) {
-            (Some(counts @ Counts::Column(_)), _) => (sum(&|row| counts.of_row(samples, row, types)), Counted::Counts),
-            (Some(counts), _) => (sum(&|row| counts.of_row(samples, row, types)), Counted::Periods),
-            (None, Observations::Series(series)) if !series.timestamps.is_empty() => (
-                sum(&|row| series.timestamps(row).len().max(1) as u64),
-                Counted::Timestamps,
-            ),
-            (None, _) => (rows.len() as u64, Counted::Rows),
-        };
-        Self { samples, counted, hz }
+    /// That of some samples of a profile.
+    pub fn of(counting: &Counting<'_>, rows: &[usize]) -> Self {
+        let samples = rows.iter().map(|row| counting.of_row(*row));
+        Self {
+            samples: samples.fold(0, u64::saturating_add),
+            counted: counting.counted,
+            hz: counting.hz,
+        }
     }
 
     /// With more of the same kind.
@@ -121,6 +114,43 @@ impl Evidence {
     pub fn seen_from(&self) -> Option<f64> {
         // e^-3 is a twentieth
         self.hz.map(|hz| 3.0 / hz)
+    }
+}
+
+/// How the samples of a profile are counted.
+pub struct Counting<'p> {
+    profile: &'p Profile,
+    counts: Option<Counts>,
+    counted: Counted,
+    hz: Option<f64>,
+}
+
+impl<'p> Counting<'p> {
+    /// Looks at the whole profile: a part might look like what it is not.
+    pub fn of(d: &Dictionary, profile: &'p Profile) -> Self {
+        let counts = Sampling::counts(d, profile);
+        let counted = match (counts, &profile.samples.observations) {
+            (Some(Counts::Column(_)), _) => Counted::Counts,
+            (Some(Counts::Times(_)), _) => Counted::Periods,
+            (None, Observations::Series(series)) if !series.timestamps.is_empty() => Counted::Timestamps,
+            (None, _) => Counted::Rows,
+        };
+        Self {
+            profile,
+            counts,
+            counted,
+            hz: Sampling::of(d, profile).ok().map(|sampling| sampling.hz),
+        }
+    }
+
+    /// How many samples stand behind a row.
+    pub fn of_row(&self, row: usize) -> u64 {
+        let samples = &self.profile.samples;
+        match (self.counts, &samples.observations) {
+            (Some(counts), _) => counts.of_row(samples, row, self.profile.sample_types.len()),
+            (None, Observations::Series(series)) => series.timestamps(row).len().max(1) as u64,
+            (None, Observations::Totals(_)) => 1,
+        }
     }
 }
 
@@ -175,7 +205,7 @@ impl Gathering {
 impl Group {
     fn add(&mut self, d: &Dictionary, at: ProfileRef<'_>, rows: &[usize], scratch: &mut Scratch) {
         let (whole, types) = (at.profile, at.profile.sample_types.len());
-        self.evidence.add(Evidence::of(d, whole, rows));
+        self.evidence.add(Evidence::of(&Counting::of(d, whole), rows));
         self.period = Some(match self.period {
             Some(period) if period != whole.period => 0,
             _ => whole.period,

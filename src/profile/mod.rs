@@ -33,7 +33,7 @@ pub use dictionary::{
     Attribute, AttributeId, AttributeSet, AttributeSetId, Dictionary, Function, FunctionId, Line, Link, LinkId,
     Location, LocationId, Mapping, MappingId, Stack, StackId, Value,
 };
-pub use gather::{Counted, Evidence, Gathered, Gathering};
+pub use gather::{Counted, Counting, Evidence, Gathered, Gathering};
 pub use ids::Id;
 pub use intern::Interner;
 pub use merge::Merger;

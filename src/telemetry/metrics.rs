@@ -10,6 +10,7 @@ mod files;
 mod ledger;
 mod number;
 mod rate_limit;
+mod recent;
 mod reduction;
 mod scrape;
 mod server;
@@ -37,6 +38,7 @@ pub use files::FileMetrics;
 pub use ledger::LedgerMetrics;
 pub use number::Number;
 pub use rate_limit::RateLimitMetrics;
+pub use recent::RecentMetrics;
 pub use reduction::ReductionMetrics;
 pub use scrape::ScrapeMetrics;
 pub use server::{Opened, ServerMetrics};
@@ -140,6 +142,9 @@ pub struct Metrics {
     rate_limited: Family<OfRateLimit, Counter>,
     rate_limit_keys: Family<One, Number>,
     rate_limit_shared: Family<One, Counter>,
+    recent_batches: Family<One, Number>,
+    recent_bytes: Family<One, Number>,
+    recent_left_out: Family<Two, Counter>,
     trace_links: Family<OfTraceLinks, Counter>,
     trace_join: trace_join::TraceJoins,
     service_files: Family<Two, Number>,
@@ -333,6 +338,12 @@ impl Default for Metrics {
             rate_limit_shared: r.named(
                 "flamegate_rate_limit_shared",
                 "Times that a key shared a bucket, because there were too many",
+            ),
+            recent_batches: r.named("flamegate_recent_batches", "Batches kept to be looked at"),
+            recent_bytes: r.named("flamegate_recent_bytes", "Memory of the batches kept to be looked at"),
+            recent_left_out: r.named(
+                "flamegate_recent_left_out",
+                "Batches not kept to be looked at, or not any more, by reason",
             ),
             trace_links: r.named(
                 "flamegate_trace_links_samples",

@@ -11,8 +11,8 @@ pub use audit::Audit;
 pub use component::{Component, Kind, Signal};
 pub use metrics::{
     AggregateMetrics, Amount, BudgetMetrics, ExporterMetrics, FileMetrics, Metrics, Number, Opened, RateLimitMetrics,
-    ReductionMetrics, ScrapeMetrics, ServerMetrics, ServiceFileMetrics, SpanProfilesMetrics, TraceJoinMetrics,
-    TraceLinksMetrics,
+    RecentMetrics, ReductionMetrics, ScrapeMetrics, ServerMetrics, ServiceFileMetrics, SpanProfilesMetrics,
+    TraceJoinMetrics, TraceLinksMetrics,
 };
 pub use seldom::{Seldom, SeldomEach};
 pub use targets::{Health, Targets, Visited};

@@ -1,10 +1,16 @@
 //! The samples of one trace, span or route, out of files and out of a running gate: what is found is compared with what prost reads.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::profiles::v1development as wire;
+use prost::Message;
 use serde_json::Value;
 
-use crate::support::{data, run};
+use crate::support::{Gate, PATIENCE, config, data, free_port, http, http_with, run, wait_for};
 use crate::told_otlp::{self, Request};
 use crate::told_pprof::{gunzip, spelt};
 
@@ -183,4 +189,222 @@ fn what_cannot_be_found_is_said() {
         assert_eq!(refused.code(), code, "{args:?}: {}", refused.err());
         assert!(refused.err().contains(why), "{args:?}: {}", refused.err());
     }
+}
+
+const ANN: (&str, &str) = ("Authorization", "Basic YW5uOnBsYW50ZWRFWEFNUExF");
+const BOB: (&str, &str) = ("Authorization", "Basic Ym9iOnBsYW50ZWRFWEFNUExF");
+const EVE: (&str, &str) = ("Authorization", "Basic ZXZlOnBsYW50ZWRFWEFNUExF");
+const SECRET: &str = "ghp_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLE0";
+const ROUTE: &str = "/cart/{id}?<b>&\"x\"";
+
+struct Ports {
+    otlp: u16,
+    pages: u16,
+}
+
+/// ann looks after the gate; bob and eve send profiles.
+fn gate_config(ports: &Ports, exporters: &str) -> String {
+    let Ports { otlp, pages } = ports;
+    format!(
+        "extensions:
+  basicauth: {{htpasswd: {{inline: \"ann:plantedEXAMPLE\\nbob:plantedEXAMPLE\\neve:plantedEXAMPLE\"}}}}
+  zpages: {{endpoint: \"localhost:{pages}\", auth: {{authenticator: basicauth}}}}
+receivers: {{otlp: {{protocols: {{http: {{endpoint: \"localhost:{otlp}\", auth: {{authenticator: basicauth}}}}}}}}}}
+processors: {{trace_links: {{}}, redaction: {{detectors: [secrets]}}}}
+exporters: {{recent: {{}}, debug: {{}}}}
+service:
+  extensions: [zpages]
+  kill_switch: {{storage: state, operators: [ann]}}
+  pipelines: {{profiles: {{receivers: [otlp], processors: [trace_links, redaction], exporters: [{exporters}]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+"
+    )
+}
+
+/// The recording with a secret in the names of all functions, and with the samples of a trace on a route.
+fn planted(trace: &str) -> Vec<u8> {
+    let mut request = told_otlp::read(&std::fs::read(data(LINKS)).unwrap());
+    let d = request.dictionary.as_mut().unwrap();
+    for function in &d.function_table {
+        let name = &mut d.string_table[function.name_strindex as usize];
+        if !name.is_empty() && !name.contains(SECRET) {
+            name.push_str(&format!("({SECRET})"));
+        }
+    }
+    d.string_table.push("http.route".to_owned());
+    let route = wire::KeyValueAndUnit {
+        key_strindex: d.string_table.len() as i32 - 1,
+        value: Some(AnyValue {
+            value: Some(Any::StringValue(ROUTE.to_owned())),
+        }),
+        unit_strindex: 0,
+    };
+    d.attribute_table.push(route);
+    let route = d.attribute_table.len() as i32 - 1;
+    let links = &d.link_table;
+    let hex = |index: i32| -> String {
+        let bytes = &links[index as usize].trace_id;
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let scopes = request
+        .resource_profiles
+        .iter_mut()
+        .flat_map(|one| &mut one.scope_profiles);
+    for sample in scopes
+        .flat_map(|scope| &mut scope.profiles)
+        .flat_map(|profile| &mut profile.samples)
+    {
+        if sample.link_index > 0 && hex(sample.link_index) == trace {
+            sample.attribute_indices.push(route);
+        }
+    }
+    request.encode_to_vec()
+}
+
+fn push(ports: &Ports, who: (&str, &str), body: &[u8]) {
+    let headers = [who, ("Content-Type", "application/x-protobuf")];
+    let (status, answer) = http_with("POST", ports.otlp, "/v1development/profiles", &headers, body);
+    assert_eq!(status, 200, "{answer}");
+}
+
+fn ask(ports: &Ports, who: (&str, &str), query: &str) -> (u16, String) {
+    http_with("GET", ports.pages, &format!("/debug/tracez{query}"), &[who], b"")
+}
+
+/// The samples behind what somebody is shown.
+fn samples(ports: &Ports, who: (&str, &str), query: &str) -> Option<i64> {
+    let (status, answer) = ask(ports, who, &format!("{query}&format=json"));
+    if status == 404 {
+        return None;
+    }
+    let told: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{status} {answer}"));
+    let [profile] = told["profiles"].as_array().unwrap().as_slice() else {
+        panic!("they are of one service and kind")
+    };
+    assert_eq!(profile["types"][0]["total"], profile["evidence"]["samples"]);
+    profile["evidence"]["samples"].as_i64()
+}
+
+#[test]
+fn a_running_gate_shows_a_trace_of_what_passed_to_whoever_may_see_it() {
+    let ports = Ports {
+        otlp: free_port(),
+        pages: free_port(),
+    };
+    let (folder, path) = config(&gate_config(&ports, "recent, debug"));
+    let gate = Gate::start(folder.path(), &["--config", &path]);
+    let plain = gunzip(&std::fs::read(data(LABELS)).unwrap());
+    let (trace, expected) = traces_of_labels(&plain)
+        .into_iter()
+        .max_by_key(|(_, samples)| *samples)
+        .unwrap();
+    let body = planted(&trace);
+    let query = format!("?trace={trace}");
+    assert_eq!(ask(&ports, ANN, &query).0, 404, "nothing has passed");
+    push(&ports, BOB, &body);
+    push(&ports, EVE, &body);
+    push(&ports, EVE, &body);
+    wait_for("all of it", || {
+        (samples(&ports, ANN, &query) == Some(3 * expected)).then_some(())
+    });
+    for (who, times) in [(BOB, 1), (EVE, 2), (ANN, 3)] {
+        assert_eq!(samples(&ports, who, &query), Some(times * expected));
+    }
+    // what leads to a route leads to the same samples
+    let (_, list) = ask(&ports, BOB, "");
+    assert!(
+        !list.contains("<b>") && list.contains("/cart/{id}?&lt;b&gt;&amp;&quot;x&quot;"),
+        "{list}"
+    );
+    let href = list
+        .split("href=\"")
+        .find_map(|rest| rest.strip_prefix("?route="))
+        .expect("a route");
+    let href = href.split('"').next().unwrap().replace("&amp;", "&");
+    assert_eq!(samples(&ports, BOB, &format!("?route={href}")), Some(expected));
+    // the secret went before anything was kept
+    for format in ["html", "svg", "json"] {
+        let (status, page) = ask(&ports, BOB, &format!("{query}&format={format}"));
+        assert_eq!(status, 200, "{format}");
+        assert!(page.contains("encoding/json"), "{format}: names are there");
+        assert!(
+            !page.contains(SECRET) && !page.contains("ghp_EXAMPLE"),
+            "{format}: the secret is there"
+        );
+    }
+    // exactly its samples, by another reader
+    let (status, pprof) = ask_bytes(&ports, BOB, &format!("{query}&format=pprof"));
+    assert_eq!(status, 200);
+    let told = |plain: &[u8]| {
+        let (_, samples) = spelt(plain);
+        let own = samples
+            .into_iter()
+            .filter(|one| one.labels.get("trace_id") == Some(&trace));
+        let mut told: Vec<_> = own
+            .map(|one| {
+                (
+                    one.frames.len(),
+                    one.labels["span_id"].clone(),
+                    one.labels["worker"].clone(),
+                    one.values,
+                )
+            })
+            .collect();
+        told.sort();
+        told
+    };
+    let found = gunzip(&pprof);
+    assert_eq!(told(&found), told(&plain));
+    assert_eq!(spelt(&found).1.len(), told(&found).len(), "and no other");
+    for (query, status, why) in [
+        (
+            format!("{query}&span=77"),
+            400,
+            "one of trace, span, route and span_name",
+        ),
+        ("?trace=77x".to_owned(), 400, "32 hexadecimal digits"),
+        ("?trace=77".to_owned(), 404, "no sample of it is kept"),
+        (format!("{query}&service=other"), 404, "no sample of it is kept"),
+        (format!("{query}&format=exe"), 400, "html, svg, json, pprof"),
+        (format!("{query}&tenant=bob"), 400, "for nothing else"),
+        (format!("{query}&exporter=other"), 404, "there are recent"),
+    ] {
+        let (found, said) = ask(&ports, BOB, &query);
+        assert!(found == status && said.contains(why), "{query}: {found} {said}");
+    }
+    // who is configured as before keeps what it has
+    gate.signal("HUP");
+    wait_for("the reload", || gate.err().contains("reloaded").then_some(()));
+    assert_eq!(samples(&ports, ANN, &query), Some(3 * expected));
+}
+
+#[test]
+fn where_nothing_keeps_profiles_the_page_says_what_to_do() {
+    let ports = Ports {
+        otlp: free_port(),
+        pages: free_port(),
+    };
+    let (folder, path) = config(&gate_config(&ports, "debug"));
+    let _gate = Gate::start(folder.path(), &["--config", &path]);
+    let (status, said) = ask(&ports, ANN, "");
+    assert!(
+        status == 404 && said.contains("add the exporter `recent`"),
+        "{status} {said}"
+    );
+    assert_eq!(http("GET", ports.pages, "/debug/tracez", b"").0, 401);
+}
+
+/// An answer that is no text.
+fn ask_bytes(ports: &Ports, who: (&str, &str), query: &str) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(("127.0.0.1", ports.pages)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (name, value) = who;
+    let head =
+        format!("GET /debug/tracez{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{name}: {value}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+    (status, answer.split_off(end + 4))
 }

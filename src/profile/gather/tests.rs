@@ -13,7 +13,7 @@ fn read(name: &str) -> Profiles {
 fn whole(profiles: &Profiles) -> Evidence {
     let profile = profiles.iter().next().unwrap().profile;
     let rows: Vec<usize> = (0..profile.samples.len()).collect();
-    Evidence::of(profiles.dictionary(), profile, &rows)
+    Evidence::of(&Counting::of(profiles.dictionary(), profile), &rows)
 }
 
 /// Every trace with the sums of its samples, by a walk of its own.

@@ -1,0 +1,44 @@
+//! What an exporter `recent` counts.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use super::{Metrics, Number, Two};
+
+/// The metrics of one `recent`.
+#[derive(Clone, Debug)]
+pub struct RecentMetrics {
+    exporter: Arc<str>,
+    bytes: Number,
+    batches: Number,
+    left_out: Family<Two, Counter>,
+}
+
+impl Metrics {
+    /// The metrics of one `recent`, looked up once.
+    pub fn recent(&self, exporter: &Arc<str>) -> RecentMetrics {
+        let key = [("exporter", exporter.clone())];
+        RecentMetrics {
+            exporter: exporter.clone(),
+            batches: self.recent_batches.get_or_create(&key).clone(),
+            bytes: self.recent_bytes.get_or_create(&key).clone(),
+            left_out: self.recent_left_out.clone(),
+        }
+    }
+}
+
+impl RecentMetrics {
+    /// So many batches are kept, in so many bytes.
+    pub fn kept(&self, batches: usize, bytes: usize) {
+        self.batches.set(batches as u64);
+        self.bytes.set(bytes as u64);
+    }
+
+    /// So many batches are not kept, or not any more. Reasons are enumerated where they arise.
+    pub fn left_out(&self, reason: &'static str, batches: u64) {
+        let key = [("exporter", self.exporter.clone()), ("reason", reason.into())];
+        self.left_out.get_or_create(&key).inc_by(batches);
+    }
+}
