@@ -21,7 +21,7 @@ use super::lifecycle::Failure;
 use super::outlet::{Afterwards, Arrival, Content, Intake, Job};
 use super::readiness::Readiness;
 use super::routing::{self, Mode, Route};
-use super::sink::Sink;
+use super::sink::{Room, Sink};
 use super::spending::Spending;
 use crate::telemetry::{Amount, Audit, Component, Kind, Metrics, Signal};
 
@@ -281,11 +281,13 @@ impl Fanout {
         if let Some(followed) = followed.filter(|_| passed.unrouted > 0) {
             followed.stayed();
         }
+        let to_hold = |outcome: &Outcome| outcome.to_hold.iter().map(|(_, batch)| batch.clone()).collect();
+        let to_hold: Vec<Vec<Batch>> = passed.outcomes.iter().map(to_hold).collect();
         let through = passed
             .outcomes
             .iter_mut()
             .map(|outcome| std::mem::take(&mut outcome.batches));
-        hand_over(wired.pipelines.iter().zip(through))?;
+        hand_over(wired.pipelines.iter().zip(through), wired.pipelines.iter().zip(to_hold))?;
         for (pipeline, outcome) in wired.pipelines.iter().zip(&mut passed.outcomes) {
             pipeline.chain.settle(outcome);
             pipeline.hold(std::mem::take(&mut outcome.to_hold));
@@ -458,11 +460,49 @@ impl Defects {
     }
 }
 
-/// Hands batches to the sinks of their pipelines, once it is certain that this is no refusal.
-pub fn hand_over<'a>(passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>)>) -> Result<(), Refusal> {
-    // an exporter of two pipelines gets its batches of both in one reservation
+/// Hands batches to the sinks of their pipelines, once it is certain that this is no refusal. What processors are `to_hold` finds no more
+/// room later than now, and who waits for an answer can come again, so the sinks must have some for it as well.
+fn hand_over<'a>(
+    passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>)>,
+    to_hold: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>)>,
+) -> Result<(), Refusal> {
+    let (killed, now): (Vec<_>, Vec<_>) = shares(passed).into_iter().partition(|(sink, _)| sink.is_killed());
+    let now = reserved(now)?;
+    let later = shares(to_hold).into_iter().filter(|(sink, _)| !sink.is_killed());
+    let later = reserved(later.collect())?;
+    let mut rooms = now.iter().chain(&later).map(|(.., room)| room).peekable();
+    if rooms.peek().is_some() && rooms.all(Option::is_none) {
+        return Err(Refusal::no_room("the queues of all exporters are full"));
+    }
+    drop(later);
+    for (sink, share, room) in now {
+        sink.take(share, room);
+    }
+    for (sink, share) in killed {
+        sink.discard(&share);
+    }
+    Ok(())
+}
+
+/// Sinks with their share and the room for it, if they have any. Who must not lose anything has to.
+type Reserved<'a> = Vec<(&'a Arc<Sink>, Vec<Batch>, Option<Room>)>;
+
+fn reserved(shares: Vec<(&Arc<Sink>, Vec<Batch>)>) -> Result<Reserved<'_>, Refusal> {
+    let mut reserved = Vec::with_capacity(shares.len());
+    for (sink, share) in shares {
+        let room = sink.reserve(&share);
+        if room.is_none() && sink.required() {
+            return Err(Refusal::no_room("an exporter that must not lose anything is full"));
+        }
+        reserved.push((sink, share, room));
+    }
+    Ok(reserved)
+}
+
+/// What each sink gets. An exporter of two pipelines gets its batches of both in one reservation.
+fn shares<'a>(batches: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>)>) -> Vec<(&'a Arc<Sink>, Vec<Batch>)> {
     let mut shares: Vec<(&Arc<Sink>, Vec<Batch>)> = Vec::new();
-    for (pipeline, batches) in passed.filter(|(_, batches)| !batches.is_empty()) {
+    for (pipeline, batches) in batches.filter(|(_, batches)| !batches.is_empty()) {
         for sink in &pipeline.sinks {
             match shares.iter_mut().find(|(known, _)| Arc::ptr_eq(known, sink)) {
                 Some((_, share)) => share.extend(batches.iter().cloned()),
@@ -470,25 +510,7 @@ pub fn hand_over<'a>(passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>
             }
         }
     }
-    let (killed, shares): (Vec<_>, Vec<_>) = shares.into_iter().partition(|(sink, _)| sink.is_killed());
-    let mut rooms = Vec::with_capacity(shares.len());
-    for (sink, share) in shares {
-        let room = sink.reserve(&share);
-        if room.is_none() && sink.required() {
-            return Err(Refusal::no_room("an exporter that must not lose anything is full"));
-        }
-        rooms.push((sink, share, room));
-    }
-    if !rooms.is_empty() && rooms.iter().all(|(_, _, room)| room.is_none()) {
-        return Err(Refusal::no_room("the queues of all exporters are full"));
-    }
-    for (sink, share, room) in rooms {
-        sink.take(share, room);
-    }
-    for (sink, share) in killed {
-        sink.discard(&share);
-    }
-    Ok(())
+    shares
 }
 
 impl Pipeline {

@@ -120,6 +120,24 @@ async fn more_than_a_queue_has_room_for_goes_on_at_its_pace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_no_queue_has_room_nothing_more_is_held() {
+    let exporter = fake([Step::Slow]);
+    let bench = one_pipeline(vec![holding(Holder::until(1))], &exporter, narrow()).await;
+    let (mut taken, mut refused) = (0, 0);
+    while refused < 5 {
+        match bench.send(1, 0).await {
+            Ok(_) => taken += 1,
+            Err(Refusal::Unavailable { .. }) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(taken < 10, "what is slow takes a second, and all of this is shorter");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let books = bench.stop(DRAIN).await;
+    assert_eq!(books.of("a"), (taken, BTreeMap::new()), "what was taken arrives");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_exporter_costs_its_own_copies_of_what_was_held() {
     let (dead, fine) = (fake([Step::Hang]), fake([]));
     let mut hanging = narrow();

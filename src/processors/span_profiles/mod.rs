@@ -59,8 +59,8 @@ Nothing is lost or overtaken: beyond `max_bytes` or `max_spans_held` the oldest 
 finds its span gone, which then has no attribute; at the end, and when a reload changes the processors, all goes on. Only spans that get an attribute
 are written anew, and the lengths around them; a request without any leaves as the bytes that came.
 
-Requests that wait are answered already: `ack` can only be `enqueued`, and what a full exporter has no room for within five seconds is dropped there
-and counted. With `hold: 0s` nothing waits: spans are told what is known when they come. Up to `max_spans` spans with samples are known, for `window`;
+Requests that wait are answered already: `ack` can only be `enqueued`, and what an exporter that filled up meanwhile has no room for within five
+seconds is dropped there and counted; while all are full nothing more is taken. With `hold: 0s` nothing waits: spans are told what is known when they come. Up to `max_spans` spans with samples are known, for `window`;
 the one that was noted longest ago is forgotten first.
 
 In a pipeline of profiles it stands behind `trace_links` and `trace_join`, and behind what leaves out samples (`filter`, `downsample`, `budget`), so
