@@ -72,14 +72,17 @@ exporters:
     Config { text, ingest, metrics }
 }
 
-/// From OTLP over HTTP to a backend of traces.
-pub fn traces_config(backend: u16) -> Config {
+/// From OTLP over HTTP to a backend of traces, through `span_profiles` if that is configured.
+pub fn traces_config(backend: u16, span_profiles: Option<&str>) -> Config {
     let (ingest, metrics) = (free_port(), free_port());
+    let named = span_profiles.map_or("", |_| "span_profiles");
+    let configured = span_profiles.map_or(String::new(), |config| format!("span_profiles: {config}"));
     let text = format!(
         "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{ingest}\"}}}}}}}}
+processors: {{{configured}}}
 exporters: {{otlp_http: {{endpoint: \"http://127.0.0.1:{backend}\", compression: none}}}}
 service:
-  pipelines: {{traces: {{receivers: [otlp], exporters: [otlp_http]}}}}
+  pipelines: {{traces: {{receivers: [otlp], processors: [{named}], exporters: [otlp_http]}}}}
   telemetry: {{logs: {{level: error}}, metrics: {{address: \"127.0.0.1:{metrics}\"}}}}
 "
     );
