@@ -141,7 +141,7 @@ impl Ports {
 
     fn metric(&self, name: &str, labels: &str) -> u64 {
         let text = http("GET", self.metrics, "/metrics", b"").1;
-        let name = format!("{name}{{component=\"trace_join\"{labels}}}");
+        let name = format!("{name}{{processor=\"trace_join\"{labels}}}");
         let value = |line: &str| line.strip_prefix(&name)?.trim().parse().ok();
         text.lines().find_map(value).unwrap_or(0)
     }

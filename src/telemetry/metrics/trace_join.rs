@@ -23,7 +23,7 @@ pub(super) struct TraceJoins {
 /// The metrics of one `trace_join`, looked up once.
 #[derive(Clone)]
 pub struct TraceJoinMetrics {
-    component: Arc<str>,
+    processor: Arc<str>,
     samples: Family<Two, Counter>,
     unexported: Counter,
     spans: Family<Two, Counter>,
@@ -66,11 +66,11 @@ impl TraceJoins {
         }
     }
 
-    pub(super) fn of(&self, component: &Arc<str>) -> TraceJoinMetrics {
-        let key: One = [("component", component.clone())];
+    pub(super) fn of(&self, processor: &Arc<str>) -> TraceJoinMetrics {
+        let key: One = [("processor", processor.clone())];
         let number = |family: &Family<One, Number>| family.get_or_create(&key).clone();
         TraceJoinMetrics {
-            component: component.clone(),
+            processor: processor.clone(),
             samples: self.samples.clone(),
             unexported: self.unexported.get_or_create(&key).clone(),
             spans: self.spans.clone(),
@@ -151,7 +151,7 @@ impl TraceJoinMetrics {
     }
 
     fn of(&self, family: &Family<Two, Counter>, (label, value): (&'static str, &'static str)) -> Counter {
-        let key = [("component", self.component.clone()), (label, value.into())];
+        let key = [("processor", self.processor.clone()), (label, value.into())];
         family.get_or_create(&key).clone()
     }
 }
