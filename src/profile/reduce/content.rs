@@ -16,8 +16,10 @@ pub(super) fn mix(hash: u64, number: u64) -> u64 {
 
 /// The same where there is very much to put together, and the last is mixed in well.
 #[inline]
-pub(super) fn quick(hash: u64, number: u64) -> u64 {
-    (hash.rotate_left(5) ^ number).wrapping_mul(ODD)
+fn quick(hash: u64, number: u64) -> u64 {
+    let product = u128::from(hash.rotate_left(5) ^ number) * u128::from(ODD);
+    // both halves, as the highest bits of a number are in the upper one alone
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// The hash of a text.
@@ -60,4 +62,21 @@ pub(super) fn resource(d: &Dictionary, resource: &ResourceProfiles) -> u64 {
     resource.attributes.iter().fold(0, |sum: u64, kv| {
         sum.wrapping_add(attribute(d, text(d.str(kv.key)), &kv.value))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn texts_that_are_nearly_the_same_have_other_hashes() {
+        // of each length, so that the digits are at either side of where eight bytes end
+        for before in 0..16 {
+            let named = |n| text(&format!("{:x<before$}{n}", ""));
+            let hashes: HashSet<u64> = (10_000..30_000).map(named).collect();
+            assert_eq!(hashes.len(), 20_000, "behind {before}");
+        }
+    }
 }
