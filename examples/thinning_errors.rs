@@ -113,7 +113,7 @@ impl Program {
         };
         let mut sum = 0;
         Self {
-            order: Order::of(d, std::iter::once(at)),
+            order: Order::of(d, at.profile.samples.stacks.iter().copied()),
             functions: counts.keys().map(functions).collect(),
             stacks: counts.keys().copied().collect(),
             up_to: counts
@@ -177,7 +177,7 @@ fn ours(program: &Program, seen: &Seen, chance: &mut Chance) -> Vec<f64> {
         links: vec![Default::default(); there.len()],
         observations: Observations::Totals(there.iter().map(|stack| seen[*stack] as i64).collect()),
     };
-    let rows = program.order.rows(&samples);
+    let rows = program.order.rows(&samples, &(0..samples.len()).collect::<Vec<_>>());
     let thinned = thin(&samples, 1, Counts::Column(0), ratio(), &rows, chance.number());
     let mut left = vec![0.0; seen.len()];
     for (row, stack) in thinned.stacks.iter().enumerate() {

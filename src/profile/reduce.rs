@@ -12,6 +12,7 @@ mod grid;
 mod leaving;
 mod notes;
 mod order;
+mod paths;
 mod places;
 mod rate;
 mod strata;
@@ -21,7 +22,6 @@ mod thin;
 mod thinning;
 mod threshold;
 mod totals;
-mod tree;
 
 pub use fit::{FEWEST_ROWS, Fit, Fitting};
 pub use forecast::{Errors, Estimate, Expected, Forecast};
@@ -33,7 +33,7 @@ pub use rate::{Sampling, Unsampled};
 pub use strata::Linked;
 pub use thin::{Counts, thin};
 pub use thinning::{Thinned, Thinning, thin_profiles};
-pub use threshold::{Fewer, fewer, largest};
+pub use threshold::{Choice, Fewer, largest};
 pub use totals::totals_only;
 
 /// Of how many counts or rows how many are left.

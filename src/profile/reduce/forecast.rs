@@ -5,8 +5,8 @@ use std::fmt;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::Choice;
 use super::thinning::Thinning;
-use super::threshold::chances;
 use crate::profile::{Dictionary, FunctionId, LocationId, Profile, StringId};
 
 /// What a reduction is expected to leave of a profile.
@@ -77,7 +77,7 @@ impl Forecast {
     /// Of leaving `most` rows by chance. None where that leaves the profile as it is.
     pub fn of_leaving(d: &Dictionary, profile: &Profile, most: usize, keep_linked: bool, top: usize) -> Option<Self> {
         let (samples, types) = (&profile.samples, profile.sample_types.len());
-        let chances = chances(samples, types, most, keep_linked)?;
+        let chances = Choice::of(samples, types, most, keep_linked)?.chances();
         let errors = (0..types).map(|column| {
             let rows = chances.iter().enumerate().map(|(row, chance)| {
                 let value = samples.total(row, column, types) as f64;

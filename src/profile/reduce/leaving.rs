@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Fewer, OTHER, Order, Reduced, SAMPLING_THRESHOLD, fewer, largest};
+use super::{Choice, Fewer, OTHER, Order, Reduced, SAMPLING_THRESHOLD, largest};
 use crate::profile::{Dictionary, Function, Line, Location, Profile, Profiles, Samples, Value};
 
 /// The function that all but the largest samples become.
@@ -57,14 +57,19 @@ impl Leaving<'_> {
 
 fn by_chance(profiles: &Profiles, rows: &[Option<usize>], key: &str, keep_linked: bool) -> Vec<Option<Left>> {
     let d = profiles.dictionary();
-    let changing = profiles.iter().zip(rows).filter(|(_, rows)| rows.is_some());
-    let order = Order::of(d, changing.map(|(at, _)| at));
-    let left = profiles.iter().zip(rows).map(|(at, rows)| {
-        let (rows, samples) = ((*rows)?, &at.profile.samples);
-        let types = at.profile.sample_types.len();
-        let seed = order.seed(key, d, at);
-        let in_order = order.rows(samples);
-        let Fewer { samples, thresholds } = fewer(samples, types, rows, keep_linked, &in_order, seed)?;
+    let choices = profiles.iter().zip(rows).map(|(at, rows)| {
+        let profile = at.profile;
+        Choice::of(&profile.samples, profile.sample_types.len(), (*rows)?, keep_linked)
+    });
+    let choices: Vec<Option<Choice>> = choices.collect();
+    let changing = profiles.iter().zip(&choices);
+    let changing = changing.filter_map(|(at, choice)| Some((&at.profile.samples.stacks, choice.as_ref()?)));
+    let stacks = changing.flat_map(|(stacks, choice)| choice.by_chance().iter().filter_map(|row| stacks.get(*row)));
+    let order = Order::of(d, stacks.copied());
+    let left = profiles.iter().zip(&choices).map(|(at, choice)| {
+        let choice = choice.as_ref()?;
+        let rows = order.rows(&at.profile.samples, choice.by_chance());
+        let Fewer { samples, thresholds } = choice.take(&rows, order.seed(key, d, at));
         let thresholds = thresholds.into_iter().enumerate().map(|(column, threshold)| {
             // errors that are independent add up by their squares, and these are in proportion to the threshold
             Value::Double(threshold + threshold_so_far(d, at.profile, column))

@@ -6,83 +6,74 @@
 
 use super::content::{self, ODD, mix};
 use super::counting;
+use super::paths::Paths;
 use super::places::Places;
-use super::tree::{End, Tree};
-use crate::profile::{Attribute, AttributeSetId, Dictionary, Observations, ProfileRef, Samples, StackId, StringId};
+use crate::profile::{
+    Attribute, AttributeSetId, Dictionary, Link, Observations, ProfileRef, Samples, StackId, StringId,
+};
 
-/// The order of the stacks of a dictionary that some profiles use.
+/// The order of some stacks of a dictionary.
 pub struct Order {
     /// The place of each stack in the order; equal ones share it.
-    stacks: Vec<u32>,
-    places: Places,
+    places: Vec<u32>,
+    /// Hash of what the frames of each stack say.
+    said: Vec<u64>,
     /// Hash of each set of attributes.
     sets: Vec<u64>,
     links: Vec<u64>,
 }
 
 impl Order {
-    /// Ranks the stacks that the profiles use. Takes time in proportion to what the dictionary holds, whatever the profiles are.
-    pub fn of<'a>(d: &Dictionary, profiles: impl Iterator<Item = ProfileRef<'a>>) -> Self {
+    /// Puts stacks in order, each of which may come several times. Takes time in proportion to what the dictionary holds, however often they do.
+    pub fn of(d: &Dictionary, stacks: impl Iterator<Item = StackId>) -> Self {
         let mut used = vec![false; d.stacks.len()];
-        for stack in profiles.flat_map(|at| &at.profile.samples.stacks) {
+        for stack in stacks {
             if let Some(used) = used.get_mut(stack.index()) {
                 *used = true;
             }
         }
-        let places = Places::of(d);
         let used = d.stacks.ids().zip(&used).filter(|(_, used)| **used);
         let used: Vec<StackId> = used.map(|(stack, _)| stack).collect();
-        let stacks = rank(d, &places, &used);
-        // many formats have an attribute for each sample, of few keys
-        let mut key = (StringId::UNSET, content::text(""));
-        let mut attribute_of = |a: &Attribute| {
-            if a.key != key.0 {
-                key = (a.key, content::text(d.str(a.key)));
+        let paths = Paths::of(d, &Places::of(d), &used);
+        let (mut places, mut said) = (vec![0; d.stacks.len()], vec![0; d.stacks.len()]);
+        for (stack, (place, hash)) in used.iter().zip(paths.places().into_iter().zip(paths.said())) {
+            if let (Some(known), Some(told)) = (places.get_mut(stack.index()), said.get_mut(stack.index())) {
+                (*known, *told) = (place, *hash);
             }
-            content::attribute(d, key.1, &a.value)
-        };
-        let attributes: Vec<u64> = d.attributes.rows().iter().map(&mut attribute_of).collect();
-        let set_of = |set: AttributeSetId| {
-            let attributes = d.attribute_sets[set].iter().map(|id| at(&attributes, id.index()));
-            attributes.fold(0, u64::wrapping_add)
-        };
-        let link_of = |link: &crate::profile::Link| {
-            let [high, low] = [0, 8].map(|at| {
-                link.trace_id
-                    .iter()
-                    .skip(at)
-                    .take(8)
-                    .fold(0, |n, b| n << 8 | u64::from(*b))
-            });
-            mix(mix(high, low), u64::from_be_bytes(link.span_id))
-        };
+        }
         Self {
-            stacks,
             places,
-            sets: d.attribute_sets.ids().map(set_of).collect(),
-            links: d.links.rows().iter().map(link_of).collect(),
+            said,
+            sets: sets(d),
+            links: d.links.rows().iter().map(link).collect(),
         }
     }
 
-    /// The rows of a profile in this order.
-    pub fn rows(&self, samples: &Samples) -> Vec<usize> {
-        let rank = |stack: &StackId| self.stacks.get(stack.index()).copied().unwrap_or_default();
-        let ranks: Vec<u32> = samples.stacks.iter().map(rank).collect();
-        let mut sorted = counting::sorted(&ranks);
-        let rank = |row: &u32| ranks.get(*row as usize);
+    /// Some rows of a profile in this order.
+    pub fn rows(&self, samples: &Samples, rows: &[usize]) -> Vec<usize> {
+        let place = |row: &usize| {
+            samples
+                .stacks
+                .get(*row)
+                .and_then(|stack| self.places.get(stack.index()))
+        };
+        let places: Vec<u32> = rows.iter().map(|row| place(row).copied().unwrap_or_default()).collect();
+        let mut sorted = counting::sorted(&places);
+        let place = |at: &u32| places.get(*at as usize);
+        let row = |at: u32| rows.get(at as usize).copied().unwrap_or_default();
         let mut beside: Vec<(u64, u32)> = Vec::new();
         for same in sorted
-            .chunk_by_mut(|a, b| rank(a) == rank(b))
+            .chunk_by_mut(|a, b| place(a) == place(b))
             .filter(|same| same.len() > 1)
         {
             beside.clear();
-            beside.extend(same.iter().map(|row| (self.beside(samples, *row as usize), *row)));
+            beside.extend(same.iter().map(|at| (self.beside(samples, row(*at)), *at)));
             beside.sort_unstable();
-            for (slot, (_, row)) in same.iter_mut().zip(&beside) {
-                *slot = *row;
+            for (slot, (_, at)) in same.iter_mut().zip(&beside) {
+                *slot = *at;
             }
         }
-        sorted.into_iter().map(|row| row as usize).collect()
+        sorted.into_iter().map(row).collect()
     }
 
     /// The hash of what a row says beside its stack.
@@ -92,7 +83,8 @@ impl Order {
         mix(set, link)
     }
 
-    /// A number that differs with what the profile says and with `key`, and is always the same for the same of both.
+    /// A number that differs with what the profile says and with `key`, and is always the same for the same of both. What stacks say counts
+    /// where they are in this order.
     pub fn seed(&self, key: &str, d: &Dictionary, at_profile: ProfileRef<'_>) -> u64 {
         let profile = at_profile.profile;
         let types = profile.sample_types.iter().chain([&profile.period_type]);
@@ -102,16 +94,15 @@ impl Order {
         let numbers = [profile.time_unix_nano, profile.duration_nano, profile.period as u64];
         let head = [content::text(key), content::resource(d, at_profile.resource)];
         let head = head.into_iter().chain(words).chain(numbers).fold(0, mix);
-        mix(head, self.samples(d, &profile.samples, profile.sample_types.len()))
+        mix(head, self.samples(&profile.samples, profile.sample_types.len()))
     }
 
     /// What the rows say, whatever their order, and whether or not equal ones were joined: values are added up.
-    fn samples(&self, d: &Dictionary, samples: &Samples, types: usize) -> u64 {
+    fn samples(&self, samples: &Samples, types: usize) -> u64 {
         let mut sum = 0u64;
         let columns = samples.stacks.iter().zip(&samples.attributes).enumerate();
         for (row, (stack, set)) in columns {
-            let leaf = d.stacks[*stack].first().map_or(0, |leaf| self.places.said_at(*leaf));
-            let identity = mix(leaf, at(&self.sets, set.index()));
+            let identity = mix(at(&self.said, stack.index()), at(&self.sets, set.index()));
             let mut add = |hash: u64, value: u64| sum = sum.wrapping_add(hash.wrapping_mul(value));
             match &samples.observations {
                 Observations::Totals(values) => {
@@ -137,30 +128,29 @@ fn at(hashes: &[u64], index: usize) -> u64 {
     hashes.get(index).copied().unwrap_or_default()
 }
 
-/// The place of each stack of the dictionary in the order, where it is used.
-fn rank(d: &Dictionary, places: &Places, used: &[StackId]) -> Vec<u32> {
-    let mut tree = Tree::new(d, places, used.len());
-    let ends: Vec<End> = used.iter().map(|stack| tree.add(*stack)).collect();
-    let tree = tree.places();
-    let place_of = |end: &End| tree.get(end.node.index()).copied().unwrap_or_default();
-    let keys: Vec<u32> = ends.iter().map(place_of).collect();
-    let key = |at: &u32| keys.get(*at as usize);
-    let said = |at: &u32| ends.get(*at as usize).map_or(0, |end| end.said);
-    let mut sorted = counting::sorted(&keys);
-    let mut ranks = vec![0; d.stacks.len()];
-    let mut rank = 0;
-    for same in sorted.chunk_by_mut(|a, b| key(a) == key(b)) {
-        if same.len() > 1 {
-            same.sort_unstable_by_key(said);
+/// The hash of each set of attributes.
+fn sets(d: &Dictionary) -> Vec<u64> {
+    // many formats have an attribute for each sample, of few keys
+    let mut key = (StringId::UNSET, content::text(""));
+    let mut attribute_of = |a: &Attribute| {
+        if a.key != key.0 {
+            key = (a.key, content::text(d.str(a.key)));
         }
-        for equal in same.chunk_by(|a, b| said(a) == said(b)) {
-            rank += 1;
-            for stack in equal.iter().filter_map(|at| used.get(*at as usize)) {
-                if let Some(slot) = ranks.get_mut(stack.index()) {
-                    *slot = rank;
-                }
-            }
-        }
-    }
-    ranks
+        content::attribute(d, key.1, &a.value)
+    };
+    let attributes: Vec<u64> = d.attributes.rows().iter().map(&mut attribute_of).collect();
+    let set_of = |set: AttributeSetId| {
+        let attributes = d.attribute_sets[set].iter().map(|id| at(&attributes, id.index()));
+        attributes.fold(0, u64::wrapping_add)
+    };
+    d.attribute_sets.ids().map(set_of).collect()
+}
+
+/// The hash of a link.
+fn link(link: &Link) -> u64 {
+    let [high, low] = [0, 8].map(|at| {
+        let eight = link.trace_id.iter().skip(at).take(8);
+        eight.fold(0, |n, b| n << 8 | u64::from(*b))
+    });
+    mix(mix(high, low), u64::from_be_bytes(link.span_id))
 }

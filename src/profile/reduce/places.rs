@@ -6,10 +6,16 @@ use crate::profile::{Dictionary, Function, LocationId};
 
 /// What the locations say.
 pub(super) struct Places {
-    /// By the names of their functions alone: equal for equal names, and those that inline the same function side by side.
-    names: Vec<u32>,
-    /// Hash of all they say.
-    said: Vec<u64>,
+    places: Vec<Place>,
+}
+
+/// What one location says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Place {
+    /// Hash of all of it.
+    pub(super) said: u64,
+    /// By the names of its functions alone, above 0: equal for equal names, and those that inline the same function side by side.
+    pub(super) name: u32,
 }
 
 impl Places {
@@ -41,33 +47,26 @@ impl Places {
                 mix(mix(hash, name), mix(line.line as u64, line.column as u64))
             })
         });
+        let names = names(d, &functions, &addresses);
         Self {
-            said: said.collect(),
-            names: names(d, &functions, &addresses),
+            places: said.zip(names).map(|(said, name)| Place { said, name }).collect(),
         }
     }
 
-    /// What some frames add to the hash of a stack, where the outermost of them has this depth.
-    pub(super) fn said(&self, frames: &[LocationId], depth: usize) -> u64 {
-        let frames = frames.iter().rev().zip(depth as u64..);
-        frames.fold(0, |sum: u64, (id, depth)| {
-            sum.wrapping_add(self.said_at(*id).wrapping_mul(2 * depth + 1))
-        })
+    /// What a location says.
+    #[inline]
+    pub(super) fn at(&self, id: LocationId) -> Place {
+        self.places.get(id.index()).copied().unwrap_or_default()
     }
 
     /// The largest of the names, above 0.
     pub(super) fn last_name(&self) -> u32 {
-        self.names.iter().copied().max().unwrap_or_default().max(1)
-    }
-
-    /// What the function of a location is called, in a number above 0.
-    pub(super) fn name(&self, id: LocationId) -> u32 {
-        self.names.get(id.index()).copied().unwrap_or_default()
-    }
-
-    /// The hash of all that a location says.
-    pub(super) fn said_at(&self, id: LocationId) -> u64 {
-        at(&self.said, id.index())
+        self.places
+            .iter()
+            .map(|place| place.name)
+            .max()
+            .unwrap_or_default()
+            .max(1)
     }
 }
 

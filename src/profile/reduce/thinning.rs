@@ -70,7 +70,7 @@ impl Thinning {
         let (profile, counts) = (at.profile, self.counts);
         let (samples, types) = (&profile.samples, profile.sample_types.len());
         let seed = order.seed(key, d, at);
-        let rows = order.rows(samples);
+        let rows = order.rows(samples, &(0..samples.len()).collect::<Vec<_>>());
         let is_linked = |row: &usize| samples.links.get(*row).is_some_and(|link| link.is_set());
         let part = |stratum: &Stratum| {
             let rows = rows.iter().copied();
@@ -101,7 +101,7 @@ pub fn thin_profiles(profiles: &mut Profiles, plans: &[Option<Thinning>], key: &
     let mut reduced = Reduced::default();
     let d = profiles.dictionary();
     let planned = profiles.iter().zip(plans).filter(|(_, plan)| plan.is_some());
-    let order = Order::of(d, planned.map(|(at, _)| at));
+    let order = Order::of(d, planned.flat_map(|(at, _)| at.profile.samples.stacks.iter().copied()));
     let thinned = profiles.iter().zip(plans);
     let thinned = thinned.map(|(at, plan)| {
         let plan = plan.as_ref();

@@ -20,48 +20,94 @@ pub struct Fewer {
     pub thresholds: Vec<f64>,
 }
 
-/// Leaves at most `most` rows. None if there are no more than that, or if a value is below zero: such have no share in a whole.
+/// How a profile comes to have fewer rows: those above a threshold stay as they are, and of the others some stay by chance.
 ///
-/// A row counts by the largest share that it has in the sum of a type. Rows above the threshold stay as they are; of the others
-/// one is kept in each step of a grid laid over their shares in root-first order (`rows`), and all its values are scaled
-/// up by the inverse of its chance. The values so scaled are then brought to the exact sum of their type: a factor that is as close to one as the
-/// type's error in all, and the same for all of them.
+/// A row counts by the largest share that it has in the sum of a type. Of those below the threshold one is kept in each step of a grid
+/// laid over their shares in root-first order, and all its values are scaled up by the inverse of its chance. The values so scaled are
+/// then brought to the exact sum of their type: a factor that is as close to one as the type's error in all, and the same for all of them.
 ///
-/// With `keep_linked` rows with a link have a threshold of their own: as low as leaves the others half of the rows that they would have.
-pub fn fewer(
-    samples: &Samples,
-    types: usize,
-    most: usize,
-    keep_linked: bool,
-    rows: &[usize],
-    seed: u64,
-) -> Option<Fewer> {
-    if samples.len() <= most || most <= types {
-        return None;
-    }
-    let columns = Columns::of(samples, types)?;
-    let levels = columns.levels(most, keep_linked);
-    let kept = columns.choose(levels, rows, seed);
-    let values = columns.balance(&kept, seed);
-    let highest = levels.linked.max(levels.others);
-    Some(Fewer {
-        samples: write(samples, types, &kept, &values),
-        thresholds: columns.sums.iter().map(|sum| highest * *sum as f64).collect(),
-    })
+/// Rows that stay as they are need no place in that order: they take nothing of the grid, so whatever is called from one place still stands
+/// together without them, and is off by what its other rows are off.
+pub struct Choice<'a> {
+    samples: &'a Samples,
+    columns: Columns<'a>,
+    levels: Levels,
+    by_chance: Vec<usize>,
 }
 
-/// With what chance [`fewer`] keeps each row. None as there.
-pub(super) fn chances(samples: &Samples, types: usize, most: usize, keep_linked: bool) -> Option<Vec<f64>> {
-    if samples.len() <= most || most <= types {
-        return None;
+impl<'a> Choice<'a> {
+    /// Of at most `most` rows. None if there are no more than that, or if a value is below zero: such have no share in a whole.
+    ///
+    /// With `keep_linked` rows with a link have a threshold of their own: as low as leaves the others half of the rows that they would have.
+    pub fn of(samples: &'a Samples, types: usize, most: usize, keep_linked: bool) -> Option<Self> {
+        if samples.len() <= most || most <= types {
+            return None;
+        }
+        let columns = Columns::of(samples, types)?;
+        let levels = columns.levels(most, keep_linked);
+        let mut by_chance = Vec::with_capacity(samples.len());
+        for (row, share) in columns.shares.iter().enumerate() {
+            if *share > 0.0 && *share < columns.level_of(row, levels) {
+                by_chance.push(row);
+            }
+        }
+        Some(Self {
+            samples,
+            columns,
+            levels,
+            by_chance,
+        })
     }
-    let columns = Columns::of(samples, types)?;
-    let levels = columns.levels(most, keep_linked);
-    let chance = |(row, share): (usize, &f64)| match levels.of(columns.is_linked(row)) {
-        level if *share >= level => 1.0,
-        level => share / level,
-    };
-    Some(columns.shares.iter().enumerate().map(chance).collect())
+
+    /// The rows of which some stay by chance.
+    pub fn by_chance(&self) -> &[usize] {
+        &self.by_chance
+    }
+
+    /// With what chance each row stays.
+    pub(super) fn chances(&self) -> Vec<f64> {
+        let chance = |(row, share): (usize, &f64)| match self.columns.level_of(row, self.levels) {
+            level if *share >= level => 1.0,
+            level => share / level,
+        };
+        self.columns.shares.iter().enumerate().map(chance).collect()
+    }
+
+    /// What is left, where the rows that stay by chance are in this order.
+    pub fn take(&self, by_chance: &[usize], seed: u64) -> Fewer {
+        let mut kept = Vec::new();
+        for (row, share) in self.columns.shares.iter().enumerate() {
+            if *share > 0.0 && *share >= self.columns.level_of(row, self.levels) {
+                kept.push(Kept { row, scale: 1.0 });
+            }
+        }
+        self.choose(by_chance, seed, &mut kept);
+        let values = self.columns.balance(&kept, seed);
+        let highest = self.levels.linked.max(self.levels.others);
+        Fewer {
+            samples: write(self.samples, self.columns.types, &kept, &values),
+            thresholds: self.columns.sums.iter().map(|sum| highest * *sum as f64).collect(),
+        }
+    }
+
+    /// Lays the grid over the shares of rows, and adds those that it meets.
+    fn choose(&self, rows: &[usize], seed: u64, kept: &mut Vec<Kept>) {
+        let start = mix(seed, 0);
+        let (mut of_linked, mut of_others) = (Rounding::new(!start), Rounding::new(start));
+        for row in rows {
+            let share = self.columns.shares.get(*row).copied().unwrap_or_default();
+            let (level, grid) = match self.levels.are_apart() && self.columns.is_linked(*row) {
+                true => (self.levels.linked, &mut of_linked),
+                false => (self.levels.others, &mut of_others),
+            };
+            if grid.meets(share / level) {
+                kept.push(Kept {
+                    row: *row,
+                    scale: level / share,
+                });
+            }
+        }
+    }
 }
 
 /// Leaves the largest rows as they are, and puts the sum of all others on the stack `other`: `most` rows together.
@@ -115,8 +161,8 @@ struct Levels {
 }
 
 impl Levels {
-    fn of(self, is_linked: bool) -> f64 {
-        if is_linked { self.linked } else { self.others }
+    fn are_apart(self) -> bool {
+        self.linked != self.others
     }
 }
 
@@ -145,7 +191,9 @@ impl<'a> Columns<'a> {
         for (row, values) in values.chunks_exact(types).enumerate() {
             for ((sum, largest), value) in sums.iter_mut().zip(&mut largest).zip(values) {
                 *sum += i128::from(*value);
-                *largest = (*largest).max((*value, row));
+                if *value >= largest.0 {
+                    *largest = (*value, row);
+                }
             }
         }
         let of_sum: Vec<f64> = sums.iter().map(|sum| 1.0 / (*sum).max(1) as f64).collect();
@@ -176,6 +224,14 @@ impl<'a> Columns<'a> {
 
     fn is_linked(&self, row: usize) -> bool {
         self.links.get(row).is_some_and(|link| link.is_set())
+    }
+
+    /// The share from which on a row stays for certain.
+    fn level_of(&self, row: usize, levels: Levels) -> f64 {
+        match levels.are_apart() && self.is_linked(row) {
+            true => levels.linked,
+            false => levels.others,
+        }
     }
 
     /// The levels at which `most` rows are left together. With `keep_linked` rows with a link get all the places they need, down to
@@ -237,30 +293,6 @@ impl<'a> Columns<'a> {
         }
         // a trifle more, so that no sum of fractions comes out above `most`
         light / places.max(1) as f64 * (1.0 + 1e-9)
-    }
-
-    /// The rows that stay, in the order given.
-    fn choose(&self, levels: Levels, rows: &[usize], seed: u64) -> Vec<Kept> {
-        let start = mix(seed, 0);
-        let (mut of_linked, mut of_others) = (Rounding::new(!start), Rounding::new(start));
-        let mut kept = Vec::new();
-        for row in rows {
-            let is_linked = self.is_linked(*row);
-            let level = levels.of(is_linked);
-            let grid = if is_linked && levels.linked != levels.others {
-                &mut of_linked
-            } else {
-                &mut of_others
-            };
-            let share = self.shares.get(*row).copied().unwrap_or_default();
-            let scale = match share >= level {
-                true if share > 0.0 => 1.0,
-                false if grid.round(share / level) > 0 => level / share,
-                _ => continue,
-            };
-            kept.push(Kept { row: *row, scale });
-        }
-        kept
     }
 
     /// The values of the rows that stay, row by row: what stands for others is scaled so that each type has the sum it had.

@@ -88,8 +88,9 @@ fn thinning_is_as_far_off_as_is_said() {
 fn what_is_said_of_a_function_happens_to_it() {
     let profiles = program();
     let (d, at) = (profiles.dictionary(), profiles.iter().next().unwrap());
-    let order = Order::of(d, profiles.iter());
-    let rows = order.rows(&at.profile.samples);
+    let samples = &at.profile.samples;
+    let choice = Choice::of(samples, 2, 400, true).unwrap();
+    let rows = Order::of(d, samples.stacks.iter().copied()).rows(samples, choice.by_chance());
     let forecast = Forecast::of_leaving(d, at.profile, 400, true, 3).unwrap();
     assert_eq!((forecast.kept, forecast.types.len()), (0.2, 2));
     assert_eq!(forecast.types[0].total, 0.0);
@@ -107,9 +108,7 @@ fn what_is_said_of_a_function_happens_to_it() {
             let rounds = 200;
             let squares = (0..rounds).map(|seed: u64| {
                 let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let left = super::super::fewer(&at.profile.samples, 2, 400, true, &rows, seed)
-                    .unwrap()
-                    .samples;
+                let left = choice.take(&rows, seed).samples;
                 (own_of(&left, name, column) / of.own.value - 1.0).powi(2)
             });
             let error = (squares.sum::<f64>() / rounds as f64).sqrt();

@@ -6,6 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// What is left where the rows stand in their order.
+fn fewer(samples: &Samples, types: usize, most: usize, keep_linked: bool, seed: u64) -> Option<Fewer> {
+    let choice = Choice::of(samples, types, most, keep_linked)?;
+    Some(choice.take(choice.by_chance(), seed))
+}
+
 /// Samples with a stack each, of which only the order matters here.
 fn totals(rows: &[[i64; 2]]) -> Samples {
     let observations = Observations::Totals(rows.iter().flatten().copied().collect());
@@ -34,10 +40,6 @@ fn linked_rows(samples: &Samples) -> usize {
     samples.links.iter().filter(|link| link.is_set()).count()
 }
 
-fn in_order(samples: &Samples) -> Vec<usize> {
-    (0..samples.len()).collect()
-}
-
 /// What is left of each row, by its stack.
 fn told(samples: &Samples, types: usize) -> BTreeMap<usize, Vec<i64>> {
     let row = |row| (0..types).map(|column| samples.total(row, column, types)).collect();
@@ -63,7 +65,7 @@ proptest! {
             }
         };
         let samples = linked(samples, every);
-        let Some(left) = fewer(&samples, types, most, true, &in_order(&samples), seed) else {
+        let Some(left) = fewer(&samples, types, most, true, seed) else {
             prop_assert!(rows.len() <= most);
             return Ok(());
         };
@@ -78,7 +80,7 @@ proptest! {
                 prop_assert!(*new >= 0 && (*old > 0 || *new == 0), "a value of nothing");
             }
         }
-        prop_assert_eq!(fewer(&samples, types, most, true, &in_order(&samples), seed), Some(left));
+        prop_assert_eq!(fewer(&samples, types, most, true, seed), Some(left));
     }
 
     #[test]
@@ -86,7 +88,7 @@ proptest! {
         // one type, so that shares are values
         let rows: Vec<[i64; 2]> = rows.into_iter().map(|[value, _]| [value % 100_000, 0]).collect();
         let samples = totals(&rows);
-        let Some(left) = fewer(&samples, 2, most, true, &in_order(&samples), seed) else { return Ok(()) };
+        let Some(left) = fewer(&samples, 2, most, true, seed) else { return Ok(()) };
         let (kept, step) = (told(&left.samples, 2), left.thresholds[0]);
         let mut off = 0.0f64;
         let (mut lowest, mut highest) = (0.0f64, 0.0f64);
@@ -116,7 +118,7 @@ fn estimates_are_the_truth_on_average_and_vary_no_more_than_is_said() {
 /// With errors at least this part of the bound where they are largest, so that the bound says something.
 fn check_estimates(samples: Samples, least: f64) {
     let (rows, rounds, most) = (heap(), 400u64, 100);
-    let chances = chances(&samples, 2, most, true).unwrap();
+    let chances = Choice::of(&samples, 2, most, true).unwrap().chances();
     let mut nearest = 0.0f64;
     // as of functions that are called from many places, and of such as are alike in size
     let groups = |row: usize| [row % 10, 10 + row / 50];
@@ -134,7 +136,7 @@ fn check_estimates(samples: Samples, least: f64) {
         let expected = sums_of(&mut rows.iter().zip(&chances).map(variance).enumerate());
         let (mut means, mut variances, mut threshold) = ([0.0f64; 20], [0.0f64; 20], 0.0);
         for seed in 0..rounds {
-            let left = fewer(&samples, 2, most, true, &in_order(&samples), mix(seed, 3)).unwrap();
+            let left = fewer(&samples, 2, most, true, mix(seed, 3)).unwrap();
             threshold = left.thresholds[column];
             let told = told(&left.samples, 2).into_iter();
             let told = sums_of(&mut told.map(|(row, values)| (row, values[column] as f64)));
@@ -171,14 +173,14 @@ fn check_estimates(samples: Samples, least: f64) {
 fn links_stay_as_long_as_the_others_have_half_of_their_places() {
     for (every, kept) in [(20, 25..=25), (10, 50..=50), (5, 50..=65), (2, 60..=80)] {
         let samples = linked(totals(&heap()), every);
-        let left = fewer(&samples, 2, 100, true, &in_order(&samples), 5).unwrap();
+        let left = fewer(&samples, 2, 100, true, 5).unwrap();
         assert!(left.samples.len() <= 100);
         let links = linked_rows(&left.samples);
         assert!(kept.contains(&links), "one of {every}: {links}");
         for column in [0, 1] {
             assert_eq!(left.samples.sum(column, 2), samples.sum(column, 2));
         }
-        let alike = fewer(&samples, 2, 100, false, &in_order(&samples), 5).unwrap();
+        let alike = fewer(&samples, 2, 100, false, 5).unwrap();
         assert!(linked_rows(&alike.samples) < links && alike.thresholds[0] < left.thresholds[0]);
         // half of the places or more are left to the others, so they are thinned to no more than twice the threshold and a little
         assert!(left.thresholds[0] < 3.0 * alike.thresholds[0], "{:?}", left.thresholds);
@@ -188,7 +190,7 @@ fn links_stay_as_long_as_the_others_have_half_of_their_places() {
 #[test]
 fn large_rows_stay_as_they_are() {
     let samples = totals(&heap());
-    let left = fewer(&samples, 2, 100, true, &in_order(&samples), 1).unwrap();
+    let left = fewer(&samples, 2, 100, true, 1).unwrap();
     let kept = told(&left.samples, 2);
     for (row, values) in heap().iter().enumerate() {
         let is_large = values
@@ -211,7 +213,7 @@ fn what_stands_for_others_has_no_times() {
         series.push(&[], &times);
     }
     let samples = of(200, Observations::Series(series));
-    let left = fewer(&samples, 1, 50, true, &in_order(&samples), 1).unwrap().samples;
+    let left = fewer(&samples, 1, 50, true, 1).unwrap().samples;
     let Observations::Series(series) = &left.observations else {
         panic!("a series")
     };
@@ -229,18 +231,14 @@ fn what_stands_for_others_has_no_times() {
 
 #[test]
 fn odd_profiles_are_left_alone_or_cut() {
-    let order = |rows: usize| (0..rows).collect::<Vec<_>>();
     let some = [[1, 1], [2, 2], [3, 3], [4, 4]];
-    assert!(fewer(&totals(&some), 2, 4, true, &order(4), 1).is_none(), "few enough");
-    assert!(
-        fewer(&totals(&[[-1, 1]; 9]), 2, 4, true, &order(9), 1).is_none(),
-        "negative"
-    );
-    let zeros = fewer(&totals(&[[0, 0]; 9]), 2, 4, true, &order(9), 1).unwrap();
+    assert!(fewer(&totals(&some), 2, 4, true, 1).is_none(), "few enough");
+    assert!(fewer(&totals(&[[-1, 1]; 9]), 2, 4, true, 1).is_none(), "negative");
+    let zeros = fewer(&totals(&[[0, 0]; 9]), 2, 4, true, 1).unwrap();
     assert!(zeros.samples.is_empty());
-    let one_type = fewer(&totals(&[[0, 5]; 9]), 2, 4, true, &order(9), 1).unwrap();
+    let one_type = fewer(&totals(&[[0, 5]; 9]), 2, 4, true, 1).unwrap();
     assert_eq!((one_type.samples.sum(0, 2), one_type.samples.sum(1, 2)), (0, 45));
-    let huge = fewer(&totals(&[[i64::MAX, 1]; 9]), 2, 4, true, &order(9), 1).unwrap();
+    let huge = fewer(&totals(&[[i64::MAX, 1]; 9]), 2, 4, true, 1).unwrap();
     assert_eq!(huge.samples.sum(1, 2), 9);
     assert!(huge.samples.len() <= 4);
 }
