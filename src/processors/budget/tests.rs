@@ -146,13 +146,14 @@ fn check_sums(before: &Profiles, after: &Profiles) {
             .fold(0.0, f64::max);
         let each = all(column) / looks.max(1.0);
         let off: f64 = thinned.map(|ratio| each / ratio).sum();
-        // what was measured besides counts is estimated, and not known
-        let is_even = (0..truth.samples.len()).all(|row| truth.samples.total(row, column, types) as f64 % each == 0.0);
-        let off = if off > 0.0 && !is_even {
-            off + 0.05 * all(column)
-        } else {
-            off
-        };
+        // what was measured besides counts is estimated, at most as far off as if each look were kept by a chance of its own
+        let looked = (0..types).find(|column| counts_looks(*column)).unwrap_or_default();
+        let total = |row, column| truth.samples.total(row, column, types) as f64;
+        let is_even = (0..truth.samples.len()).all(|row| total(row, column) % each == 0.0);
+        let squares = (0..truth.samples.len()).map(|row| total(row, column).powi(2) / total(row, looked).max(1.0));
+        let least = parts.iter().map(|part| ratio(part)).fold(1.0, f64::min);
+        let sigma = (squares.sum::<f64>() * (1.0 - least) / least).sqrt();
+        let off = if is_even { off } else { off + 5.0 * sigma };
         assert!(
             (told - all(column)).abs() <= off + 1e-6 * all(column),
             "{told} of {}, {off}",

@@ -1,5 +1,7 @@
 //! What thinning to a rate promises, on recordings. Where the large ones are absent their tests say so and pass.
 
+mod recordings;
+
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
@@ -10,7 +12,9 @@ use crate::formats::{Format, Limits, any, otlp, pprof};
 use crate::pipeline::Permit;
 use crate::pipeline::batch::Received;
 use crate::processors::bench::Bench;
-use crate::profile::{Counts, KEEP_RATIO, Link, Observations, Profile, Profiles, Ratio, Samples, StringId, Value};
+use crate::profile::{
+    Counts, KEEP_RATIO, Link, LocationId, Observations, Profile, Profiles, Ratio, Samples, StringId, Value,
+};
 use crate::testing::{corpus_file, data};
 
 const PERIOD_AT_19: i64 = 52_631_579;
@@ -41,6 +45,17 @@ fn ratio_of(profiles: &Profiles, profile: &Profile) -> Option<f64> {
     }
 }
 
+/// What a frame is called: by its functions, or where it has none by its address.
+fn name_of(d: &Dictionary, frame: LocationId) -> String {
+    let lines = d.lines[frame].iter();
+    let names: Vec<&str> = lines.map(|line| d.str(d.functions[line.function].name)).collect();
+    if !names.is_empty() {
+        return names.join(" in ");
+    }
+    let place = d.locations[frame];
+    format!("{} {:x}", d.str(d.mappings[place.mapping].filename), place.address)
+}
+
 /// Counts below every call path of a profile, from the root on.
 fn paths(d: &Dictionary, profile: &Profile, counts: Counts) -> BTreeMap<Vec<String>, f64> {
     let mut sums = BTreeMap::new();
@@ -50,18 +65,7 @@ fn paths(d: &Dictionary, profile: &Profile, counts: Counts) -> BTreeMap<Vec<Stri
         let mut path = Vec::new();
         *sums.entry(path.clone()).or_insert(0.0) += count;
         for frame in d.stacks[*stack].iter().rev() {
-            let place = d.locations[*frame];
-            let names = d.lines[*frame]
-                .iter()
-                .map(|line| d.str(d.functions[line.function].name));
-            let names = names.collect::<Vec<_>>().join(" in ");
-            let is_named = !d.lines[*frame].is_empty();
-            let file = d.str(d.mappings[place.mapping].filename);
-            path.push(if is_named {
-                names
-            } else {
-                format!("{file} {:x}", place.address)
-            });
+            path.push(name_of(d, *frame));
             *sums.entry(path.clone()).or_insert(0.0) += count;
         }
     }
