@@ -1,7 +1,9 @@
-//! What thinning and leaving out rows take against decoding the same profile: each is to cost less.
+//! What thinning and leaving out rows take against decoding the same profile: each is to cost less. And what a budget takes to find that
+//! a profile fits it, and to weigh one.
 
 use std::time::{Duration, SystemTime};
 
+use flamegate::formats::otlp::Scale;
 use flamegate::pipeline::spec::BuildContext;
 use flamegate::pipeline::{Batch, Context, Origin, Permit, Processor, Verdict};
 use flamegate::processors;
@@ -22,6 +24,16 @@ pub fn run() {
             for rows in [10_000, 1_000] {
                 tell(&input, form, "compact", json!({ "max_rows": rows }));
             }
+            // so much that everything passes as it is
+            let plenty = json!({ "target_hz": 10_000, "bytes_per_s": "1GiB", "profiles_per_s": 1_000_000 });
+            let newcomers = json!({ "bytes_per_s": "1GiB", "profiles_per_s": 1_000_000 });
+            tell(
+                &input,
+                form,
+                "budget",
+                json!({ "default": plenty, "newcomers": newcomers }),
+            );
+            weigh(&input, form);
         }
     }
 }
@@ -46,6 +58,27 @@ fn tell(input: &Input, form: Form, name: &str, config: serde_json::Value) {
         milliseconds(reduce),
         milliseconds(decode),
         milliseconds(end)
+    );
+}
+
+fn weigh(input: &Input, form: Form) {
+    let (mut decode, mut weigh, mut bytes) = (Duration::MAX, Duration::MAX, 0);
+    for _ in 0..ROUNDS {
+        let (profiles, took) = timed(|| form.decode(&input.plain));
+        decode = decode.min(took);
+        let (found, took) = timed(|| {
+            let mut scale = Scale::new(profiles.dictionary());
+            profiles.iter().map(|at| scale.bytes(at)).sum::<usize>()
+        });
+        weigh = weigh.min(took);
+        bytes = found;
+    }
+    println!(
+        "  {form:?} {}, weighing: {:.2} ({:.2} over {:.2} ms), {bytes} bytes as OTLP",
+        input.name,
+        ratio(weigh, decode),
+        milliseconds(weigh),
+        milliseconds(decode),
     );
 }
 
