@@ -98,8 +98,7 @@ fn gathered(question: &Question, wanted: Wanted, batches: &[Batch]) -> Result<Sh
     }
     let found = gathering.finish();
     if found.is_empty() {
-        let batches = counted(batches.len(), "batch");
-        let why = format!("no sample of it is kept; there is {batches} to look at");
+        let why = format!("no sample of it is kept; {} looked at", profiles_of(batches));
         return Err(Shown::said(StatusCode::NOT_FOUND, why));
     }
     let profiles = commented(&found);
@@ -238,7 +237,10 @@ fn list(question: &Question, batches: &[Batch]) -> String {
         let own = || rows.iter().filter(|((_, _, of, _), _)| *of == by);
         for ((service, kind, _, name), samples) in own().take(MOST_LISTED) {
             let query = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-            let href = format!("?{}={}&service={}&type={kind}", by.key(), query(name), query(service));
+            let mut href = format!("?{}={}&service={}&type={kind}", by.key(), query(name), query(service));
+            if let Some(exporter) = question.get("exporter") {
+                href.push_str(&format!("&exporter={}", query(exporter)));
+            }
             // writing to a string does not fail
             let _ = writeln!(
                 page,
@@ -265,6 +267,12 @@ fn list(question: &Question, batches: &[Batch]) -> String {
     page
 }
 
+/// How many there are.
+fn profiles_of(batches: &[Batch]) -> String {
+    let profiles = batches.iter().filter_map(Batch::as_profiles);
+    counted(profiles.map(Profiles::profile_count).sum(), "profile")
+}
+
 fn head(batches: &[Batch], services: &BTreeSet<String>) -> String {
     let arrived = || batches.iter().map(|batch| batch.origin().arrived);
     let time = |at| humantime::format_rfc3339_seconds(at).to_string();
@@ -281,7 +289,7 @@ fn head(batches: &[Batch], services: &BTreeSet<String>) -> String {
          <h1>Recent profiles</h1>\n<p>{}{since}. Services: {}.</p>\n\
          <p>Ask with ?trace=, ?span=, ?route= or ?span_name=; &amp;service=, &amp;type= and &amp;format=html|svg|json|pprof narrow it.</p>\n\
          <table><tr><th>service<th>kind<th>by<th>what<th>samples\n",
-        counted(batches.len(), "batch"),
+        profiles_of(batches),
         services.join(", ")
     )
 }

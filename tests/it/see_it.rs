@@ -316,6 +316,7 @@ fn a_running_gate_shows_a_trace_of_what_passed_to_whoever_may_see_it() {
         !list.contains("<b>") && list.contains("/cart/{id}?&lt;b&gt;&amp;&quot;x&quot;"),
         "{list}"
     );
+    assert!(list.contains("<p>1 profile, from 20"), "{list}");
     let href = list
         .split("href=\"")
         .find_map(|rest| rest.strip_prefix("?route="))
