@@ -21,8 +21,8 @@ use crate::profile::{
 /// Spans above one that are looked at for a route: deeper calls are rare, and parents may go round in a circle.
 const HIGHEST: usize = 32;
 
-/// What came of the ids of a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What came of the ids of a sample. Of two misses the later one in this list is the nearer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Outcome {
     /// It has a link.
     Linked,
@@ -253,9 +253,7 @@ impl<'s> Search<'s> {
         let first = self.candidates.len();
         if is_whole(&link) {
             if self.state.looks_beyond_links() {
-                let _ = self.find(link.span_id, Some(link.trace_id), process, |entry| {
-                    Some((entry.span_id, Part::Span))
-                });
+                let _ = self.find(link.span_id, Some(link.trace_id), process, Some(Part::Span));
             }
             return Asked::Linked(first, self.candidates.len());
         }
@@ -275,12 +273,12 @@ impl<'s> Search<'s> {
                 None => Asked::NoIds,
             };
         };
-        let missed = self.find(span, said.trace, process, |entry| Some((entry.span_id, said.kind)));
+        let missed = self.find(span, said.trace, process, Some(said.kind));
         if self.candidates.len() == first
             && let Some(root) = said.local_root.filter(|root| *root != span)
         {
             // a trace goes through the process as a whole, so it is that of its local root
-            let _ = self.find(root, said.trace, process, |_| None);
+            let _ = self.find(root, said.trace, process, None);
             for candidate in self.candidates.iter_mut().skip(first) {
                 candidate.link.span_id = span;
                 candidate.kind = said.kind;
@@ -292,53 +290,46 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// Adds the spans of an id that are of the process, and of the trace if that is known. `of` says what the link is to be; none if
-    /// the span is only the local root of that of the sample. The answer is why there is none.
+    /// Adds the spans of an id that are of the process, and of the trace if that is known. `kind` is what they are to the sample; none
+    /// if only its local root. The answer is why there is none.
     fn find(
         &mut self,
         span_id: [u8; 8],
         trace: Option<[u8; 16]>,
         process: &Process,
-        of: impl Fn(&Entry) -> Option<([u8; 8], Part)>,
+        kind: Option<Part>,
     ) -> Option<Outcome> {
         let mut found = std::mem::take(&mut self.found);
         self.state.index.find(span_id, self.now, &mut found);
-        let mut missed = Some(Outcome::NoSpanYet);
+        let (first, mut missed) = (self.candidates.len(), Outcome::NoSpanYet);
         for entry in found.drain(..) {
             let is_of_trace = trace.is_none_or(|trace| trace == entry.trace_id);
             let why = match entry.process.is_same(process) {
                 true if is_of_trace => {
-                    self.candidates.push(self.candidate_of(&entry, of(&entry)));
-                    missed = None;
+                    self.candidates.push(self.candidate_of(&entry, kind));
                     continue;
                 }
                 true => Outcome::NoSpanYet,
                 false if entry.process.has_tenant_of(process) => Outcome::ProcessMismatch,
                 false => Outcome::TenantMismatch,
             };
-            missed = match (missed, why) {
-                (None, _) => None,
-                (Some(Outcome::ProcessMismatch), _) | (_, Outcome::ProcessMismatch) => Some(Outcome::ProcessMismatch),
-                (Some(Outcome::TenantMismatch), _) => Some(Outcome::TenantMismatch),
-                (_, why) => Some(why),
-            };
+            missed = missed.max(why);
         }
         self.found = found;
-        missed
+        (self.candidates.len() == first).then_some(missed)
     }
 
-    fn candidate_of(&self, entry: &Entry, is_it: Option<([u8; 8], Part)>) -> Candidate {
+    fn candidate_of(&self, entry: &Entry, kind: Option<Part>) -> Candidate {
         let state = self.state;
         let duration = || state.buckets.text(entry.end.saturating_sub(entry.start));
         // of a span that is not known only what it shares with its local root can be told
-        let is_known = is_it.is_some();
-        let (span_id, kind) = is_it.unwrap_or((entry.span_id, Part::LocalRoot));
+        let is_known = kind.is_some();
         Candidate {
             link: Link {
                 trace_id: entry.trace_id,
-                span_id,
+                span_id: entry.span_id,
             },
-            kind,
+            kind: kind.unwrap_or(Part::LocalRoot),
             start: entry.start,
             end: entry.end,
             texts: [
