@@ -23,6 +23,10 @@ pub struct Strings {
     are_distinct: bool,
 }
 
+/// Room for what a decoder adds to the strings of a table: keys of its own.
+const EXTRA_STRINGS: usize = 8;
+const EXTRA_BYTES: usize = 256;
+
 impl PartialEq for Strings {
     fn eq(&self, other: &Self) -> bool {
         (&self.text, &self.ends) == (&other.text, &other.ends)
@@ -45,6 +49,22 @@ impl Strings {
             ends,
             are_distinct: false,
         }
+    }
+
+    /// Those of a table, of so many bytes in all, behind the empty one and with room for a few more; none if one of them is not UTF-8.
+    pub fn of<'a>(texts: impl ExactSizeIterator<Item = &'a [u8]>, bytes: usize) -> Option<Self> {
+        let mut joined = Vec::with_capacity(bytes.saturating_add(EXTRA_BYTES));
+        let mut strings = Self::with_capacity(texts.len().saturating_add(EXTRA_STRINGS), 0);
+        for text in texts {
+            joined.extend_from_slice(text);
+            strings.ends.push(joined.len().min(u32::MAX as usize) as u32);
+        }
+        assert!(joined.len() < u32::MAX as usize, "a profile holds 4 GiB of text");
+        // far faster than one by one; but a character must not begin in one and end in the next
+        strings.text = String::from_utf8(joined).ok()?;
+        let text = &strings.text;
+        let are_whole = strings.ends.iter().all(|end| text.is_char_boundary(*end as usize));
+        are_whole.then_some(strings)
     }
 
     /// Appends a string without looking whether it is there already.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::defect::{Defect, Seen, VERSIONS, message, number};
 use super::dictionary::Outline;
 use super::sets::AttributeSets;
+use super::twins::Sent;
 use super::version::{self, Choice};
 use super::{WireVersion, lift, zip};
 use crate::formats::room::{self, Room};
@@ -69,8 +70,8 @@ const OBSERVATION_BYTES: usize = 2 * size_of::<i64>();
 const LINE_BYTES: usize = 2 * size_of::<Line>();
 const LISTED_BYTES: usize = 2 * size_of::<AttributeId>();
 const BRANCH_BYTES: usize = 2 * size_of::<Profile>().div_ceil(PROFILE_COST);
-/// Ids, where its values and timestamps end, and a value once more for when siblings are joined.
-const SAMPLE_BYTES: usize = 3 * size_of::<u32>() + 4 * size_of::<u32>() + 2 * size_of::<i64>();
+/// Ids, where its values and timestamps end, a value once more for when siblings are joined, and the length of its identity.
+const SAMPLE_BYTES: usize = 3 * size_of::<u32>() + 4 * size_of::<u32>() + 2 * size_of::<i64>() + size_of::<u8>();
 /// What a table of the ranges of 1.7 takes beside it.
 const STACK_1_7_BYTES: usize = 64;
 /// Text and tables are addressed by 32 bits.
@@ -281,6 +282,8 @@ impl Decoder<'_> {
     fn scope(&mut self, scopes: &mut Vec<ScopeProfiles>, mut reader: Reader<'_>, place: Place) -> Result<(), Defect> {
         self.tree.spend(BRANCH_COST)?;
         let mut scope = ScopeProfiles::default();
+        let mut profiles = Vec::new();
+        let mut last: Option<Sent<'_>> = None;
         let mut seen = Seen::default();
         let mut received = 0;
         loop {
@@ -296,8 +299,8 @@ impl Decoder<'_> {
                 }
                 2 => {
                     self.tree.spend(PROFILE_COST)?;
-                    match self.profile(message(field, at)?, scope.profiles.last()) {
-                        Ok(profile) => scope.profiles.push(profile),
+                    match self.profile(message(field, at)?, last.as_ref()) {
+                        Ok(profile) => profiles.extend(last.replace(profile).map(Sent::received)),
                         Err(defect) => {
                             let defect = defect.within(format_args!("{place}.profiles[{received}]"));
                             if defect.is_whole() {
@@ -315,8 +318,9 @@ impl Decoder<'_> {
                 _ => self.exact = false,
             }
         }
+        profiles.extend(last.map(Sent::received));
         let about = lift::scope(&mut scope.attributes, &self.dictionary);
-        scope.profiles = zip::join(scope.profiles, &about, &self.dictionary);
+        scope.profiles = zip::join(profiles, &about, &self.dictionary);
         scopes.push(scope);
         Ok(())
     }

@@ -46,6 +46,16 @@ impl<'a> Entries<'a> {
     pub fn len(&self) -> usize {
         self.left
     }
+
+    /// How many numbers they have: never too few, and few too many where they stand one behind the other, as they do.
+    fn most_numbers(&self) -> usize {
+        let from = self.rest.bytes();
+        let mut behind = *self;
+        behind.by_ref().for_each(drop);
+        let run = from.get(..from.len() - behind.rest.bytes().len()).unwrap_or_default();
+        // beside its numbers each has a key and a length of its own
+        count_numbers(run).saturating_sub(2 * self.left)
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -571,9 +581,7 @@ impl Decoder<'_> {
     }
 
     fn stacks(&mut self, entries: Entries<'_>) -> Result<(), Defect> {
-        // never too few, and what a stack has beside its frames is little
-        let most: usize = entries.map(count_numbers).sum();
-        let most = most.min(self.limits.elements);
+        let most = entries.most_numbers().min(self.limits.elements);
         self.room
             .take(most * size_of::<LocationId>())
             .map_err(Defect::no_room)?;
@@ -649,16 +657,16 @@ fn frame(locations: &Table<Location>, position: u64, at: usize) -> Result<Locati
 /// Whether the numbers of a field are no more than `room`. There are never more than bytes, so they seldom need to be counted.
 fn has_room(field: Field<'_>, room: usize) -> bool {
     match field {
-        Field::Bytes(packed) => packed.bytes().len() <= room || count_numbers(packed) <= room,
+        Field::Bytes(packed) => packed.bytes().len() <= room || count_numbers(packed.bytes()) <= room,
         _ => room > 0,
     }
 }
 
 /// How many numbers are in a packed list: each ends with a byte below 128.
-fn count_numbers(packed: Reader<'_>) -> usize {
+fn count_numbers(packed: &[u8]) -> usize {
     // in short runs the count fits a byte, and the processor counts many at once
     let count = |run: &[u8]| usize::from(run.iter().map(|byte| u8::from(*byte < 0x80)).sum::<u8>());
-    packed.bytes().chunks(255).map(count).sum()
+    packed.chunks(240).map(count).sum()
 }
 
 fn zero_entry(table: &str, at: usize) -> Defect {

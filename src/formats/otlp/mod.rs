@@ -30,6 +30,7 @@ pub mod spans;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod twins;
 mod version;
 mod zip;
 

@@ -9,6 +9,7 @@ use super::WireVersion;
 use super::decode::Decoder;
 use super::defect::{Defect, Seen, message, number, numbers};
 use super::dictionary::fixed_size;
+use super::twins::{Received, Sent, Sibling};
 use crate::formats::Limit;
 use crate::formats::wire::{Field, Reader};
 use crate::profile::{
@@ -114,20 +115,33 @@ struct Overview {
 }
 
 impl Decoder<'_> {
-    /// Its samples are often those of the profile before it, its sibling.
-    pub(super) fn profile(&mut self, reader: Reader<'_>, sibling: Option<&Profile>) -> Result<Profile, Defect> {
+    /// The samples of `sent` are often those of the profile before it, its sibling.
+    pub(super) fn profile<'b>(&mut self, sent: Reader<'b>, sibling: Option<&Sent<'b>>) -> Result<Sent<'b>, Defect> {
         let mut profile = Profile::default();
-        let overview = self.overview(reader, &mut profile)?;
+        let overview = self.overview(sent, &mut profile)?;
         self.samples.spend(overview.samples)?;
-        let sets = sibling.map_or(&[][..], |sibling| &sibling.samples.attributes);
-        let mut columns = Columns::with_capacity(overview.samples, overview.types.len(), sets);
+        let mut columns = Columns::with_capacity(overview.samples, overview.types.len());
+        let mut sibling = Sibling::of(sibling);
         match self.version {
-            WireVersion::V1_7 => self.samples_1_7(reader, &overview, &mut columns)?,
-            version => self.samples(reader, SampleFields::of(version), &mut columns)?,
+            WireVersion::V1_7 => self.samples_1_7(sent, &overview, &mut columns)?,
+            version => self.samples(sent, SampleFields::of(version), &mut sibling, &mut columns)?,
         }
         profile.sample_types = overview.types;
-        profile.samples = Arc::new(columns.finish());
-        Ok(profile)
+        let twins = sibling.of_twins(columns.twins).filter(|_| columns.are_all_twins());
+        let identities = std::mem::take(&mut columns.identities);
+        let twin_values = match twins {
+            Some(samples) => {
+                profile.samples = samples;
+                Some(columns.values)
+            }
+            None => {
+                columns.part(&sibling);
+                profile.samples = Arc::new(columns.finish());
+                None
+            }
+        };
+        let profile = Received { profile, twin_values };
+        Ok(Sent::new(profile, sent, identities))
     }
 
     /// All but the samples.
@@ -259,14 +273,22 @@ impl Decoder<'_> {
         &mut self,
         mut reader: Reader<'_>,
         fields: SampleFields,
-        columns: &mut Columns<'_>,
+        sibling: &mut Sibling<'_, '_>,
+        columns: &mut Columns,
     ) -> Result<(), Defect> {
-        let mut row = 0;
         while let Some((number, field)) = reader.field()? {
             if let (2, Field::Bytes(sample)) = (number, field) {
-                self.sample(sample, fields, columns)
+                let row = columns.identities.len();
+                if row == columns.twins
+                    && let Some((value, identity)) = sibling.next_value(row, sample, fields.values)
+                {
+                    self.observations.spend(1)?;
+                    columns.add_twin(value, identity);
+                    continue;
+                }
+                columns.part(sibling);
+                self.sample(sample, fields, sibling.attributes(row), columns)
                     .map_err(|defect| defect.within(format_args!("samples[{row}]")))?;
-                row += 1;
             }
         }
         Ok(())
@@ -276,20 +298,25 @@ impl Decoder<'_> {
         &mut self,
         mut reader: Reader<'_>,
         fields: SampleFields,
-        columns: &mut Columns<'_>,
+        likely_set: AttributeSetId,
+        columns: &mut Columns,
     ) -> Result<(), Defect> {
         let start = reader.offset();
         let mut seen = Seen::default();
         let mut stack = StackId::UNSET;
         let mut link = LinkId::UNSET;
+        // the bytes in front of the only value, if there is nothing behind it
+        let mut identity = 0;
         self.sets.begin();
         loop {
             let at = reader.offset();
             let Some((field_number, field)) = reader.field()? else {
                 break;
             };
+            identity = 0;
             if field_number == fields.values {
                 self.values_of(field, at, columns)?;
+                identity = if columns.open() == (1, 0) { at - start } else { 0 };
             } else if field_number == fields.attributes {
                 self.attribute_indices(field, at)?;
             } else if field_number == 1 {
@@ -304,7 +331,7 @@ impl Decoder<'_> {
                 self.exact = false;
             }
         }
-        let attributes = self.attribute_set_or(columns.likely_set(), start)?;
+        let attributes = self.attribute_set_or(likely_set, start)?;
         let (values, timestamps) = columns.open();
         match (values, timestamps) {
             (0, 0) => return Err(Defect::at(start, "values and timestamps_unix_nano are both empty")),
@@ -314,12 +341,13 @@ impl Decoder<'_> {
             }
             _ => {}
         }
+        columns.identities.push(u8::try_from(identity).unwrap_or_default());
         columns.close(stack, attributes, link);
         Ok(())
     }
 
     #[inline]
-    fn values_of(&mut self, field: Field<'_>, at: usize, columns: &mut Columns<'_>) -> Result<(), Defect> {
+    fn values_of(&mut self, field: Field<'_>, at: usize, columns: &mut Columns) -> Result<(), Defect> {
         numbers(field, at, |value, _| {
             self.observations.spend(1)?;
             columns.values.push(value as i64);
@@ -327,7 +355,7 @@ impl Decoder<'_> {
         })
     }
 
-    fn timestamps_of(&mut self, field: Field<'_>, at: usize, columns: &mut Columns<'_>) -> Result<(), Defect> {
+    fn timestamps_of(&mut self, field: Field<'_>, at: usize, columns: &mut Columns) -> Result<(), Defect> {
         match field {
             Field::Fixed64(time) => {
                 self.observations.spend(1)?;
@@ -388,7 +416,7 @@ impl Decoder<'_> {
         &mut self,
         mut reader: Reader<'_>,
         overview: &Overview,
-        columns: &mut Columns<'_>,
+        columns: &mut Columns,
     ) -> Result<(), Defect> {
         let mut stacks = HashMap::new();
         let mut row = 0;
@@ -407,7 +435,7 @@ impl Decoder<'_> {
         mut reader: Reader<'_>,
         overview: &Overview,
         stacks: &mut HashMap<(u64, u64), StackId>,
-        columns: &mut Columns<'_>,
+        columns: &mut Columns,
     ) -> Result<(), Defect> {
         let start = reader.offset();
         let mut range = (0, 0);
@@ -433,7 +461,7 @@ impl Decoder<'_> {
                 _ => {}
             }
         }
-        let attributes = self.attribute_set_or(columns.likely_set(), start)?;
+        let attributes = self.attribute_set(start)?;
         let stack = match stacks.get(&range) {
             Some(known) => *known,
             None => {
@@ -485,7 +513,7 @@ impl Decoder<'_> {
     }
 
     /// 1.7 wants one value for each type; with one type also a series was sent. Timestamps that no single value belongs to are left out.
-    fn check_1_7(&mut self, types: usize, at: usize, columns: &mut Columns<'_>) -> Result<(), Defect> {
+    fn check_1_7(&mut self, types: usize, at: usize, columns: &mut Columns) -> Result<(), Defect> {
         match columns.open() {
             (values, 0) if values == types => Ok(()),
             (0, 1..) if types == 1 => Ok(()),
@@ -505,11 +533,9 @@ impl Decoder<'_> {
 }
 
 /// Samples as they are read.
-struct Columns<'s> {
+struct Columns {
     stacks: Vec<StackId>,
     attributes: Vec<AttributeSetId>,
-    /// The attributes of the samples of a sibling.
-    sibling: &'s [AttributeSetId],
     links: Vec<LinkId>,
     values: Vec<i64>,
     timestamps: Vec<u64>,
@@ -517,29 +543,52 @@ struct Columns<'s> {
     types: usize,
     /// Where the values and timestamps of the closed samples end.
     closed: (usize, usize),
+    /// See [`Sent`].
+    identities: Vec<u8>,
+    /// So many rows in front are those of the sibling but for their values, and have nothing else here until there is another.
+    twins: usize,
     /// The same for each sample, once one of them has not just a value for each type.
     series: Option<Series>,
 }
 
-impl<'s> Columns<'s> {
-    fn with_capacity(samples: usize, types: usize, sibling: &'s [AttributeSetId]) -> Self {
+impl Columns {
+    fn with_capacity(samples: usize, types: usize) -> Self {
         Self {
             stacks: Vec::with_capacity(samples),
             attributes: Vec::with_capacity(samples),
-            sibling,
             links: Vec::with_capacity(samples),
             values: Vec::with_capacity(samples),
             timestamps: Vec::new(),
             types,
             closed: (0, 0),
+            identities: Vec::with_capacity(samples),
+            twins: 0,
             series: None,
         }
     }
 
-    /// What the attributes of the sample being read will be, if it is a sibling's.
+    /// Adds a row of the sibling with another value.
     #[inline]
-    fn likely_set(&self) -> AttributeSetId {
-        self.sibling.get(self.attributes.len()).copied().unwrap_or_default()
+    fn add_twin(&mut self, value: i64, identity: u8) {
+        self.values.push(value);
+        self.identities.push(identity);
+        self.twins += 1;
+    }
+
+    /// Whether every row so far is the sibling's but for its value.
+    fn are_all_twins(&self) -> bool {
+        self.identities.len() == self.twins
+    }
+
+    /// Copies what the rows in front say from the sibling: they are not all of it.
+    fn part(&mut self, sibling: &Sibling<'_, '_>) {
+        if self.stacks.len() < self.twins {
+            let (stacks, attributes, links) = sibling.rows(self.twins);
+            self.stacks.extend_from_slice(stacks);
+            self.attributes.extend_from_slice(attributes);
+            self.links.extend_from_slice(links);
+            self.closed.0 = self.twins;
+        }
     }
 
     /// Values and timestamps of the sample being read.

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use super::lift::ScopeTypes;
+use super::twins::Received;
 use crate::profile::{Dictionary, Observations, Profile, Samples, ValueType};
 
 /// So many types at most become one profile; no profiler has near as many.
 const MAX_TYPES: usize = 64;
 
 /// Joins the neighbours among `profiles`, all of one scope, that differ in sample type and values only.
-pub(super) fn join(profiles: Vec<Profile>, scope: &ScopeTypes, dictionary: &Dictionary) -> Vec<Profile> {
+pub(super) fn join(profiles: Vec<Received>, scope: &ScopeTypes, dictionary: &Dictionary) -> Vec<Profile> {
     let most = match scope.order.len() {
         0 => MAX_TYPES,
         types => types.min(MAX_TYPES),
     };
     let mut joined = Vec::with_capacity(profiles.len());
-    let mut group: Vec<Profile> = Vec::new();
+    let mut group: Vec<Received> = Vec::new();
     for profile in profiles {
         if group.len() == most || !joins(&group, &profile, dictionary) {
             joined.extend(one(std::mem::take(&mut group), scope));
@@ -26,16 +27,17 @@ pub(super) fn join(profiles: Vec<Profile>, scope: &ScopeTypes, dictionary: &Dict
     joined
 }
 
-fn joins(group: &[Profile], next: &Profile, dictionary: &Dictionary) -> bool {
-    let (Some(first), [kind]) = (group.first(), next.sample_types.as_slice()) else {
+fn joins(group: &[Received], next: &Received, dictionary: &Dictionary) -> bool {
+    let (Some(first), [kind]) = (group.first(), next.profile.sample_types.as_slice()) else {
         return false;
     };
     let name = |t: &ValueType| (dictionary.str(t.kind), dictionary.str(t.unit));
-    let known = |profile: &Profile| profile.sample_types.iter().any(|t| name(t) == name(kind));
+    let known = |one: &Received| one.profile.sample_types.iter().any(|t| name(t) == name(kind));
+    let (first, next) = (&first.profile, &next.profile);
     first.sample_types.len() == 1
         && is_equal_but_for_type(first, next)
         && !group.iter().any(known)
-        && has_equal_identities(&first.samples, &next.samples)
+        && (Arc::ptr_eq(&first.samples, &next.samples) || has_equal_identities(&first.samples, &next.samples))
 }
 
 fn is_equal_but_for_type(a: &Profile, b: &Profile) -> bool {
@@ -60,26 +62,27 @@ fn has_equal_identities(a: &Samples, b: &Samples) -> bool {
 }
 
 /// The profile that a group amounts to, its types in the order of pprof.
-fn one(group: Vec<Profile>, scope: &ScopeTypes) -> Option<Profile> {
+fn one(group: Vec<Received>, scope: &ScopeTypes) -> Option<Profile> {
     let order = match scope.order.len() == group.len() {
         true => scope.order.clone(),
         false => (0..group.len()).collect(),
     };
     // pprof shows the last type first if it names no default, OTLP the first that was sent
-    let shown = group.first().and_then(|profile| profile.sample_types.first()).copied();
+    let first = group.first().map(|first| &first.profile);
+    let shown = first.and_then(|profile| profile.sample_types.first()).copied();
     let is_implied = scope.order.len() == group.len() && order.first().is_some_and(|first| first + 1 == group.len());
     let default = match shown {
         _ if scope.default.is_set() => scope.default,
         Some(shown) if group.len() > 1 && !is_implied => shown.kind,
-        _ => group.first()?.default_sample_type,
+        _ => first?.default_sample_type,
     };
-    let mut ordered: Vec<(usize, Profile)> = order.into_iter().zip(group).collect();
+    let mut ordered: Vec<(usize, Received)> = order.into_iter().zip(group).collect();
     let siblings = u32::try_from(ordered.len().saturating_sub(1)).unwrap_or(u32::MAX);
     ordered.sort_by_key(|(position, _)| *position);
-    let mut profiles: Vec<Profile> = ordered.into_iter().map(|(_, profile)| profile).collect();
-    let payload = profiles.iter_mut().find_map(|profile| profile.original_payload.take());
+    let mut profiles: Vec<Received> = ordered.into_iter().map(|(_, profile)| profile).collect();
+    let payload = profiles.iter_mut().find_map(|one| one.profile.original_payload.take());
     let joined = match profiles.len() {
-        0 | 1 => profiles.pop()?,
+        0 | 1 => alone(profiles.pop()?),
         _ => interleave(profiles)?,
     };
     Some(Profile {
@@ -90,15 +93,24 @@ fn one(group: Vec<Profile>, scope: &ScopeTypes) -> Option<Profile> {
     })
 }
 
-fn interleave(profiles: Vec<Profile>) -> Option<Profile> {
+/// A profile that no other joins, with samples of its own.
+fn alone(received: Received) -> Profile {
+    let mut profile = received.profile;
+    if let Some(values) = received.twin_values {
+        Arc::make_mut(&mut profile.samples).observations = Observations::Totals(values);
+    }
+    profile
+}
+
+fn interleave(mut profiles: Vec<Received>) -> Option<Profile> {
     let columns: Vec<&[i64]> = profiles
         .iter()
-        .map(|profile| match &profile.samples.observations {
-            Observations::Totals(values) => values.as_slice(),
-            Observations::Series(_) => &[],
+        .map(|one| match (&one.twin_values, &one.profile.samples.observations) {
+            (Some(values), _) | (None, Observations::Totals(values)) => values.as_slice(),
+            (None, Observations::Series(_)) => &[],
         })
         .collect();
-    let rows = profiles.first()?.samples.len();
+    let rows = profiles.first()?.profile.samples.len();
     let mut values = vec![0; rows * columns.len()];
     for (i, column) in columns.iter().enumerate() {
         let cells = values.iter_mut().skip(i).step_by(columns.len());
@@ -108,16 +120,18 @@ fn interleave(profiles: Vec<Profile>) -> Option<Profile> {
     }
     let sample_types = profiles
         .iter()
-        .flat_map(|profile| profile.sample_types.clone())
+        .flat_map(|one| one.profile.sample_types.clone())
         .collect();
     let mut ids: Vec<_> = profiles
         .iter()
-        .map(|profile| profile.ids.first().copied().unwrap_or_default())
+        .map(|one| one.profile.ids.first().copied().unwrap_or_default())
         .collect();
     if ids.iter().all(|id| *id == [0; 16]) {
         ids.clear();
     }
-    let mut first = profiles.into_iter().next()?;
+    // twins share their samples: only the last that is left changes them without a copy
+    profiles.truncate(1);
+    let mut first = profiles.pop()?.profile;
     let samples = Arc::make_mut(&mut first.samples);
     samples.observations = Observations::Totals(values);
     Some(Profile {

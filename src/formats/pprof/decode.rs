@@ -38,7 +38,7 @@ pub fn decode_within(bytes: &[u8], limits: &Limits, room: &dyn Room) -> Result<D
     let outline = Outline::read(bytes, limits, room)?;
     room.take(outline.memory()).map_err(no_room)?;
     let mut decoder = Decoder::new(&outline, limits, room);
-    decoder.strings(&outline.strings)?;
+    decoder.strings(&outline.strings, outline.text_bytes)?;
     decoder.functions(&outline.functions)?;
     decoder.mappings(&outline.mappings)?;
     decoder.locations(&outline.locations)?;
@@ -76,7 +76,6 @@ const LABEL_BYTES: usize = 2 * (size_of::<Attribute>() + size_of::<AttributeId>(
 impl<'l> Decoder<'l> {
     fn new(outline: &Outline<'_>, limits: &'l Limits, room: &'l dyn Room) -> Self {
         let dictionary = Dictionary {
-            strings: Strings::with_capacity(outline.strings.rows(), outline.text_bytes),
             functions: Table::with_capacity(outline.functions.rows()),
             mappings: Table::with_capacity(outline.mappings.rows()),
             locations: Table::with_capacity(outline.locations.rows()),
@@ -104,7 +103,7 @@ impl<'l> Decoder<'l> {
         }
     }
 
-    fn strings(&mut self, section: &Section<'_>) -> Result<(), DecodeError> {
+    fn strings(&mut self, section: &Section<'_>, text_bytes: usize) -> Result<(), DecodeError> {
         let mut strings = section.messages();
         match strings.next() {
             None => return Err(malformed(0, "no string_table")),
@@ -113,20 +112,31 @@ impl<'l> Decoder<'l> {
             }
             Some(_) => {}
         }
-        for string in strings {
-            if string.bytes().len() > self.limits.string_bytes {
-                let problem = format!("a string of more than {} bytes", self.limits.string_bytes);
-                return Err(too_large(Limit::String, problem));
-            }
+        if section.longest() > self.limits.string_bytes {
+            let problem = format!("a string of more than {} bytes", self.limits.string_bytes);
+            return Err(too_large(Limit::String, problem));
+        }
+        let texts = strings.map(|string| string.bytes());
+        match Strings::of(texts, text_bytes) {
+            Some(strings) => self.dictionary.strings = strings,
+            None => self.strings_one_by_one(section, text_bytes),
+        }
+        Ok(())
+    }
+
+    /// The same where some are to be repaired.
+    fn strings_one_by_one(&mut self, section: &Section<'_>, text_bytes: usize) {
+        let mut strings = Strings::with_capacity(section.rows(), text_bytes);
+        for string in section.messages().skip(1) {
             match std::str::from_utf8(string.bytes()) {
-                Ok(valid) => self.dictionary.strings.push(valid),
+                Ok(valid) => strings.push(valid),
                 Err(_) => {
                     self.repairs += 1;
-                    self.dictionary.strings.push(&String::from_utf8_lossy(string.bytes()))
+                    strings.push(&String::from_utf8_lossy(string.bytes()))
                 }
             };
         }
-        Ok(())
+        self.dictionary.strings = strings;
     }
 
     /// The string at a position that a field of the profile names.

@@ -51,8 +51,14 @@ impl<'a> Section<'a> {
         self.places.len()
     }
 
+    /// Bytes of the longest message.
+    pub(super) fn longest(&self) -> usize {
+        let lengths = self.places.iter().map(|(start, end)| end - start);
+        lengths.max().unwrap_or_default() as usize
+    }
+
     /// Every message of the table, in order.
-    pub(super) fn messages(&self) -> impl Iterator<Item = Reader<'a>> + use<'a, '_> {
+    pub(super) fn messages(&self) -> impl ExactSizeIterator<Item = Reader<'a>> + use<'a, '_> {
         let request = self.request;
         let places = self.places.iter();
         places.map(move |(start, end)| Reader::part(request, *start as usize, *end as usize))

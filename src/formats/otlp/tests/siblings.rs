@@ -1,11 +1,14 @@
 //! Siblings join, and what pprof has comes back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue as WireKeyValue};
 use opentelemetry_proto::tonic::profiles::v1development as wire;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
@@ -243,4 +246,176 @@ fn without_an_order_the_first_that_was_sent_is_the_default() {
         alone.profiles.iter().next().unwrap().profile.default_sample_type,
         StringId::UNSET
     );
+}
+
+/// What a sample says: stack, attributes, link, values and timestamps.
+type Told = (usize, Vec<usize>, usize, Vec<i64>, Vec<u64>);
+
+/// The samples of every type.
+fn told(decoded: &Decoded) -> BTreeMap<String, Vec<Told>> {
+    let d = decoded.profiles.dictionary();
+    let mut told = BTreeMap::new();
+    for at in decoded.profiles.iter() {
+        let (samples, types) = (&at.profile.samples, &at.profile.sample_types);
+        for (column, kind) in types.iter().enumerate() {
+            let rows = (0..samples.len()).map(|row| {
+                let attributes = &d.attribute_sets[samples.attributes[row]];
+                let (values, times) = match &samples.observations {
+                    Observations::Totals(values) => (vec![values[row * types.len() + column]], Vec::new()),
+                    Observations::Series(series) => (series.values(row).to_vec(), series.timestamps(row).to_vec()),
+                };
+                let attributes = attributes.iter().map(|id| id.index()).collect();
+                let (stack, link) = (samples.stacks[row].index(), samples.links[row].index());
+                (stack, attributes, link, values, times)
+            });
+            told.insert(d.str(kind.kind).to_owned(), rows.collect());
+        }
+    }
+    told
+}
+
+/// Three stacks, attributes and links to choose from.
+fn with_tables(mut request: ExportProfilesServiceRequest) -> ExportProfilesServiceRequest {
+    let dictionary = request.dictionary.as_mut().expect("a dictionary");
+    dictionary.mapping_table = vec![Default::default()];
+    dictionary.function_table = vec![Default::default()];
+    dictionary.location_table = (0..3)
+        .map(|address| wire::Location {
+            address,
+            ..Default::default()
+        })
+        .collect();
+    dictionary.stack_table = (0..3)
+        .map(|depth| wire::Stack {
+            location_indices: vec![1; depth],
+        })
+        .collect();
+    dictionary.attribute_table = (0..3)
+        .map(|key| wire::KeyValueAndUnit {
+            key_strindex: key,
+            ..Default::default()
+        })
+        .collect();
+    dictionary.link_table = (0..3)
+        .map(|byte| wire::Link {
+            trace_id: vec![byte; 16],
+            span_id: vec![byte; 8],
+        })
+        .collect();
+    request
+}
+
+fn any_sample() -> impl Strategy<Value = wire::Sample> {
+    // without values it could be of another version
+    let values = prop_oneof![20 => vec(-1..200i64, 1), 1 => vec(0..9i64, 1..3)];
+    let times = prop_oneof![20 => Just(Vec::new()), 1 => vec(1..9u64, 1..3)];
+    let attributes = prop_oneof![Just(Vec::new()), Just(vec![1]), Just(vec![1, 2])];
+    // the last one does not exist
+    let stack = prop_oneof![20 => 0..3i32, 1 => Just(3)];
+    (stack, attributes, 0..3i32, values, times).prop_map(
+        |(stack_index, attribute_indices, link_index, values, timestamps_unix_nano)| wire::Sample {
+            stack_index,
+            attribute_indices,
+            link_index,
+            values,
+            timestamps_unix_nano,
+        },
+    )
+}
+
+/// The same samples with other values, and perhaps one that is another, one more or fewer.
+fn any_sibling(base: Vec<wire::Sample>) -> impl Strategy<Value = Vec<wire::Sample>> {
+    let change = prop_oneof![1 => Just(0u8), 1 => 1..4u8];
+    let place = any::<prop::sample::Index>();
+    (vec(any::<i64>(), base.len()), change, any_sample(), place).prop_map(move |(values, change, other, place)| {
+        let mut samples = base.clone();
+        for (sample, value) in samples.iter_mut().zip(values) {
+            sample.values.iter_mut().for_each(|old| *old = value);
+        }
+        let place = place.index(samples.len() + 1);
+        match change {
+            1 => samples.insert(place, other),
+            2 => samples.truncate(place),
+            3 => samples.splice(place.., [other]).for_each(drop),
+            _ => {}
+        }
+        samples
+    })
+}
+
+fn any_siblings() -> impl Strategy<Value = Vec<Vec<wire::Sample>>> {
+    vec(any_sample(), 0..6).prop_flat_map(|base| vec(any_sibling(base), 3))
+}
+
+proptest! {
+    #[test]
+    fn prop_a_profile_says_the_same_beside_its_siblings_and_apart(samples in any_siblings()) {
+        let mut together = with_tables(siblings(&[1, 2, 3]));
+        for (profile, samples) in scope(&mut together).profiles.iter_mut().zip(samples) {
+            profile.samples = samples;
+        }
+        let mut apart = together.clone();
+        let scopes = scope(&mut apart).profiles.drain(..).map(|profile| wire::ScopeProfiles {
+            profiles: vec![profile],
+            ..Default::default()
+        });
+        apart.resource_profiles[0].scope_profiles = scopes.collect();
+        let (together, apart) = (read(&together.encode_to_vec()), read(&apart.encode_to_vec()));
+        prop_assert_eq!(told(&together), told(&apart));
+        prop_assert_eq!(together.rejected.profiles, apart.rejected.profiles);
+        prop_assert_eq!(together.repairs, apart.repairs);
+        prop_assert_eq!(together.exact, apart.exact);
+    }
+}
+
+#[test]
+fn what_stands_behind_a_value_is_read_where_the_front_is_as_before() {
+    let value_first = |value: u8, attribute: u8| vec![0x22, 1, value, 0x12, 1, attribute];
+    let mut request = with_tables(siblings(&[1, 2]));
+    scope(&mut request)
+        .profiles
+        .iter_mut()
+        .for_each(|profile| profile.samples.clear());
+    let mut profiles = Vec::new();
+    for (profile, sample) in scope(&mut request)
+        .profiles
+        .iter()
+        .zip([value_first(5, 1), value_first(7, 2)])
+    {
+        let mut bytes = profile.encode_to_vec();
+        prost::encoding::bytes::encode(2, &sample, &mut bytes);
+        prost::encoding::bytes::encode(2, &bytes, &mut profiles);
+    }
+    scope(&mut request).profiles.clear();
+    let mut bytes = request.encode_to_vec();
+    let mut resource = Vec::new();
+    prost::encoding::bytes::encode(2, &profiles, &mut resource);
+    prost::encoding::bytes::encode(1, &resource, &mut bytes);
+    let expected = [("a", 1, 5), ("b", 2, 7)]
+        .map(|(kind, attribute, value)| (kind.to_owned(), vec![(0, vec![attribute], 0, vec![value], Vec::new())]));
+    assert_eq!(told(&read(&bytes)), BTreeMap::from(expected));
+}
+
+#[test]
+fn samples_behind_those_of_the_sibling_are_read() {
+    let sample = |stack_index: i32, value: i64| wire::Sample {
+        stack_index,
+        attribute_indices: vec![1, 2],
+        values: vec![value],
+        ..Default::default()
+    };
+    let mut request = with_tables(siblings(&[1, 2, 3]));
+    let rows = [
+        vec![sample(1, 1), sample(2, 2)],
+        vec![sample(1, 3), sample(2, 4), sample(1, 5)],
+        vec![sample(1, 6)],
+    ];
+    for (profile, samples) in scope(&mut request).profiles.iter_mut().zip(rows) {
+        profile.samples = samples;
+    }
+    let told = told(&read(&request.encode_to_vec()));
+    let row = |stack, value| (stack, vec![1, 2], 0, vec![value], Vec::new());
+    assert_eq!(told["a"], [row(1, 1), row(2, 2)]);
+    assert_eq!(told["b"], [row(1, 3), row(2, 4), row(1, 5)]);
+    assert_eq!(told["c"], [row(1, 6)]);
 }

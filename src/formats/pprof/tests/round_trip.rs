@@ -122,6 +122,43 @@ fn unpacked_lists_are_read() {
 }
 
 #[test]
+fn a_stack_may_come_in_pieces() {
+    let mut raw = hostile::small();
+    let mut bytes = prost::Message::encode_to_vec(&raw);
+    // two lists; a list and a number; a number and a list; a list that is empty, and one; one, and a list that is empty
+    for (frames, pieces) in [
+        (2, &[0x0a, 1, 1, 0x0a, 1, 1][..]),
+        (2, &[0x0a, 1, 1, 0x08, 1]),
+        (2, &[0x08, 1, 0x0a, 1, 1]),
+        (1, &[0x0a, 0, 0x0a, 1, 1]),
+        (1, &[0x0a, 1, 1, 0x0a, 0]),
+        (3, &[0x0a, 1, 1, 0x0a, 1, 1, 0x0a, 1, 1]),
+        (2, &[0x0a, 2, 1, 1]),
+    ] {
+        let sample = [pieces, &[0x10, 7]].concat();
+        prost::encoding::bytes::encode(2, &sample, &mut bytes);
+        raw.sample.push(oracle::RawSample {
+            location_id: vec![1; frames],
+            value: vec![7],
+            ..Default::default()
+        });
+    }
+    assert_eq!(oracle::of_model(&decode(&bytes)), raw.meaning());
+}
+
+#[test]
+fn a_character_split_over_two_strings_is_mended_in_both() {
+    let mut bytes = prost::Message::encode_to_vec(&hostile::small());
+    for half in [b"\xc3", b"\xa9"] {
+        prost::encoding::bytes::encode(6, &half.to_vec(), &mut bytes);
+    }
+    let decoded = decode(&bytes);
+    assert_eq!(decoded.repairs, 2);
+    let strings = &decoded.profiles.dictionary().strings;
+    assert_eq!(strings.ids().filter(|id| &strings[*id] == "\u{fffd}").count(), 2);
+}
+
+#[test]
 fn labels_keep_zeros_empties_and_repeats() {
     let mut raw = hostile::small();
     let label = |key, text, num, num_unit| oracle::RawLabel {
