@@ -55,8 +55,8 @@ fn index() -> Joined {
     let id = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut work = Duration::ZERO;
     for first in (1..=SPANS).step_by(IN_A_REQUEST as usize) {
-        let spans =
-            (first..first + IN_A_REQUEST).map(|n| (u128::from(id(n / 10)).to_be_bytes(), id(n).to_be_bytes(), SECOND));
+        let spans = (first..first + IN_A_REQUEST)
+            .map(|n| (u128::from(id(1 + n / 10)).to_be_bytes(), id(n).to_be_bytes(), SECOND));
         let batch = request(&spans.collect::<Vec<_>>());
         work += timed(|| joined.process(batch)).1;
     }
