@@ -105,15 +105,16 @@ async fn page(State(watched): State<Watched>, who: Who, uri: Uri) -> Shown {
 async fn answer(watched: &Watched, who: Who, query: &str) -> Result<Shown, Shown> {
     let question = Question::parse(query).map_err(|why| Shown::said(StatusCode::BAD_REQUEST, why))?;
     let ring = ring(&watched.rings.load_full(), question.get("exporter"))?;
+    let busy = |why: &str| Shown::said(StatusCode::SERVICE_UNAVAILABLE, why);
+    // whoever waits would hold what is shown to them for as long
+    if watched.compute.is_busy() {
+        return Err(busy("somebody else is asking; come again"));
+    }
     let caller = Caller::of(&watched.switch, who);
     let mut batches = ring.batches(Instant::now());
     batches.retain(|batch| caller.may_see(Some(&batch.origin().tenant)));
-    let busy = |why: &str| Shown::said(StatusCode::SERVICE_UNAVAILABLE, why);
-    if watched.compute.is_behind() {
-        return Err(busy("others are asking; come again"));
-    }
-    // what is made of them is about as large; nothing that is kept is to go for it
-    let bytes = batches.iter().map(Batch::held_bytes).sum();
+    // what is gathered of them, and what is written of that, is about as large; nothing that is kept is to go for it
+    let bytes = batches.iter().map(|batch| 2 * batch.held_bytes()).sum();
     if watched.budget.used().saturating_add(bytes) > watched.budget.levels().soft {
         return Err(busy("memory is short; come again"));
     }

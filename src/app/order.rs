@@ -104,12 +104,12 @@ fn behind_hashes(loaded: &Loaded, config: &Config) -> Vec<String> {
         let first = chain
             .iter()
             .position(|one| one.type_name == "trace_links" && hashes(one));
-        let mut behind = chain.iter().skip(first.unwrap_or(chain.len()));
-        if let Some(join) = behind.find(|one| one.type_name == "trace_join") {
+        let behind = chain.iter().skip(first.unwrap_or(chain.len()));
+        for blind in behind.filter(|one| OF_BOTH_KINDS.iter().any(|(name, _)| one.type_name == *name)) {
             let path = ["service", "pipelines", pipeline, "processors"];
             let why = format!(
                 "`{}` looks for spans by hashes of their ids, and finds none of them",
-                join.id
+                blind.id
             );
             warnings.push(loaded.error_at(&path, why).to_string());
         }

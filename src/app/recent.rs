@@ -1,5 +1,6 @@
 //! What `/debug/tracez` shows of the profiles that are kept: what there is to ask for, or the flame graph of what is asked.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
@@ -28,6 +29,8 @@ const MOST_GATHERED: usize = 64 << 20;
 /// Rows of the list, and how many are counted to find the largest.
 const MOST_LISTED: usize = 200;
 const MOST_COUNTED: usize = 10_000;
+/// Bytes of a name that is listed: a longer one is no name.
+const LONGEST_NAME: usize = 512;
 /// Functions of each kind in JSON.
 const TOP: usize = 20;
 
@@ -169,19 +172,22 @@ impl By {
     }
 }
 
+/// A service, a kind of profile, and what its samples can be asked for by.
+type Name = (String, &'static str, By, String);
+
 /// What there is: for each service, kind and name the number of samples.
 #[derive(Default)]
 struct Tally {
     services: BTreeSet<String>,
-    samples: HashMap<(String, &'static str, By, String), u64>,
-    /// Samples of names for which there was no room.
+    samples: HashMap<Name, u64>,
+    /// Samples of names that are too long, or for which there was no room.
     others: u64,
 }
 
 impl Tally {
     fn add(&mut self, d: &Dictionary, at: ProfileRef<'_>) {
         let (service, kind) = (service(d, at), kind(d, at.profile));
-        if self.services.len() < MOST_LISTED {
+        if self.services.len() < MOST_LISTED && is_listed(service) {
             self.services.insert(service.to_owned());
         }
         let (counting, samples) = (Counting::of(d, at.profile), &at.profile.samples);
@@ -191,26 +197,43 @@ impl Tally {
         for (row, (set, link)) in samples.attributes.iter().zip(&samples.links).enumerate() {
             let count = counting.of_row(row);
             for name in named.entry(*set).or_insert_with(|| names(d, *set)) {
-                *texts.entry(*name).or_default() += count;
+                add(texts.entry(*name).or_default(), count);
             }
             if link.is_set() {
-                *traces.entry(d.links[*link].trace_id).or_default() += count;
+                add(traces.entry(d.links[*link].trace_id).or_default(), count);
             }
         }
         let texts = texts
             .into_iter()
-            .map(|((by, text), count)| (by, d.str(text).to_owned(), count));
+            .map(|((by, text), count)| (by, Cow::Borrowed(d.str(text)), count));
         let traces = traces
             .into_iter()
-            .map(|(trace, count)| (By::Trace, to_hex(&trace), count));
+            .map(|(trace, count)| (By::Trace, Cow::Owned(to_hex(&trace)), count));
         for (by, name, count) in texts.chain(traces) {
-            let key = (service.to_owned(), kind, by, name);
-            match self.samples.len() < MOST_COUNTED || self.samples.contains_key(&key) {
-                true => *self.samples.entry(key).or_default() += count,
-                false => self.others += count,
-            }
+            let room = match is_listed(service) && is_listed(&name) {
+                true => self.room((service.to_owned(), kind, by, name.into_owned())),
+                false => &mut self.others,
+            };
+            add(room, count);
         }
     }
+
+    /// Where samples of a name are counted.
+    fn room(&mut self, name: Name) -> &mut u64 {
+        match self.samples.len() < MOST_COUNTED || self.samples.contains_key(&name) {
+            true => self.samples.entry(name).or_default(),
+            false => &mut self.others,
+        }
+    }
+}
+
+/// Counts are somebody's: they may be as large as numbers are.
+fn add(sum: &mut u64, count: u64) {
+    *sum = sum.saturating_add(count);
+}
+
+fn is_listed(name: &str) -> bool {
+    name.len() <= LONGEST_NAME
 }
 
 /// The names in a set that can be asked for.
@@ -260,7 +283,7 @@ fn list(question: &Question, batches: &[Batch]) -> String {
     if tally.others > 0 {
         let _ = writeln!(
             page,
-            "<p>{} samples of names that are too many to count",
+            "<p>{} samples of names that are too long, or too many to count",
             grouped(i128::from(tally.others))
         );
     }

@@ -17,8 +17,10 @@ const INLINE_BYTES: usize = 32 << 10;
 /// Jobs that may wait for each one that runs. Beyond it waiting only makes answers late: senders should come again instead.
 const WAITING_PER_JOB: usize = 32;
 
-/// Pools of a process: intake and delivery.
+/// Pools of a process with a job for each core: intake and delivery.
 const POOLS: usize = 2;
+/// And one with a single job: what is shown of profiles.
+const PAGES: usize = 1;
 
 /// Runs CPU work.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ pub(super) fn cores() -> usize {
 /// does other things too, every moment in which no thread is idle makes another one, with memory of the allocator for itself.
 pub fn threads() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
-        .max_blocking_threads(POOLS * cores())
+        .max_blocking_threads(POOLS * cores() + PAGES)
         .thread_name("compute")
         .build()
 }
@@ -66,6 +68,11 @@ impl Compute {
     /// Whether so many jobs wait already that new work should not be taken on.
     pub fn is_behind(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) >= self.most_waiting
+    }
+
+    /// Whether as many jobs run as may.
+    pub fn is_busy(&self) -> bool {
+        self.permits.available_permits() == 0
     }
 
     /// Runs a job over about `bytes` bytes. Runs on when the caller goes away.
@@ -198,7 +205,8 @@ mod tests {
     #[test]
     fn there_are_no_more_threads_than_jobs() {
         let threads = threads().unwrap();
-        let pools = [(); POOLS].map(|()| Compute::new(threads.handle().clone(), cores()));
+        let jobs = [cores(); POOLS].into_iter().chain([1; PAGES]);
+        let pools: Vec<_> = jobs.map(|jobs| Compute::new(threads.handle().clone(), jobs)).collect();
         let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
         let seen: std::collections::HashSet<_> = runtime.block_on(async {
             let mut jobs = tokio::task::JoinSet::new();
@@ -208,7 +216,7 @@ mod tests {
             }
             jobs.join_all().await.into_iter().map(Result::unwrap).collect()
         });
-        assert!(seen.len() <= POOLS * cores(), "{}", seen.len());
+        assert!(seen.len() <= POOLS * cores() + PAGES, "{}", seen.len());
     }
 
     #[tokio::test]

@@ -281,13 +281,14 @@ impl Fanout {
         if let Some(followed) = followed.filter(|_| passed.unrouted > 0) {
             followed.stayed();
         }
-        let to_hold = |outcome: &Outcome| outcome.to_hold.iter().map(|(_, batch)| batch.clone()).collect();
-        let to_hold: Vec<Vec<Batch>> = passed.outcomes.iter().map(to_hold).collect();
+        let outcomes = wired.pipelines.iter().zip(&passed.outcomes);
+        let holding = outcomes.filter(|(_, outcome)| !outcome.to_hold.is_empty());
+        let later: Vec<&Arc<Sink>> = holding.flat_map(|(pipeline, _)| &pipeline.sinks).collect();
         let through = passed
             .outcomes
             .iter_mut()
             .map(|outcome| std::mem::take(&mut outcome.batches));
-        hand_over(wired.pipelines.iter().zip(through), wired.pipelines.iter().zip(to_hold))?;
+        hand_over(wired.pipelines.iter().zip(through), &later)?;
         for (pipeline, outcome) in wired.pipelines.iter().zip(&mut passed.outcomes) {
             pipeline.chain.settle(outcome);
             pipeline.hold(std::mem::take(&mut outcome.to_hold));
@@ -460,21 +461,27 @@ impl Defects {
     }
 }
 
-/// Hands batches to the sinks of their pipelines, once it is certain that this is no refusal. What processors are `to_hold` finds no more
-/// room later than now, and who waits for an answer can come again, so the sinks must have some for it as well.
+/// Hands batches to the sinks of their pipelines, once it is certain that this is no refusal. What is held for others, to go to them
+/// `later`, finds no more room then than now, and who waits for an answer can come again: so they must not be full either.
 fn hand_over<'a>(
     passed: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>)>,
-    to_hold: impl Iterator<Item = (&'a Arc<Pipeline>, Vec<Batch>)>,
+    later: &[&Arc<Sink>],
 ) -> Result<(), Refusal> {
+    let later = later.iter().filter(|sink| !sink.is_killed());
+    let later: Vec<(bool, bool)> = later.map(|sink| (sink.is_full(), sink.required())).collect();
+    if later.contains(&(true, true)) {
+        return Err(no_room_where_needed());
+    }
     let (killed, now): (Vec<_>, Vec<_>) = shares(passed).into_iter().partition(|(sink, _)| sink.is_killed());
     let now = reserved(now)?;
-    let later = shares(to_hold).into_iter().filter(|(sink, _)| !sink.is_killed());
-    let later = reserved(later.collect())?;
-    let mut rooms = now.iter().chain(&later).map(|(.., room)| room).peekable();
-    if rooms.peek().is_some() && rooms.all(Option::is_none) {
+    let full = |room: &Option<Room>| room.is_none();
+    let mut all_full = now
+        .iter()
+        .map(|(.., room)| full(room))
+        .chain(later.iter().map(|(full, _)| *full));
+    if all_full.clone().next().is_some() && all_full.all(|full| full) {
         return Err(Refusal::no_room("the queues of all exporters are full"));
     }
-    drop(later);
     for (sink, share, room) in now {
         sink.take(share, room);
     }
@@ -482,6 +489,10 @@ fn hand_over<'a>(
         sink.discard(&share);
     }
     Ok(())
+}
+
+fn no_room_where_needed() -> Refusal {
+    Refusal::no_room("an exporter that must not lose anything is full")
 }
 
 /// Sinks with their share and the room for it, if they have any. Who must not lose anything has to.
@@ -492,7 +503,7 @@ fn reserved(shares: Vec<(&Arc<Sink>, Vec<Batch>)>) -> Result<Reserved<'_>, Refus
     for (sink, share) in shares {
         let room = sink.reserve(&share);
         if room.is_none() && sink.required() {
-            return Err(Refusal::no_room("an exporter that must not lose anything is full"));
+            return Err(no_room_where_needed());
         }
         reserved.push((sink, share, room));
     }

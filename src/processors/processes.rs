@@ -102,7 +102,9 @@ impl Process {
         };
         let host = || agree(PID).zip(agree(HOST_ID).or_else(|| agree(HOST_NAME)));
         let service = || agree(SERVICE).map(|name| name && agree(NAMESPACE).unwrap_or(true));
-        let by_level = agree(INSTANCE)
+        // an instance is told from others of its service alone
+        let instance = || agree(INSTANCE).map(|instance| instance && agree(SERVICE).unwrap_or(true));
+        let by_level = instance()
             .or_else(|| agree(CONTAINER))
             .or_else(|| host().map(|(pid, host)| pid && host))
             .or_else(service);
@@ -255,6 +257,11 @@ mod tests {
             (
                 &[shop, ("service.namespace", "a")],
                 &[shop, ("service.namespace", "b")],
+                false,
+            ),
+            (
+                &[shop, ("service.instance.id", "1")],
+                &[("service.name", "cart"), ("service.instance.id", "1")],
                 false,
             ),
             (&[shop, ("service.namespace", "a")], &[shop], true),

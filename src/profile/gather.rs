@@ -260,10 +260,18 @@ fn named(d: &Dictionary, resource: &ResourceProfiles) -> ResourceProfiles {
     }
 }
 
+/// The service that was profiled: pprof, which has no resource, says so in a comment.
+fn service<'d>(d: &'d Dictionary, at: ProfileRef<'_>) -> &'d str {
+    let of_comment = |id: &StringId| d.str(*id).strip_prefix(SERVICE_NAME)?.strip_prefix('=');
+    let of_resource = at.resource.attribute_str(d, SERVICE_NAME);
+    let service = of_resource.or_else(|| at.profile.comments.iter().find_map(of_comment));
+    service.unwrap_or_default()
+}
+
 fn key(d: &Dictionary, at: ProfileRef<'_>) -> Key {
     let text = |id: StringId| d.str(id).to_owned();
     let type_of = |of: ValueType| (text(of.kind), text(of.unit));
-    let service = at.resource.attribute_str(d, SERVICE_NAME).unwrap_or_default();
+    let service = service(d, at);
     let types = at.profile.sample_types.iter().map(|of| type_of(*of)).collect();
     (
         service.to_owned(),

@@ -113,6 +113,11 @@ impl Sink {
         self.queue.reserve(batches)
     }
 
+    /// Whether nothing more finds room until something goes.
+    pub fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
     /// Takes batches into the room reserved for them; without room they are dropped and counted.
     pub fn take(&self, batches: Vec<Batch>, mut room: Option<Room>) {
         for batch in batches {

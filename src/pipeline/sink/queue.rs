@@ -128,6 +128,12 @@ impl Queue {
         }
     }
 
+    /// Whether nothing more finds room until something goes.
+    pub fn is_full(&self) -> bool {
+        let state = self.state();
+        state.closed || state.used.size >= self.room.0 || state.used.bytes >= self.room.1
+    }
+
     /// Reserves room for some batches. What is larger than the whole queue gets in when there is nothing else.
     pub fn reserve(self: &Arc<Self>, batches: &[Batch]) -> Option<Room> {
         let mut share = Share::default();

@@ -55,8 +55,9 @@ the profiler counted looks, else each row once, in profiles of all types togethe
 `service.instance.id`, else `container.id`, else host and `process.pid`, else `service.name`, the first of which both say something. What says nothing
 of its process is told nothing.
 
-Nothing is lost or overtaken: beyond `max_bytes` or `max_spans_held` the oldest request goes on at once, with what is known; a profile that is late
-finds its span gone, which then has no attribute; at the end, and when a reload changes the processors, all goes on. Only spans that get an attribute
+No span is lost by waiting: beyond `max_bytes` or `max_spans_held` the oldest request goes on at once, with what is known, and may overtake only those
+that wait for room at exporters already; a profile that is late finds its span gone, which then has no attribute; at the end, and when a reload changes
+the processors, all goes on. Only spans that get an attribute
 are written anew, and the lengths around them; a request without any leaves as the bytes that came.
 
 Requests that wait are answered already: `ack` can only be `enqueued`, and what an exporter that filled up meanwhile has no room for within five
@@ -168,7 +169,8 @@ impl SpanProfiles {
             return;
         }
         let spans = sampled.iter().flat_map(|of| of.spans.values());
-        self.metrics.samples.inc_by(spans.map(|tally| tally.samples).sum());
+        let samples = spans.fold(0_u64, |sum, tally| sum.saturating_add(tally.samples));
+        self.metrics.samples.inc_by(samples);
         self.known.note(sampled, batch.permit(), now);
     }
 

@@ -12,7 +12,7 @@ use foldhash::quality::RandomState;
 use super::names::Names;
 use super::ring::{Came, Entry, Ring};
 use crate::formats::otlp::Traces;
-use crate::formats::otlp::spans::{ResourceSpans, Span, Value};
+use crate::formats::otlp::spans::{Span, Value};
 use crate::pipeline::Permit;
 use crate::processors::processes::{Process, Processes};
 use crate::telemetry::TraceJoinMetrics;
@@ -99,7 +99,7 @@ impl Index {
         }
     }
 
-    /// Takes the spans of a request in, and shows each that is of a known process.
+    /// Takes the spans of a request in, and shows each.
     pub(super) fn add(
         &self,
         traces: &Traces,
@@ -112,23 +112,30 @@ impl Index {
         self.permit.get_or_init(|| permit.sibling());
         let mut tally = Tally::default();
         for resource in traces.resources() {
-            let Some(process) = self.process(tenant, resource) else {
-                tally.unusable += resource.spans().count() as u64;
-                continue;
-            };
+            let process = Process::of_spans(tenant, resource);
+            let known = self.known(&process);
             for span in resource.spans() {
                 show(&process, &span);
-                self.add_span(&process, &span, memory, now, &mut tally);
+                match &known {
+                    Some(process) => self.add_span(process, &span, memory, now, &mut tally),
+                    None => tally.unusable += 1,
+                }
             }
         }
         self.book_words();
         tally.count(&self.metrics);
     }
 
-    fn process(&self, tenant: &str, resource: ResourceSpans<'_>) -> Option<Arc<Process>> {
-        let process = Process::of_spans(tenant, resource);
-        let is_known = process.is_known();
-        is_known.then(|| lock(&self.words).processes.of(process, MOST_PROCESSES))?
+    /// The one that stands for a process; none if nothing is said of it, or if there are too many others.
+    fn known(&self, process: &Process) -> Option<Arc<Process>> {
+        if !process.is_known() {
+            return None;
+        }
+        let processes = &mut lock(&self.words).processes;
+        processes.of(process.clone(), MOST_PROCESSES).or_else(|| {
+            processes.forget_unused();
+            processes.of(process.clone(), MOST_PROCESSES)
+        })
     }
 
     fn add_span(&self, process: &Arc<Process>, span: &Span<'_>, memory: usize, now: Instant, tally: &mut Tally) {

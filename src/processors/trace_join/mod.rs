@@ -79,7 +79,7 @@ Where the request is answered it is not on its way yet: `ack` can only be `enque
 last seen of the service) will keep them. `flamegate_trace_join_unexported_samples_total` counts them. It wants the spans that are left behind sampling, and time: see `hold`.
 
 Spans are forgotten after `window`, and the oldest beyond `max_spans` and `max_bytes`, which counts in the memory of the process: about 110 bytes each. \
-`flamegate_trace_join_spans_total` counts those that came by `result` (`indexed`, `repeated`, `unusable`: no ids, no times, a process of which nothing is said; `left_out` by \
+`flamegate_trace_join_spans_total` counts those that came by `result` (`indexed`, `repeated`, `unusable`: no ids, no times, a process of which nothing is said, more processes or spans of one id than are told apart; `left_out` by \
 `spans: local_roots`), `flamegate_trace_join_spans_gone_total` by `reason` (`expired`, `evicted`, `replaced` by another configuration). \
 `flamegate_trace_join_live_spans` is the difference of `indexed` and all that are gone, and `flamegate_trace_join_index_bytes` the memory.
 ";
