@@ -50,6 +50,7 @@ fn config(redaction: &Value, ports: &Ports, sources: &Sources, backend: u16) -> 
         "otlp_http/json": { "endpoint": backend, "encoding": "json", "compression": "zstd" },
         "pyroscope": { "endpoint": backend, "max_age": "0s" },
         "debug": { "verbosity": "detailed" },
+        "recent": { "max_bytes": "64MiB" },
         "file/proto": { "path": "./out.otlp", "format": "proto", "compression": "zstd" },
         "file/json": { "path": "./out.json", "format": "json" },
         "otlp_http/down": { "endpoint": nobody, "retry_on_failure": { "initial_interval": "100ms", "max_elapsed_time": "1s" } },
@@ -224,7 +225,32 @@ fn pages(ports: &Ports) -> Bytes {
             .iter()
             .map(move |path| (format!("page {path}"), ask("GET", port, path, &[], b"")))
     };
-    all.into_iter().flat_map(of).collect()
+    let mut answers: Bytes = all.into_iter().flat_map(of).collect();
+    answers.append(&mut recent(ports));
+    answers
+}
+
+/// What is shown of profiles that passed: the list of what may be asked for, and all that it leads to.
+fn recent(ports: &Ports) -> Bytes {
+    let list = ask("GET", ports.pages, "/debug/tracez", &[], b"");
+    let text = String::from_utf8_lossy(&list).replace("&amp;", "&");
+    assert!(
+        text.starts_with("HTTP/1.1 200 ") && text.contains("href="),
+        "nothing is kept"
+    );
+    let asked = text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let mut answers = Bytes::new();
+    for query in asked.take(40) {
+        for format in ["html", "json"] {
+            let path = format!("/debug/tracez{query}&format={format}");
+            answers.push((
+                format!("page {format} of what passed"),
+                ask("GET", ports.pages, &path, &[], b""),
+            ));
+        }
+    }
+    answers.push(("list of what passed".to_owned(), list));
+    answers
 }
 
 /// Waits until every backend that is there has everything.
