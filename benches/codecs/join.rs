@@ -24,12 +24,20 @@ const ROUNDS: usize = 9;
 const SECOND: u64 = 1_000_000_000;
 
 pub fn run() {
-    let joined = index();
+    let joins = [
+        ("all attributes", json!({})),
+        ("no attributes", json!({ "attributes": [] })),
+    ];
+    let joins = joins.map(|(written, config)| (written, index(written, config)));
     println!(
         "join: gunzip, decode, trace_links, redact, encode, gzip 6 with trace_join over the same without; best of {ROUNDS} rounds each"
     );
     for input in inputs::traced() {
-        path(&joined, input.name, &input.plain);
+        for (written, joined) in &joins {
+            let name = format!("{}, {written}", input.name);
+            path(joined, &format!("{name}, nothing found"), &input.plain, false);
+            path(joined, &name, &input.plain, true);
+        }
     }
 }
 
@@ -45,9 +53,10 @@ fn processor(name: &str, config: serde_json::Value, cx: &BuildContext) -> Box<dy
 }
 
 /// A million spans, as a tracer sends them.
-fn index() -> Joined {
+fn index(written: &str, mut config: serde_json::Value) -> Joined {
     let cx = BuildContext::new("trace_join", Arc::default());
-    let config = json!({ "max_spans": 2 * SPANS, "max_bytes": "1GiB" });
+    config["max_spans"] = (2 * SPANS).into();
+    config["max_bytes"] = "1GiB".into();
     let joined = Joined {
         join: processor("trace_join", config, &cx),
         cx,
@@ -64,7 +73,7 @@ fn index() -> Joined {
     let live = metrics.live().get();
     assert_eq!(live, SPANS);
     println!(
-        "join: {} bytes for each of {live} spans, names included; {:.0} ns to remember one",
+        "join, {written}: {} bytes for each of {live} spans, names included; {:.0} ns to remember one",
         metrics.bytes().get() / live,
         milliseconds(work) * 1e6 / SPANS as f64
     );
@@ -138,7 +147,7 @@ fn of_shop(mut profiles: Profiles) -> Batch {
     Batch::made(profiles, 1, Origin::local("bench").into(), Permit::unlimited())
 }
 
-fn path(joined: &Joined, name: &str, plain: &Bytes) {
+fn path(joined: &Joined, name: &str, plain: &Bytes, finds: bool) {
     let links = processor(
         "trace_links",
         json!({}),
@@ -157,7 +166,9 @@ fn path(joined: &Joined, name: &str, plain: &Bytes) {
         .skip(1)
         .map(|link| (link.trace_id, link.span_id, u64::MAX))
         .collect();
-    joined.process(request(&spans));
+    if finds {
+        joined.process(request(&spans));
+    }
     let packed = Bytes::from(compress(plain, GZIP));
     let walk = |joins: bool| {
         let profiles = Form::Pprof.decode(&inflate(&packed));
