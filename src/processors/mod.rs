@@ -18,6 +18,7 @@ pub mod span_links;
 pub mod span_profiles;
 pub mod trace_join;
 pub mod trace_links;
+mod waiting;
 
 use crate::pipeline::spec::ProcessorSpec;
 

@@ -2,7 +2,6 @@
 
 mod config;
 mod known;
-mod queue;
 mod sampled;
 #[cfg(test)]
 mod tests;
@@ -12,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use self::config::Config;
 use self::known::Known;
-use self::queue::{Leaving, Queue, Room};
 use self::sampled::{Dialects, Tally};
 use super::processes::Process;
+use super::waiting::{Leaving, Queue, Room};
 use crate::formats::otlp::span_edit::{NewValue, Setting, There};
 use crate::formats::otlp::spans::Span;
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
@@ -130,7 +129,7 @@ impl SpanProfiles {
             max_spans_held: config.max_spans_held as u64,
             dialects: Dialects::new(&config.dialects)?,
             known,
-            queue: Queue::new(metrics.clone()),
+            queue: Queue::new(metrics.held_spans.clone(), metrics.held_bytes.clone()),
             metrics,
         })
     }
@@ -148,7 +147,7 @@ impl SpanProfiles {
             Signal::Traces => {
                 let room = Room {
                     bytes: self.max_bytes.min(batch.permit().limit() / PART_OF_MEMORY),
-                    spans: self.max_spans_held,
+                    received: self.max_spans_held,
                 };
                 let leaving = self.queue.push(batch, now + self.hold, &room);
                 Verdict::Hold(leaving.into_iter().map(|one| self.stamped(one, now)).collect())

@@ -3,7 +3,6 @@
 mod attributes;
 mod config;
 mod exported;
-mod held;
 mod index;
 mod names;
 mod ring;
@@ -18,7 +17,6 @@ use std::time::{Duration, Instant};
 use self::attributes::{Buckets, Writer};
 use self::config::{Config, Known, Labels, Links, Written};
 use self::exported::Exported;
-use self::held::{Held, Released};
 use self::index::{Index, Limits, PART_OF_MEMORY};
 use self::search::{RESULTS, Search};
 use self::unlink::{dead_links, unlink};
@@ -26,6 +24,7 @@ use crate::formats::otlp::Traces;
 use crate::pipeline::spec::{About, BuildContext, BuildError, ProcessorSpec, RawConfig, Stability, parse};
 use crate::pipeline::{Batch, Context, Processor, Verdict};
 use crate::processors::span_links::{Fresh, Linker};
+use crate::processors::waiting::{Leaving, Queue, Room};
 use crate::profile::Profiles;
 use crate::profile::trace_ids::TraceKeys;
 use crate::telemetry::{Signal, TraceJoinMetrics};
@@ -109,7 +108,7 @@ struct State {
 
 struct TraceJoin {
     state: Arc<State>,
-    held: Held,
+    held: Queue,
 }
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
@@ -121,7 +120,7 @@ impl TraceJoin {
         let config: Config = parse(raw.clone())?;
         config.check()?;
         let (keys, metrics) = (config.keys()?, cx.metrics.trace_join(&cx.id));
-        let held = Held::new(metrics.clone());
+        let held = Queue::new(metrics.held_profiles().clone(), metrics.held_bytes().clone());
         let state = cx
             .shared
             .get_or_make(&cx.id, &raw, || State::new(config, keys, metrics, Instant::now()));
@@ -143,19 +142,23 @@ impl TraceJoin {
         drop(search);
         let memory = batch.permit().limit() / PART_OF_MEMORY;
         let most_bytes = self.state.config.max_held_bytes.as_usize().min(memory);
-        let gone = self.held.push(batch, now + hold, most_bytes);
+        let room = Room {
+            bytes: most_bytes,
+            received: u64::MAX,
+        };
+        let gone = self.held.push(batch, now + hold, &room);
         Verdict::Hold(self.finish(gone, now))
     }
 
     fn flush_at(&self, all: bool, now: Instant) -> Vec<Batch> {
-        self.finish(self.held.release(all, now), now)
+        self.finish(self.held.take(all, now), now)
     }
 
     /// Joins what waited with what is known now.
-    fn finish(&self, gone: Vec<Released>, now: Instant) -> Vec<Batch> {
-        let join = |released: Released| {
-            let search = self.state.search(&released.batch, now, released.has_waited);
-            self.state.join(released.batch, search)
+    fn finish(&self, gone: Vec<Leaving>, now: Instant) -> Vec<Batch> {
+        let join = |leaving: Leaving| {
+            let search = self.state.search(&leaving.batch, now, !leaving.is_early);
+            self.state.join(leaving.batch, search)
         };
         gone.into_iter().map(join).collect()
     }
