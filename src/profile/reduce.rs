@@ -1,8 +1,8 @@
 //! Fewer samples that tell the same: choosing among rows so that what is left is unbiased.
 //!
-//! Rows are walked in an order in which everything below a call stands together ([`Order`]), and a grid with a random start says
-//! which are taken: whatever stands together is then off by less than one step of the grid. The start is a hash of what the
-//! profile says, so the same profile is always reduced to the same one.
+//! Rows are walked in an order in which everything below a call stands together ([`Order`]). Counts are thinned by a grid with a
+//! random start, so whatever stands together is off by less than one of its steps; rows are left out by chances that settle up the
+//! call tree two by two. The start is a hash of what the profile says, so the same profile is always reduced to the same one.
 
 mod content;
 mod counting;
@@ -12,9 +12,11 @@ mod grid;
 mod leaving;
 mod notes;
 mod order;
+mod pairing;
 mod paths;
 mod places;
 mod rate;
+mod smallest;
 mod strata;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,59 @@ fn read(bytes: Vec<u8>) -> Profiles {
     }
 }
 
+/// Over two hundred starts every function is told right on average, and varies no more than is said.
+fn check_rounds(bytes: Vec<u8>, max_rows: usize) {
+    const ROUNDS: u32 = 200;
+    let mut before = read(bytes);
+    before.compact();
+    let truth = functions(&before, before.iter().next().unwrap().profile);
+    let mut offs: BTreeMap<&str, (f64, f64)> = truth.keys().map(|name| (name.as_str(), (0.0, 0.0))).collect();
+    let mut threshold = 0.0;
+    for round in 0..ROUNDS {
+        // the start comes of the name as well
+        let bench = Bench::of(
+            build,
+            &format!("compact/{round}"),
+            json!({ "max_rows": max_rows, "keep_linked": false }),
+        );
+        let after = bench.run(&before);
+        let profile = after.iter().next().unwrap().profile;
+        threshold = thresholds(&after, profile).unwrap()[0];
+        let told = functions(&after, profile);
+        for (name, (sum, squares)) in &mut offs {
+            let off = told.get(*name).copied().unwrap_or_default() - truth[*name];
+            *sum += off;
+            *squares += off * off;
+        }
+    }
+    let rounds = f64::from(ROUNDS);
+    for (name, (sum, squares)) in offs {
+        let (mean, variance, bound) = (sum / rounds, squares / rounds, threshold * truth[name]);
+        // a unit for what is rounded
+        let most = 5.0 * (bound / rounds).sqrt() + 1.0;
+        assert!(mean.abs() <= most, "mean {mean} of {}, at most {most}", truth[name]);
+        // a function is in as many of the kept samples as if each were kept by itself, so of few of them its variance spreads as of a Poisson distribution
+        let expected = bound / (threshold * threshold);
+        let spread = threshold * threshold * ((expected + 2.0 * expected * expected) / rounds).sqrt();
+        let most = bound + 5.0 * spread + 1.0;
+        assert!(
+            variance <= most,
+            "variance {variance} of {}, at most {most}",
+            truth[name]
+        );
+    }
+}
+
+#[test]
+fn functions_are_told_right_on_average_and_vary_no_more_than_is_said() {
+    check_rounds(data("go123-heap.pb.gz"), 40);
+    check_rounds(data("go123-cpu-labels.pb.gz"), 100);
+    check_rounds(data("ap-cpu.jfrconv.otlp"), 100);
+    if let Some(bytes) = corpus_file("pprof/go123-large-cpu-traces.pb.gz") {
+        check_rounds(bytes, 300);
+    }
+}
+
 fn bench_of(config: serde_json::Value) -> Bench {
     Bench::of(build, "compact", config)
 }

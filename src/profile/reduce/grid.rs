@@ -116,16 +116,6 @@ impl Rounding {
         self.over = if over < 1.0 { over } else { 0.0 };
         whole
     }
-
-    /// Whether there is a whole with the next fraction, which is at most one.
-    pub(super) fn meets(&mut self, fraction: f64) -> bool {
-        self.over += fraction;
-        let meets = self.over >= 1.0;
-        if meets {
-            self.over -= 1.0;
-        }
-        meets
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::content::{self, ODD, mix};
 use super::counting;
 use super::paths::Paths;
 use super::places::Places;
+use super::smallest::Smallest;
 use crate::profile::{
     Attribute, AttributeSetId, Dictionary, Link, Observations, ProfileRef, Samples, StackId, StringId,
 };
@@ -16,6 +17,8 @@ use crate::profile::{
 pub struct Order {
     /// The place of each stack in the order; equal ones share it.
     places: Vec<u32>,
+    /// How many frames the stack in each place shares with the one before it.
+    shared: Smallest,
     /// Hash of what the frames of each stack say.
     said: Vec<u64>,
     /// Hash of each set of attributes.
@@ -35,14 +38,16 @@ impl Order {
         let used = d.stacks.ids().zip(&used).filter(|(_, used)| **used);
         let used: Vec<StackId> = used.map(|(stack, _)| stack).collect();
         let paths = Paths::of(d, &Places::of(d), &used);
+        let sorted = paths.sort();
         let (mut places, mut said) = (vec![0; d.stacks.len()], vec![0; d.stacks.len()]);
-        for (stack, (place, hash)) in used.iter().zip(paths.places().into_iter().zip(paths.said())) {
+        for (stack, (place, hash)) in used.iter().zip(sorted.places.into_iter().zip(paths.said())) {
             if let (Some(known), Some(told)) = (places.get_mut(stack.index()), said.get_mut(stack.index())) {
                 (*known, *told) = (place, *hash);
             }
         }
         Self {
             places,
+            shared: Smallest::of(&sorted.shared),
             said,
             sets: sets(d),
             links: d.links.rows().iter().map(link).collect(),
@@ -74,6 +79,17 @@ impl Order {
             }
         }
         sorted.into_iter().map(row).collect()
+    }
+
+    /// The place of a stack.
+    pub(super) fn place(&self, stack: StackId) -> usize {
+        self.places.get(stack.index()).map_or(0, |place| *place as usize)
+    }
+
+    /// How many frames the stacks in two places share from the root on, of which the first is not behind the second; the most there is
+    /// where frames are called the same in all.
+    pub(super) fn shared(&self, first: usize, second: usize) -> u32 {
+        self.shared.of_range(first + 1..second + 1)
     }
 
     /// The hash of what a row says beside its stack.

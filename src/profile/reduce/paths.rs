@@ -19,6 +19,15 @@ pub(super) struct Paths {
     bits: u32,
 }
 
+/// Paths in their order.
+pub(super) struct Sorted {
+    /// The place of each path: the number of those before it, so that equal ones share theirs.
+    pub(super) places: Vec<u32>,
+    /// How many frames the path in each place shares with the one before it; the most there is where they are called the same in all, and for
+    /// the first.
+    pub(super) shared: Vec<u32>,
+}
+
 /// A path on its way to its place.
 #[derive(Clone, Copy)]
 struct Sorting {
@@ -79,11 +88,12 @@ impl Paths {
         &self.said
     }
 
-    /// The place of each path in the order: the number of those before it, so that equal ones share theirs.
-    pub(super) fn places(&self) -> Vec<u32> {
+    /// Sorts the paths.
+    pub(super) fn sort(&self) -> Sorted {
         let mut sorting: Vec<Sorting> = (0..self.starts.len() as u32)
             .map(|path| Sorting { key: 0, path })
             .collect();
+        let mut shared = vec![u32::MAX; sorting.len()];
         let mut open = vec![Alike {
             from: 0,
             to: sorting.len(),
@@ -94,9 +104,15 @@ impl Paths {
             let these = sorting.get_mut(alike.from..alike.to).unwrap_or_default();
             self.compare(these, &mut alike);
             these.sort_unstable_by_key(|path| path.key);
-            let mut from = alike.from;
+            let (mut from, mut before) = (alike.from, None);
             for same in these.chunk_by_mut(|a, b| a.key == b.key) {
                 let to = from + same.len();
+                let key = same.first().map_or(0, |path| path.key);
+                if let Some(before) = before.replace(key).filter(|_| !alike.whole)
+                    && let Some(shared) = shared.get_mut(from)
+                {
+                    *shared = self.shared(alike.words, before ^ key);
+                }
                 if alike.whole || same.len() == 1 {
                     same.iter_mut().for_each(|path| path.key = from as u64);
                 } else {
@@ -104,7 +120,7 @@ impl Paths {
                         from,
                         to,
                         words: alike.words + 1,
-                        whole: same.first().is_some_and(|path| self.is_last(path.key)),
+                        whole: self.is_last(key),
                     });
                 }
                 from = to;
@@ -116,7 +132,14 @@ impl Paths {
                 *place = key as u32;
             }
         }
-        places
+        Sorted { places, shared }
+    }
+
+    /// How many frames two paths share that are alike in some words, and in the next differ by these bits.
+    fn shared(&self, words: usize, differing: u64) -> u32 {
+        let width = u64::BITS / self.bits;
+        let unused = u64::BITS - width * self.bits;
+        words as u32 * width + (differing.leading_zeros() - unused) / self.bits
     }
 
     /// Gives paths the keys of the first word in which they are not alike; where there is none, of what they say besides.
@@ -196,7 +219,7 @@ mod tests {
             }).collect();
             let told = Places::of(&d);
             // as if there were more names, so that paths take several words
-            let places = Paths::in_bits(bits, &d, &told, &stacks).places();
+            let Sorted { places, shared } = Paths::in_bits(bits, &d, &told, &stacks).sort();
             // first what functions are called, then all that frames say
             let key = |stack: &StackId| {
                 let frames = d.stacks[*stack].iter().rev();
@@ -209,6 +232,13 @@ mod tests {
                 for b in 0..paths.len() {
                     prop_assert_eq!(places[a].cmp(&places[b]), keys[a].cmp(&keys[b]), "{:?} {:?}", paths[a], paths[b]);
                 }
+            }
+            let mut sorted: Vec<&[u32]> = keys.iter().map(|(names, _)| names.as_slice()).collect();
+            sorted.sort();
+            for (place, shared) in (1..).zip(&shared[1..]) {
+                let (a, b) = (sorted[place - 1], sorted[place]);
+                let alike = a.iter().zip(b).take_while(|(a, b)| a == b).count() as u32;
+                prop_assert_eq!(*shared, if a == b { u32::MAX } else { alike }, "{:?} {:?}", a, b);
             }
         }
     }

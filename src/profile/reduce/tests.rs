@@ -212,7 +212,7 @@ proptest! {
         let Some(choice) = Choice::of(samples, 1, most, false) else { return Ok(()) };
         // those that stay anyway have no place in the order
         let order = Order::of(profiles.dictionary(), choice.by_chance().iter().map(|row| samples.stacks[*row]));
-        let left = choice.take(&order.rows(samples, choice.by_chance()), seed);
+        let left = choice.take(&order, seed);
         let fewer = Profile { samples: left.samples.into(), ..profile.clone() };
         let after = paths(&Profiles::of(profiles.dictionary().clone(), vec![fewer]), 0);
         for (path, value) in paths(&profiles, 0) {

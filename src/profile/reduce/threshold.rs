@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use super::content::mix;
 use super::grid::Rounding;
+use super::order::Order;
+use super::pairing::Pairing;
 use crate::profile::{AttributeSetId, LinkId, Observations, Samples, Series, StackId};
 
 #[cfg(test)]
@@ -22,12 +24,12 @@ pub struct Fewer {
 
 /// How a profile comes to have fewer rows: those above a threshold stay as they are, and of the others some stay by chance.
 ///
-/// A row counts by the largest share that it has in the sum of a type. Of those below the threshold one is kept in each step of a grid
-/// laid over their shares in root-first order, and all its values are scaled up by the inverse of its chance. The values so scaled are
-/// then brought to the exact sum of their type: a factor that is as close to one as the type's error in all, and the same for all of them.
+/// A row counts by the largest share that it has in the sum of a type. Those below the threshold are kept with the chance that their share has
+/// in it, as evenly as the call tree allows ([`Pairing`]), and all values of one that is are scaled up by the inverse of its chance. The values so
+/// scaled are then brought to the exact sum of their type: a factor that is as close to one as the type's error in all, and the same for all of
+/// them.
 ///
-/// Rows that stay as they are need no place in that order: they take nothing of the grid, so whatever is called from one place still stands
-/// together without them, and is off by what its other rows are off.
+/// Rows that stay as they are need no place in that tree: whatever is called from one place is off by what its other rows are off.
 pub struct Choice<'a> {
     samples: &'a Samples,
     columns: Columns<'a>,
@@ -73,15 +75,15 @@ impl<'a> Choice<'a> {
         self.columns.shares.iter().enumerate().map(chance).collect()
     }
 
-    /// What is left, where the rows that stay by chance are in this order.
-    pub fn take(&self, by_chance: &[usize], seed: u64) -> Fewer {
+    /// What is left. The order knows the stacks of the rows that stay by chance.
+    pub fn take(&self, order: &Order, seed: u64) -> Fewer {
         let mut kept = Vec::new();
         for (row, share) in self.columns.shares.iter().enumerate() {
             if *share > 0.0 && *share >= self.columns.level_of(row, self.levels) {
                 kept.push(Kept { row, scale: 1.0 });
             }
         }
-        self.choose(by_chance, seed, &mut kept);
+        kept.extend(self.choose(order, seed));
         let values = self.columns.balance(&kept, seed);
         let highest = self.levels.linked.max(self.levels.others);
         Fewer {
@@ -90,29 +92,64 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Lays the grid over the shares of rows, and adds those that it meets.
-    fn choose(&self, rows: &[usize], seed: u64, kept: &mut Vec<Kept>) {
-        let start = mix(seed, 0);
-        let (mut of_linked, mut of_others) = (Rounding::new(!start), Rounding::new(start));
-        for row in rows {
-            let share = self.columns.shares.get(*row).copied().unwrap_or_default();
-            let (level, grid) = match self.levels.are_apart() && self.columns.is_linked(*row) {
-                true => (self.levels.linked, &mut of_linked),
-                false => (self.levels.others, &mut of_others),
+    /// Those that stay by chance, in the order of the call tree.
+    fn choose(&self, order: &Order, seed: u64) -> Vec<Kept> {
+        let rows = order.rows(self.samples, &self.by_chance);
+        let draws = mix(seed, 0);
+        let (mut of_linked, mut of_others) = (Drawing::new(!draws), Drawing::new(draws));
+        for (position, row) in rows.iter().enumerate() {
+            let drawing = match self.levels.are_apart() && self.columns.is_linked(*row) {
+                true => &mut of_linked,
+                false => &mut of_others,
             };
-            if grid.meets(share / level) {
-                kept.push(Kept {
-                    row: *row,
-                    scale: level / share,
-                });
+            let place = self.samples.stacks.get(*row).map_or(0, |stack| order.place(*stack));
+            let shared = order.shared(drawing.last, place);
+            drawing.pairing.add(position, self.chance_of(*row), shared);
+            drawing.last = place;
+        }
+        let mut is_kept = vec![false; rows.len()];
+        for position in [of_linked, of_others]
+            .into_iter()
+            .flat_map(|drawing| drawing.pairing.finish())
+        {
+            if let Some(is_kept) = is_kept.get_mut(position) {
+                *is_kept = true;
             }
+        }
+        let kept = rows.into_iter().zip(is_kept).filter(|(_, is_kept)| *is_kept);
+        let kept = kept.map(|(row, _)| Kept {
+            row,
+            scale: 1.0 / self.chance_of(row),
+        });
+        kept.collect()
+    }
+
+    /// With what chance a row of those below the threshold stays.
+    fn chance_of(&self, row: usize) -> f64 {
+        let share = self.columns.shares.get(row).copied().unwrap_or_default();
+        share / self.columns.level_of(row, self.levels)
+    }
+}
+
+/// The rows of one threshold among which is drawn.
+struct Drawing {
+    pairing: Pairing,
+    /// The place of the last of them.
+    last: usize,
+}
+
+impl Drawing {
+    fn new(seed: u64) -> Self {
+        Self {
+            pairing: Pairing::new(seed),
+            last: 0,
         }
     }
 }
 
 /// Leaves the largest rows as they are, and puts the sum of all others on the stack `other`: `most` rows together.
 ///
-/// Unlike [`fewer`] it is wrong in one direction: whatever is not among the largest is told to have nothing. None as there.
+/// Unlike a [`Choice`] by chance it is wrong in one direction: whatever is not among the largest is told to have nothing. None as there.
 pub fn largest(samples: &Samples, types: usize, most: usize, other: StackId) -> Option<Samples> {
     if samples.len() <= most || most <= types {
         return None;

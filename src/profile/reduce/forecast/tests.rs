@@ -90,7 +90,7 @@ fn what_is_said_of_a_function_happens_to_it() {
     let (d, at) = (profiles.dictionary(), profiles.iter().next().unwrap());
     let samples = &at.profile.samples;
     let choice = Choice::of(samples, 2, 400, true).unwrap();
-    let rows = Order::of(d, samples.stacks.iter().copied()).rows(samples, choice.by_chance());
+    let order = Order::of(d, samples.stacks.iter().copied());
     let forecast = Forecast::of_leaving(d, at.profile, 400, true, 3).unwrap();
     assert_eq!((forecast.kept, forecast.types.len()), (0.2, 2));
     assert_eq!(forecast.types[0].total, 0.0);
@@ -108,7 +108,7 @@ fn what_is_said_of_a_function_happens_to_it() {
             let rounds = 200;
             let squares = (0..rounds).map(|seed: u64| {
                 let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let left = choice.take(&rows, seed).samples;
+                let left = choice.take(&order, seed).samples;
                 (own_of(&left, name, column) / of.own.value - 1.0).powi(2)
             });
             let error = (squares.sum::<f64>() / rounds as f64).sqrt();

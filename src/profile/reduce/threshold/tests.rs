@@ -5,23 +5,49 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::profile::{Dictionary, Function, Line, Location, LocationId};
 
-/// What is left where the rows stand in their order.
 fn fewer(samples: &Samples, types: usize, most: usize, keep_linked: bool, seed: u64) -> Option<Fewer> {
     let choice = Choice::of(samples, types, most, keep_linked)?;
-    Some(choice.take(choice.by_chance(), seed))
+    let order = Order::of(&program(samples.len()), samples.stacks.iter().copied());
+    Some(choice.take(&order, seed))
 }
 
-/// Samples with a stack each, of which only the order matters here.
+/// So many functions, each called by another, fifty by one.
+fn program(functions: usize) -> Dictionary {
+    let mut d = Dictionary::default();
+    let place = |d: &mut Dictionary, name: String| {
+        let name = d.strings.push(&name);
+        let function = d.functions.push(Function {
+            name,
+            ..Function::default()
+        });
+        let line = Line {
+            function,
+            ..Line::default()
+        };
+        d.push_location(Location::default(), &[line])
+    };
+    let mut caller = LocationId::UNSET;
+    for number in 0..functions {
+        if number % 50 == 0 {
+            caller = place(&mut d, format!("caller {number}"));
+        }
+        let callee = place(&mut d, format!("callee {number}"));
+        d.stacks.push(&[callee, caller]);
+    }
+    d
+}
+
+/// Samples of a stack each, in the order of their ids.
 fn totals(rows: &[[i64; 2]]) -> Samples {
     let observations = Observations::Totals(rows.iter().flatten().copied().collect());
     of(rows.len(), observations)
 }
 
 fn of(rows: usize, observations: Observations) -> Samples {
-    let mut d = crate::profile::Dictionary::default();
     Samples {
-        stacks: (0..rows).map(|_| d.stacks.push(&[Default::default()])).collect(),
+        stacks: program(rows).stacks.ids().skip(1).collect(),
         attributes: vec![AttributeSetId::UNSET; rows],
         links: vec![LinkId::UNSET; rows],
         observations,
@@ -30,7 +56,7 @@ fn of(rows: usize, observations: Observations) -> Samples {
 
 /// The same samples, of which every so many point at a span.
 fn linked(mut samples: Samples, every: usize) -> Samples {
-    let mut d = crate::profile::Dictionary::default();
+    let mut d = Dictionary::default();
     let link = d.links.push(crate::profile::Link::default());
     samples.links.iter_mut().step_by(every).for_each(|slot| *slot = link);
     samples
@@ -81,23 +107,6 @@ proptest! {
             }
         }
         prop_assert_eq!(fewer(&samples, types, most, true, seed), Some(left));
-    }
-
-    #[test]
-    fn prop_what_stands_together_is_off_by_less_than_a_step(rows in rows(), most in 3usize..80, seed: u64) {
-        // one type, so that shares are values
-        let rows: Vec<[i64; 2]> = rows.into_iter().map(|[value, _]| [value % 100_000, 0]).collect();
-        let samples = totals(&rows);
-        let Some(left) = fewer(&samples, 2, most, true, seed) else { return Ok(()) };
-        let (kept, step) = (told(&left.samples, 2), left.thresholds[0]);
-        let mut off = 0.0f64;
-        let (mut lowest, mut highest) = (0.0f64, 0.0f64);
-        for (row, [value, _]) in rows.iter().enumerate() {
-            off += kept.get(&row).map_or(0, |values| values[0]) as f64 - *value as f64;
-            lowest = lowest.min(off);
-            highest = highest.max(off);
-        }
-        prop_assert!(highest - lowest < step * (1.0 + 1e-6) + 2.0, "{} to {} at {}", lowest, highest, step);
     }
 }
 
