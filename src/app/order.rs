@@ -4,7 +4,7 @@ use crate::config::{Component, Config, Loaded};
 use crate::telemetry::Signal;
 
 /// Types of which the first do less in front of the others, and why.
-const TOO_EARLY: [(&[&str], &[&str], &str); 5] = [
+const TOO_EARLY: [(&[&str], &[&str], &str); 6] = [
     (
         &["compact"],
         &["downsample"],
@@ -19,6 +19,11 @@ const TOO_EARLY: [(&[&str], &[&str], &str); 5] = [
         &["span_profiles"],
         &["trace_links", "trace_join"],
         "links are not known yet, so spans that only a link will name count as spans without samples: put what makes links in front",
+    ),
+    (
+        &["span_profiles"],
+        &["filter", "downsample", "compact", "budget"],
+        "spans are told of samples that are left out behind it, and never arrive: put what leaves out samples in front",
     ),
     (
         &["aggregate"],

@@ -293,7 +293,7 @@ fn a_full_queue_reloads_and_a_dead_backend_of_profiles_cost_no_span() {
 #[test]
 fn where_it_stands_and_what_is_not_served_is_told() {
     let text = "receivers: {otlp: {protocols: {http: {}}}}
-processors: {span_profiles: {}, trace_links: {}, aggregate: {}}
+processors: {span_profiles: {}, trace_links: {}, aggregate: {}, downsample: {}}
 exporters: {file: {directory: ./profiles}, debug: {}}
 service:
   pipelines:
@@ -320,6 +320,12 @@ service:
             "[aggregate, span_profiles]",
             0,
             "`aggregate` stands in front of `span_profiles`",
+        ),
+        (
+            "[trace_links, span_profiles]",
+            "[span_profiles, downsample]",
+            0,
+            "`span_profiles` stands in front of `downsample`",
         ),
         (
             "[trace_links, span_profiles]",

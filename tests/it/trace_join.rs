@@ -488,6 +488,18 @@ service:
             "trace_join",
             "move it before `redaction`",
         ),
+        (
+            "{trace_join: {links: only_exported}, redaction: {}}",
+            "trace_join, redaction",
+            "trace_join",
+            "processors.trace_join.hold: a link goes",
+        ),
+        (
+            "{trace_join: {hold: 10s, window: 10s}, redaction: {}}",
+            "trace_join, redaction",
+            "trace_join",
+            "processors.trace_join.window: spans are forgotten",
+        ),
     ] {
         let warned = told(processors, profiles, traces);
         assert!(warned.contains(expected), "{expected}: {warned}");

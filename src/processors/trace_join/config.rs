@@ -140,6 +140,20 @@ impl Config {
         self.attributes.contains(&written)
     }
 
+    /// What can be used, and may be meant otherwise.
+    pub(super) fn doubts(&self) -> Vec<BuildError> {
+        let mut doubts = Vec::new();
+        if self.links == Links::OnlyExported && self.hold.0.is_zero() {
+            let why = "a link goes where no span of its trace came before the profile, and most come after it: write as long as spans take, such as `10s`";
+            doubts.push(BuildError::at("hold", why));
+        }
+        if self.window.0 <= self.hold.0 {
+            let why = "spans are forgotten before the profiles that wait for `hold` are looked up again: write more than that";
+            doubts.push(BuildError::at("window", why));
+        }
+        doubts
+    }
+
     /// Whether all of it can be used.
     pub(super) fn check(&self) -> Result<(), BuildError> {
         let wrong = |key: &str, why: String| Err(BuildError::at(key, why));

@@ -176,6 +176,10 @@ impl Processor for TraceJoin {
     fn flush(&self, all: bool) -> Vec<Batch> {
         self.flush_at(all, Instant::now())
     }
+
+    fn awaits(&self) -> Vec<BuildError> {
+        self.state.config.doubts()
+    }
 }
 
 impl State {
