@@ -14,6 +14,7 @@ pub mod processes;
 pub mod rate_limit;
 pub mod redaction;
 pub mod resource;
+mod ring;
 pub mod span_links;
 pub mod span_profiles;
 pub mod trace_join;

@@ -3,25 +3,19 @@
 //!
 //! The number of spans is bounded, and so is their age: the one that was noted longest ago goes first.
 
-use std::collections::VecDeque;
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use foldhash::quality::RandomState;
-use hashbrown::HashTable;
-
-use super::sampled::{Sampled, SpanId, Tally};
+use super::sampled::{Sampled, Tally};
 use crate::pipeline::Permit;
 use crate::processors::processes::{Process, Processes};
+use crate::processors::ring::{OfSpan, Ring, SpanId};
 use crate::telemetry::SpanProfilesMetrics;
 
 /// Processes that are told apart.
 const MOST_PROCESSES: usize = 16_384;
 /// Processes with a span of the same id that are told apart: more than ever meet by chance.
 const MOST_ALIKE: usize = 16;
-/// Spans for which there is always room.
-const FEWEST: usize = 1_024;
 
 /// All that is known.
 pub(super) struct Known {
@@ -36,13 +30,8 @@ pub(super) struct Known {
 #[derive(Default)]
 struct Table {
     /// In the order in which they are to be forgotten, but for those that were noted again since.
-    entries: VecDeque<Entry>,
-    /// The number of the first entry. Those behind it are counted on, and around.
-    first: u32,
-    /// The numbers of entries, by the span id.
-    by_span: HashTable<u32>,
+    entries: Ring<Entry>,
     processes: Processes,
-    hasher: RandomState,
     /// For the memory of it, once there is any.
     permit: Option<Permit>,
     bytes: usize,
@@ -57,6 +46,12 @@ struct Entry {
     /// When its place in the order was given, and when it was noted last: seconds.
     placed: u32,
     noted: u32,
+}
+
+impl OfSpan for Entry {
+    fn span_id(&self) -> SpanId {
+        self.span
+    }
 }
 
 /// How many spans are forgotten, and why.
@@ -114,7 +109,7 @@ impl Known {
         let table = lock(&self.table);
         let is_it = |entry: &&Entry| now.saturating_sub(entry.noted) <= self.window && entry.process.is_same(process);
         let mut sum: Option<Tally> = None;
-        for entry in table.alike(span).filter(is_it) {
+        for entry in table.entries.of(span).filter(is_it) {
             sum.get_or_insert_default().add(Tally {
                 samples: entry.samples.into(),
                 is_found: entry.is_found,
@@ -137,24 +132,6 @@ impl Drop for Known {
 }
 
 impl Table {
-    fn hash(&self, span: SpanId) -> u64 {
-        self.hasher.hash_one(span)
-    }
-
-    fn entry(&self, number: u32) -> Option<&Entry> {
-        self.entries.get(number.wrapping_sub(self.first) as usize)
-    }
-
-    fn numbers_of(&self, span: SpanId) -> impl Iterator<Item = u32> {
-        let all = self.by_span.iter_hash(self.hash(span)).copied();
-        all.filter(move |number| self.entry(*number).is_some_and(|entry| entry.span == span))
-    }
-
-    /// The entries of an id, of whatever processes.
-    fn alike(&self, span: SpanId) -> impl Iterator<Item = &Entry> {
-        self.numbers_of(span).filter_map(|number| self.entry(number))
-    }
-
     /// The one that stands for a process; none if there are too many others.
     fn process(&mut self, process: Process) -> Option<Arc<Process>> {
         if let Some(known) = self.processes.of(process.clone(), MOST_PROCESSES) {
@@ -167,23 +144,17 @@ impl Table {
     /// False if too many processes have this id.
     fn note(&mut self, span: SpanId, process: &Arc<Process>, tally: Tally, now: u32) -> bool {
         let samples = u32::try_from(tally.samples).unwrap_or(u32::MAX);
-        let is_it = |number: &u32| {
-            self.entry(*number)
-                .is_some_and(|entry| Arc::ptr_eq(&entry.process, process))
-        };
-        let known = self.numbers_of(span).find(is_it);
-        if let Some(number) = known {
-            if let Some(entry) = self.entries.get_mut(number.wrapping_sub(self.first) as usize) {
-                entry.samples = entry.samples.saturating_add(samples);
-                entry.is_found |= tally.is_found;
-                entry.noted = now;
-            }
+        let of_it = |entry: &Entry| Arc::ptr_eq(&entry.process, process);
+        if let Some(entry) = self.entries.find_mut(span, of_it) {
+            entry.samples = entry.samples.saturating_add(samples);
+            entry.is_found |= tally.is_found;
+            entry.noted = now;
             return true;
         }
-        if self.alike(span).count() >= MOST_ALIKE {
+        if self.entries.of(span).count() >= MOST_ALIKE {
             return false;
         }
-        self.append(Entry {
+        self.entries.push(Entry {
             span,
             process: process.clone(),
             samples,
@@ -194,50 +165,26 @@ impl Table {
         true
     }
 
-    fn append(&mut self, entry: Entry) {
-        let number = self.first.wrapping_add(self.entries.len() as u32);
-        let hash = self.hash(entry.span);
-        self.entries.push_back(entry);
-        let Self {
-            entries,
-            first,
-            by_span,
-            hasher,
-            ..
-        } = self;
-        by_span.insert_unique(hash, number, |number| rehash(entries, *first, hasher, *number));
-    }
-
-    /// Takes out the first entry.
-    fn take(&mut self) -> Option<Entry> {
-        let hash = self.hash(self.entries.front()?.span);
-        if let Ok(found) = self.by_span.find_entry(hash, |number| *number == self.first) {
-            found.remove();
-        }
-        self.first = self.first.wrapping_add(1);
-        self.entries.pop_front()
-    }
-
     /// Forgets what was noted last before the window.
     fn expire(&mut self, now: u32, window: u32) -> u64 {
         let mut expired = 0;
         let is_old = |then: u32| now.saturating_sub(then) > window;
-        while self.entries.front().is_some_and(|entry| is_old(entry.placed)) {
-            let Some(entry) = self.take() else { break };
+        while self.entries.oldest().is_some_and(|entry| is_old(entry.placed)) {
+            let Some(entry) = self.entries.pop() else { break };
             match is_old(entry.noted) {
                 true => expired += 1,
                 false => self.place_again(entry),
             }
         }
-        if expired > 0 {
-            self.shrink();
+        if expired > 0 && self.entries.shrink() {
+            self.processes.forget_unused();
         }
         expired
     }
 
     /// Forgets one: the first that was not noted again since it got its place.
     fn evict(&mut self) -> u64 {
-        while let Some(entry) = self.take() {
+        while let Some(entry) = self.entries.pop() {
             if entry.noted == entry.placed {
                 return 1;
             }
@@ -248,40 +195,16 @@ impl Table {
 
     fn place_again(&mut self, entry: Entry) {
         let placed = entry.noted;
-        self.append(Entry { placed, ..entry });
-    }
-
-    /// Gives back memory that was for many more.
-    fn shrink(&mut self) {
-        let fit = self.entries.len().max(FEWEST) * 2;
-        if self.entries.capacity() > 2 * fit {
-            let Self {
-                entries,
-                first,
-                by_span,
-                hasher,
-                ..
-            } = self;
-            entries.shrink_to(fit);
-            by_span.shrink_to(fit, |number| rehash(entries, *first, hasher, *number));
-            self.processes.forget_unused();
-        }
+        self.entries.push(Entry { placed, ..entry });
     }
 
     fn count_memory(&mut self, of: &Permit) {
-        let bytes =
-            self.entries.capacity() * size_of::<Entry>() + self.by_span.allocation_size() + self.processes.heap_bytes();
+        let bytes = self.entries.heap_bytes() + self.processes.heap_bytes();
         let permit = self.permit.get_or_insert_with(|| of.sibling());
         permit.hold(bytes.saturating_sub(self.bytes));
         permit.shrink(self.bytes.saturating_sub(bytes));
         self.bytes = bytes;
     }
-}
-
-/// The hash of an entry, where the table of numbers is to be laid out anew.
-fn rehash(entries: &VecDeque<Entry>, first: u32, hasher: &RandomState, number: u32) -> u64 {
-    let entry = entries.get(number.wrapping_sub(first) as usize);
-    entry.map_or(0, |entry| hasher.hash_one(entry.span))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

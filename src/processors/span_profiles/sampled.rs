@@ -6,11 +6,9 @@ use hashbrown::HashMap;
 use crate::pipeline::spec::BuildError;
 use crate::processors::dialects::{self, DialectConfig};
 use crate::processors::processes::Process;
+use crate::processors::ring::SpanId;
 use crate::profile::trace_ids::{TraceIds, TraceKeys};
 use crate::profile::{AttributeSetId, Dictionary, LinkId, Profile, Profiles, ResourceProfiles, Sampling};
-
-/// A span id.
-pub(super) type SpanId = [u8; 8];
 
 /// The dialects in which labels name spans.
 pub(super) struct Dialects {

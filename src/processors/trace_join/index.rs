@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
 
+use super::entry::{Came, Entry};
 use super::names::Names;
-use super::ring::{Came, Entry, Ring};
 use crate::formats::otlp::Traces;
 use crate::formats::otlp::spans::{Span, Value};
 use crate::pipeline::Permit;
 use crate::processors::processes::{Process, Processes};
+use crate::processors::ring::{Ring, SpanId};
 use crate::telemetry::TraceJoinMetrics;
 
 /// Rings of an index that is to hold many.
@@ -43,7 +44,7 @@ pub(super) struct Limits {
 /// The spans that came lately.
 pub(super) struct Index {
     limits: Limits,
-    rings: Vec<Mutex<Ring>>,
+    rings: Vec<Mutex<Ring<Entry>>>,
     words: Mutex<Words>,
     key: RandomState,
     began: Instant,
@@ -165,16 +166,15 @@ impl Index {
         let all = self.limits.bytes.min(memory);
         let bytes = all.saturating_sub(self.bytes_besides_spans()) / self.rings.len();
         let spans = (self.limits.spans / self.rings.len()).max(1);
-        let hash = |id: &[u8; 8]| self.hash(id);
-        self.change(hash(&span.span_id), |ring| {
+        self.change(span.span_id, |ring| {
             tally.expired += self.expire(ring, now);
-            match ring.push(entry, hash) {
+            match entry.join(ring) {
                 Came::New => tally.indexed += 1,
                 Came::Again => tally.repeated += 1,
                 Came::Crowded => tally.unusable += 1,
             }
             while ring.len() > spans || ring.len() > 1 && ring.heap_bytes() > bytes {
-                tally.evicted += u64::from(ring.pop(hash).is_some());
+                tally.evicted += u64::from(ring.pop().is_some());
             }
         });
     }
@@ -194,12 +194,11 @@ impl Index {
     }
 
     /// The spans of an id.
-    pub(super) fn find(&self, span_id: [u8; 8], now: Instant, found: &mut Vec<Entry>) {
+    pub(super) fn find(&self, span_id: SpanId, now: Instant, found: &mut Vec<Entry>) {
         found.clear();
-        let hash = self.hash(&span_id);
-        let Some(ring) = self.ring(hash) else { return };
+        let Some(ring) = self.ring(span_id) else { return };
         let ring = lock(ring);
-        let entries = ring.of(hash, span_id);
+        let entries = ring.of(span_id);
         found.extend(entries.filter(|entry| !self.is_expired(entry, now)).cloned());
     }
 
@@ -209,7 +208,7 @@ impl Index {
         for ring in &self.rings {
             self.change_ring(ring, |ring| {
                 tally.expired += self.expire(ring, now);
-                ring.shrink(|id| self.hash(id));
+                ring.shrink();
             });
         }
         let words = &mut *lock(&self.words);
@@ -243,10 +242,10 @@ impl Index {
         self.bytes_of_words.load(Ordering::Relaxed) + self.bytes_beside.load(Ordering::Relaxed)
     }
 
-    fn expire(&self, ring: &mut Ring, now: Instant) -> u64 {
+    fn expire(&self, ring: &mut Ring<Entry>, now: Instant) -> u64 {
         let mut expired = 0;
         while ring.oldest().is_some_and(|oldest| self.is_expired(oldest, now)) {
-            expired += u64::from(ring.pop(|id| self.hash(id)).is_some());
+            expired += u64::from(ring.pop().is_some());
         }
         expired
     }
@@ -261,22 +260,17 @@ impl Index {
         u32::try_from(seconds).unwrap_or(u32::MAX)
     }
 
-    fn hash(&self, span_id: &[u8; 8]) -> u64 {
-        self.key.hash_one(span_id)
+    fn ring(&self, span_id: SpanId) -> Option<&Mutex<Ring<Entry>>> {
+        self.rings.get(self.key.hash_one(span_id) as usize % self.rings.len())
     }
 
-    /// A ring's table takes the bits at both ends of a hash, so this takes others.
-    fn ring(&self, hash: u64) -> Option<&Mutex<Ring>> {
-        self.rings.get((hash >> 32) as usize % self.rings.len())
-    }
-
-    fn change(&self, hash: u64, change: impl FnOnce(&mut Ring)) {
-        if let Some(ring) = self.ring(hash) {
+    fn change(&self, span_id: SpanId, change: impl FnOnce(&mut Ring<Entry>)) {
+        if let Some(ring) = self.ring(span_id) {
             self.change_ring(ring, change);
         }
     }
 
-    fn change_ring(&self, ring: &Mutex<Ring>, change: impl FnOnce(&mut Ring)) {
+    fn change_ring(&self, ring: &Mutex<Ring<Entry>>, change: impl FnOnce(&mut Ring<Entry>)) {
         let ring = &mut *lock(ring);
         let before = (ring.len(), ring.heap_bytes());
         change(ring);

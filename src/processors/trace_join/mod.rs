@@ -2,10 +2,10 @@
 
 mod attributes;
 mod config;
+mod entry;
 mod exported;
 mod index;
 mod names;
-mod ring;
 mod search;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use super::State;
 use super::attributes::Texts;
 use super::config::Written;
-use super::ring::Entry;
+use super::entry::Entry;
 use crate::processors::processes::Process;
 use crate::processors::span_links::is_whole;
 use crate::profile::trace_ids::{Flaw, Part, Said, TraceIds};
