@@ -39,7 +39,7 @@ pub const SPEC: ProcessorSpec = ProcessorSpec {
 const DOCS: &str = "\
 Leaves of each profile at most `max_rows` samples, and at most `max_bytes` of it as OTLP without compression and without the other profiles of its
 request. Samples that are a large share of some type stay as they are; of the others some are kept by chance and scaled up to stand
-for the rest, walked in the order of the call tree. The sum of every type stays exact, estimates are unbiased, and what a function is told to
+for the rest, as evenly as the call tree allows. The sum of every type stays exact, estimates are unbiased, and what a function is told to
 have has a standard deviation of at most `sqrt(t s)`, where `s` is what is told and `t` the threshold of the type, which the attribute
 `flamegate.sampling.threshold` names in the order of the types. `docs/budgets.md` has the errors.
 

@@ -86,8 +86,8 @@ impl Order {
         self.places.get(stack.index()).map_or(0, |place| *place as usize)
     }
 
-    /// How many frames the stacks in two places share from the root on, of which the first is not behind the second; the most there is
-    /// where frames are called the same in all.
+    /// How many frames the stacks in two places share from the root on, of which the first is not behind the second; more than there are where
+    /// all are called the same, and the most there is where it is one place.
     pub(super) fn shared(&self, first: usize, second: usize) -> u32 {
         self.shared.of_range(first + 1..second + 1)
     }

@@ -12,7 +12,7 @@ use super::content::mix;
 pub(super) struct Pairing {
     seed: u64,
     draws: u64,
-    /// One for each call path on the way to the last row that branched off it, the outermost first.
+    /// Those that are not settled: the first has all before it, and each further one branches off deeper than the one before it.
     open: Vec<Open>,
     kept: Vec<usize>,
 }

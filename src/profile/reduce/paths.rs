@@ -19,12 +19,15 @@ pub(super) struct Paths {
     bits: u32,
 }
 
+/// More frames than there are, and yet fewer than a path shares with itself.
+const SAME_NAMES: u32 = u32::MAX - 1;
+
 /// Paths in their order.
 pub(super) struct Sorted {
     /// The place of each path: the number of those before it, so that equal ones share theirs.
     pub(super) places: Vec<u32>,
-    /// How many frames the path in each place shares with the one before it; the most there is where they are called the same in all, and for
-    /// the first.
+    /// How many frames the path in each place shares with the one before it; [`SAME_NAMES`] where they are called the same in all, and for the
+    /// first.
     pub(super) shared: Vec<u32>,
 }
 
@@ -93,7 +96,7 @@ impl Paths {
         let mut sorting: Vec<Sorting> = (0..self.starts.len() as u32)
             .map(|path| Sorting { key: 0, path })
             .collect();
-        let mut shared = vec![u32::MAX; sorting.len()];
+        let mut shared = vec![SAME_NAMES; sorting.len()];
         let mut open = vec![Alike {
             from: 0,
             to: sorting.len(),
@@ -238,7 +241,7 @@ mod tests {
             for (place, shared) in (1..).zip(&shared[1..]) {
                 let (a, b) = (sorted[place - 1], sorted[place]);
                 let alike = a.iter().zip(b).take_while(|(a, b)| a == b).count() as u32;
-                prop_assert_eq!(*shared, if a == b { u32::MAX } else { alike }, "{:?} {:?}", a, b);
+                prop_assert_eq!(*shared, if a == b { SAME_NAMES } else { alike }, "{:?} {:?}", a, b);
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::content::mix;
-use super::grid::Rounding;
 use super::order::Order;
 use super::pairing::Pairing;
 use crate::profile::{AttributeSetId, LinkId, Observations, Samples, Series, StackId};
@@ -17,8 +16,8 @@ pub struct Fewer {
     /// What is left, in the order in which it stood.
     pub samples: Samples,
     /// For each type the value below which rows were left out by chance, of those without a link where these have another. A function of which
-    /// the profile says `s` has a standard deviation of at most `sqrt(threshold * s)`, and of the sum over what is called from one place less
-    /// than a few thresholds.
+    /// the profile says `s` has a standard deviation of at most `sqrt(threshold * s)`, and what is called from one place is off by less than
+    /// a threshold, or two where functions are inlined.
     pub thresholds: Vec<f64>,
 }
 
@@ -96,7 +95,7 @@ impl<'a> Choice<'a> {
     fn choose(&self, order: &Order, seed: u64) -> Vec<Kept> {
         let rows = order.rows(self.samples, &self.by_chance);
         let draws = mix(seed, 0);
-        let (mut of_linked, mut of_others) = (Drawing::new(!draws), Drawing::new(draws));
+        let (mut of_linked, mut of_others) = (Drawing::new(mix(draws, 0)), Drawing::new(draws));
         for (position, row) in rows.iter().enumerate() {
             let drawing = match self.levels.are_apart() && self.columns.is_linked(*row) {
                 true => &mut of_linked,
@@ -337,38 +336,57 @@ impl<'a> Columns<'a> {
         let rows = kept.iter().flat_map(|kept| self.row(kept.row));
         let mut values: Vec<i64> = rows.copied().collect();
         for (column, sum) in self.sums.iter().enumerate() {
-            let (mut certain, mut light) = (0i128, 0.0);
-            for (kept, values) in kept.iter().zip(values.chunks_exact(self.types)) {
-                let value = values.get(column).copied().unwrap_or_default();
-                match kept.scale > 1.0 {
-                    true => light += value as f64 * kept.scale,
-                    false => certain += i128::from(value),
-                }
-            }
-            let factor = if light > 0.0 {
-                (sum - certain) as f64 / light
-            } else {
-                1.0
-            };
-            let mut rounding = Rounding::new(mix(seed, 1 + column as u64));
-            let (mut left, mut largest) = (*sum, None);
-            for (kept, values) in kept.iter().zip(values.chunks_exact_mut(self.types)) {
-                let Some(value) = values.get_mut(column) else { continue };
-                if kept.scale > 1.0 {
-                    *value = rounding.round(*value as f64 * kept.scale * factor);
-                }
-                left -= i128::from(*value);
-                if largest.as_ref().is_none_or(|largest: &&mut i64| **largest <= *value) {
-                    largest = Some(value);
-                }
-            }
-            // what rounding left over; or all, where no row is left to stand for others
-            if let Some(largest) = largest {
-                let exact = i128::from(*largest) + left;
-                *largest = i64::try_from(exact.max(0)).unwrap_or(i64::MAX);
-            }
+            self.scale(&mut values, kept, (column, *sum), mix(seed, 1 + column as u64));
+            self.even_out(&mut values, (column, *sum));
         }
         values
+    }
+
+    /// Scales what stands for others, so that with the rest it comes to the sum of the type but for a unit. Fractions settle as chances do,
+    /// so no function has more than its part of what is rounded up.
+    fn scale(&self, values: &mut [i64], kept: &[Kept], (column, sum): (usize, i128), seed: u64) {
+        let (mut certain, mut light) = (0i128, 0.0);
+        for (kept, values) in kept.iter().zip(values.chunks_exact(self.types)) {
+            let value = values.get(column).copied().unwrap_or_default();
+            match kept.scale > 1.0 {
+                true => light += value as f64 * kept.scale,
+                false => certain += i128::from(value),
+            }
+        }
+        let factor = if light > 0.0 {
+            (sum - certain) as f64 / light
+        } else {
+            1.0
+        };
+        let mut fractions = Pairing::new(seed);
+        for (at, (kept, values)) in kept.iter().zip(values.chunks_exact_mut(self.types)).enumerate() {
+            if let Some(value) = values.get_mut(column).filter(|_| kept.scale > 1.0) {
+                let exact = *value as f64 * kept.scale * factor;
+                *value = exact as i64;
+                fractions.add(at, exact.fract(), 0);
+            }
+        }
+        for at in fractions.finish() {
+            if let Some(value) = values.get_mut(at * self.types + column) {
+                *value = value.saturating_add(1);
+            }
+        }
+    }
+
+    /// Adds to the largest what a type lacks: what rounding left over; or all, where no row is left to stand for others.
+    fn even_out(&self, values: &mut [i64], (column, sum): (usize, i128)) {
+        let of_column = values.iter_mut().skip(column).step_by(self.types);
+        let (mut left, mut largest) = (sum, None);
+        for value in of_column {
+            left -= i128::from(*value);
+            if largest.as_ref().is_none_or(|largest: &&mut i64| **largest <= *value) {
+                largest = Some(value);
+            }
+        }
+        if let Some(largest) = largest {
+            let exact = i128::from(*largest) + left;
+            *largest = i64::try_from(exact.max(0)).unwrap_or(i64::MAX);
+        }
     }
 }
 

@@ -110,6 +110,49 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn prop_of_each_caller_those_with_a_link_and_the_others_are_off_by_less_than_their_thresholds(
+        values in proptest::collection::vec(1i64..1_000, 100..400),
+        most in 40usize..90,
+        every in 2usize..6,
+        seed: u64,
+    ) {
+        let rows: Vec<[i64; 2]> = values.iter().map(|value| [*value, 0]).collect();
+        let samples = linked(totals(&rows), every);
+        let choice = Choice::of(&samples, 2, most, true).unwrap();
+        let order = Order::of(&program(samples.len()), samples.stacks.iter().copied());
+        let levels = choice.levels;
+        prop_assert!(levels.are_apart());
+        let kept = told(&choice.take(&order, seed).samples, 2);
+        let sum: i64 = values.iter().sum();
+        for (caller, of_caller) in values.chunks(50).enumerate() {
+            for (is_linked, level) in [(true, levels.linked), (false, levels.others)] {
+                let rows = (50 * caller..).zip(of_caller).filter(|(row, _)| (row % every == 0) == is_linked);
+                let off = rows.map(|(row, value)| kept.get(&row).map_or(0, |told| told[0]) - value).sum::<i64>();
+                // and what rounding puts on one of them
+                let most = level * sum as f64 * (1.0 + 1e-6) + 2.0;
+                prop_assert!((off.abs() as f64) < most, "{} at {}", off, most);
+            }
+        }
+    }
+}
+
+#[test]
+fn small_numbers_are_rounded_as_fairly_as_they_are_kept() {
+    // of each caller the first of five; half of what is kept stands for two, half for three
+    let rows: Vec<[i64; 2]> = std::iter::once([10_000, 0]).chain(vec![[1, 0]; 5_000]).collect();
+    let (samples, rounds) = (totals(&rows), 200);
+    let variance = (0..rounds).map(|seed| {
+        let left = fewer(&samples, 2, 2_001, true, mix(seed, 4)).unwrap();
+        let first = told(&left.samples, 2).into_iter().filter(|(row, _)| row % 5 == 1);
+        let found: i64 = first.map(|(_, values)| values[0]).sum();
+        (found as f64 - 1_000.0).powi(2) / f64::from(rounds as u32)
+    });
+    let (variance, bound) = (variance.sum::<f64>(), 2.5 * 1_000.0);
+    assert!(variance < bound, "{variance} where {bound} is said");
+}
+
 /// A few large rows, and very many small ones; the second type is large elsewhere.
 fn heap() -> Vec<[i64; 2]> {
     let row = |n: i64| [1_000_000 / (n + 1) + n % 7, 1_000_000 / (500 - n) + n % 5];
