@@ -25,7 +25,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
@@ -61,12 +60,7 @@ const KILL_SCOPES: [&str; 8] = [
 
 type One = [(&'static str, Arc<str>); 1];
 type Two = [(&'static str, Arc<str>); 2];
-type OfRateLimit = [(&'static str, Arc<str>); 3];
-type OfTraceLinks = [(&'static str, Arc<str>); 3];
-type OfBudget = [(&'static str, Arc<str>); 3];
-type OfComponent = [(&'static str, Arc<str>); 3];
-type Three = [(&'static str, &'static str); 3];
-type Ages = Family<One, Histogram, fn() -> Histogram>;
+type Three = [(&'static str, Arc<str>); 3];
 
 /// How much went by: the three sizes that every edge counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +80,19 @@ pub struct Metrics {
     /// What the ledger of a month shows.
     pub ledger: LedgerMetrics,
     registry: Registry,
+    aggregate: aggregate::Families,
+    budget: budget::Families,
+    exporter: exporter::Families,
+    files: files::Families,
+    rate_limit: rate_limit::Families,
+    recent: recent::Families,
+    reduction: reduction::Families,
+    scrape: scrape::Families,
+    server: server::Families,
+    services: services::Families,
     span_profiles: span_profiles::Families,
+    trace_join: trace_join::Families,
+    trace_links: trace_links::Families,
     accepted: Amounts,
     accepted_spans: Family<One, Number>,
     refused: Family<Two, Counter>,
@@ -96,65 +102,17 @@ pub struct Metrics {
     limits: Family<Two, Counter>,
     incoming: Family<One, Number>,
     outgoing: Family<One, Number>,
-    dropped: Family<OfComponent, Counter>,
-    dropped_spans: Family<OfComponent, Counter>,
+    dropped: Family<Three, Counter>,
+    dropped_spans: Family<Three, Counter>,
     redactions: Family<Two, Counter>,
-    redaction_trials: Family<Three, Counter>,
+    redaction_trials: Family<[(&'static str, &'static str); 3], Counter>,
     redaction_texts: Family<One, Number>,
     redaction_text_bytes: Family<One, Number>,
     escrowed: Family<[(&'static str, &'static str); 1], Counter>,
-    panics: Family<OfComponent, Counter>,
-    exporter_accepted: Family<One, Number>,
-    sent: Amounts,
-    send_failed: Family<One, Number>,
-    enqueue_failed: Family<One, Number>,
-    queue_size: Family<One, Number>,
-    queue_capacity: Family<One, Number>,
-    queue_bytes: Family<One, Number>,
-    in_flight_requests: Family<One, Number>,
-    in_flight_profiles: Family<One, Number>,
-    exporter_accepted_spans: Family<One, Number>,
-    sent_spans: Family<One, Number>,
-    send_failed_spans: Family<One, Number>,
-    enqueue_failed_spans: Family<One, Number>,
-    in_flight_spans: Family<One, Number>,
-    retries: Family<One, Counter>,
-    delivery_age: Ages,
+    panics: Family<Three, Counter>,
     memory_used: Number,
     memory_soft_limit: Number,
     memory_limit: Number,
-    files: Family<Two, Counter>,
-    file_bytes: Family<One, Number>,
-    files_waiting: Family<One, Number>,
-    files_in_flight: Family<One, Number>,
-    connections: Family<One, Number>,
-    connections_cut: Family<Two, Counter>,
-    scrapes: Family<Two, Counter>,
-    scrape_targets: Family<Two, Number>,
-    scrape_deltas: Family<Two, Counter>,
-    scrape_counters: Family<One, Number>,
-    reductions: Family<Two, Counter>,
-    reduced: Family<Two, Counter>,
-    aggregated: Family<Two, Counter>,
-    aggregate_closed: Family<Two, Counter>,
-    aggregate_profiles: Family<One, Number>,
-    aggregate_bytes: Family<One, Number>,
-    rate_limited: Family<OfRateLimit, Counter>,
-    rate_limit_keys: Family<One, Number>,
-    rate_limit_shared: Family<One, Counter>,
-    recent_batches: Family<One, Number>,
-    recent_bytes: Family<One, Number>,
-    recent_left_out: Family<Two, Counter>,
-    trace_links: Family<OfTraceLinks, Counter>,
-    trace_join: trace_join::TraceJoins,
-    service_files: Family<Two, Number>,
-    services_broken: Family<One, Number>,
-    services_held: Family<Two, Counter>,
-    budget_profiles: Family<Two, Counter>,
-    budget_bytes: Family<OfBudget, Counter>,
-    budget_floor: Family<One, Counter>,
-    budget_newcomers: Family<One, Counter>,
-    budget_keys: Family<One, Number>,
     kills: Family<[(&'static str, &'static str); 1], Number>,
     kill_switch_broken: Family<[(&'static str, &'static str); 1], Number>,
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
@@ -188,10 +146,6 @@ impl Amounts {
     }
 }
 
-fn ages() -> Histogram {
-    Histogram::new([0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0])
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         let mut names = Names(Registry::default());
@@ -202,7 +156,19 @@ impl Default for Metrics {
         Self {
             audit: super::Audit::default(),
             ledger: LedgerMetrics::named(r),
+            aggregate: aggregate::Families::named(r),
+            budget: budget::Families::named(r),
+            exporter: exporter::Families::named(r),
+            files: files::Families::named(r),
+            rate_limit: rate_limit::Families::named(r),
+            recent: recent::Families::named(r),
+            reduction: reduction::Families::named(r),
+            scrape: scrape::Families::named(r),
+            server: server::Families::named(r),
+            services: services::Families::named(r),
             span_profiles: span_profiles::Families::named(r),
+            trace_join: trace_join::Families::named(r),
+            trace_links: trace_links::Families::named(r),
             accepted: Amounts {
                 samples: r.named("otelcol_receiver_accepted_profile_samples", "Samples taken on"),
                 profiles: r.named("flamegate_receiver_accepted_profiles", "Profiles taken on"),
@@ -251,134 +217,12 @@ impl Default for Metrics {
                 "flamegate_panics",
                 "Panics caught, by component, its kind, and fingerprint",
             ),
-            exporter_accepted: r.named(
-                "flamegate_exporter_accepted_profiles",
-                "Profiles offered to an exporter",
-            ),
-            sent: Amounts {
-                samples: r.named("otelcol_exporter_sent_profile_samples", "Samples delivered"),
-                profiles: r.named("flamegate_exporter_sent_profiles", "Profiles delivered"),
-                bytes: r.named("flamegate_exporter_sent_bytes", "Bytes delivered, as sent"),
-            },
-            send_failed: r.named("otelcol_exporter_send_failed_profile_samples", "Samples given up"),
-            enqueue_failed: r.named(
-                "otelcol_exporter_enqueue_failed_profile_samples",
-                "Samples that found no room",
-            ),
-            queue_size: r.named("otelcol_exporter_queue_size", "Requests waiting"),
-            queue_capacity: r.named("otelcol_exporter_queue_capacity", "Requests that may wait"),
-            queue_bytes: r.named("flamegate_exporter_queue_bytes", "Bytes waiting or on their way"),
-            in_flight_requests: r.named("otelcol_exporter_in_flight_requests", "Requests on their way"),
-            in_flight_profiles: r.named(
-                "flamegate_exporter_in_flight_profiles",
-                "Profiles waiting or on their way",
-            ),
-            exporter_accepted_spans: r.named("flamegate_exporter_accepted_spans", "Spans offered to an exporter"),
-            sent_spans: r.named("otelcol_exporter_sent_spans", "Spans delivered"),
-            send_failed_spans: r.named("otelcol_exporter_send_failed_spans", "Spans given up"),
-            enqueue_failed_spans: r.named("otelcol_exporter_enqueue_failed_spans", "Spans that found no room"),
-            in_flight_spans: r.named("flamegate_exporter_in_flight_spans", "Spans waiting or on their way"),
-            retries: r.named("flamegate_exporter_retries", "Attempts repeated"),
-            delivery_age: r.of(
-                "flamegate_delivery_age_seconds",
-                "From arrival to delivery",
-                Family::new_with_constructor(ages),
-            ),
             memory_used: r.named("flamegate_memory_used_bytes", "Memory that batches hold"),
             memory_soft_limit: r.named(
                 "flamegate_memory_soft_limit_bytes",
                 "Memory from which on new requests are refused",
             ),
             memory_limit: r.named("flamegate_memory_limit_bytes", "Memory that batches may hold"),
-            files: r.named("flamegate_files", "Files finished with, by receiver and result"),
-            file_bytes: r.named("flamegate_file_bytes", "Bytes of the files taken, as stored"),
-            files_waiting: r.named("flamegate_files_waiting", "Files seen and not taken yet"),
-            files_in_flight: r.named(
-                "flamegate_files_in_flight",
-                "Files taken that not every exporter is through with",
-            ),
-            connections: r.named("flamegate_connections", "Connections open"),
-            connections_cut: r.named("flamegate_connections_cut", "Connections that a limit ended, by reason"),
-            scrapes: r.named("flamegate_scrapes", "Profiles that were to be fetched, by result"),
-            scrape_targets: r.named("flamegate_scrape_targets", "Targets by how they fare"),
-            scrape_deltas: r.named(
-                "flamegate_scrape_deltas",
-                "Profiles of counters compared with the one before, by result",
-            ),
-            scrape_counters: r.named(
-                "flamegate_scrape_counters_bytes",
-                "Memory in which counters are kept for the next comparison",
-            ),
-            reductions: r.named(
-                "flamegate_reduction_profiles",
-                "Profiles that were to be made smaller, by what came of it",
-            ),
-            reduced: r.named(
-                "flamegate_reduction_observations",
-                "Observations of profiles made smaller, before and after",
-            ),
-            aggregated: r.named(
-                "flamegate_aggregate_profiles",
-                "Profiles that were to become fewer: taken, made of them, or passed on at once, and why",
-            ),
-            aggregate_closed: r.named(
-                "flamegate_aggregate_closed",
-                "Times that what was held of a resource went on, by reason",
-            ),
-            aggregate_profiles: r.named(
-                "flamegate_aggregate_held_profiles",
-                "Profiles, as received, that are held back now",
-            ),
-            aggregate_bytes: r.named("flamegate_aggregate_held_bytes", "Memory that is held back now"),
-            rate_limited: r.named(
-                "flamegate_rate_limited_profiles",
-                "Profiles over a rate limit, by action (refused, dropped) and limit",
-            ),
-            rate_limit_keys: r.named("flamegate_rate_limit_keys", "Keys that a rate limit knows"),
-            rate_limit_shared: r.named(
-                "flamegate_rate_limit_shared",
-                "Times that a key shared a bucket, because there were too many",
-            ),
-            recent_batches: r.named("flamegate_recent_batches", "Batches kept to be looked at"),
-            recent_bytes: r.named("flamegate_recent_bytes", "Memory of the batches kept to be looked at"),
-            recent_left_out: r.named(
-                "flamegate_recent_left_out",
-                "Batches not kept to be looked at, or not any more, by reason",
-            ),
-            trace_links: r.named(
-                "flamegate_trace_links_samples",
-                "Samples whose labels have trace or span ids, by dialect and what came of it",
-            ),
-            trace_join: trace_join::TraceJoins::named(r),
-            service_files: r.named(
-                "flamegate_service_files",
-                "Files of services_dir, by state (good, wrong)",
-            ),
-            services_broken: r.named(
-                "flamegate_services_dir_broken",
-                "1 where services_dir cannot be looked at",
-            ),
-            services_held: r.named(
-                "flamegate_service_numbers_held",
-                "Numbers in files of services_dir that were beyond their bounds",
-            ),
-            budget_profiles: r.named(
-                "flamegate_budget_profiles",
-                "Profiles that a budget judged, by what became of them",
-            ),
-            budget_bytes: r.named(
-                "flamegate_budget_bytes",
-                "Bytes of profiles, as OTLP without compression, that a budget was offered and kept, by rule",
-            ),
-            budget_floor: r.named(
-                "flamegate_budget_floor",
-                "Profiles that passed with stacks whatever the budget",
-            ),
-            budget_newcomers: r.named(
-                "flamegate_budget_newcomers",
-                "Profiles of keys that were not known, which share a budget",
-            ),
-            budget_keys: r.named("flamegate_budget_keys", "Keys that a budget knows"),
             kills: r.named("flamegate_kills", "Kills in force, by scope"),
             kill_switch_broken: r.named(
                 "flamegate_kill_switch_broken",
@@ -487,7 +331,7 @@ impl Metrics {
         known.insert((signal, component.clone(), reason));
     }
 
-    fn drops_of(&self, signal: Signal) -> &Family<OfComponent, Counter> {
+    fn drops_of(&self, signal: Signal) -> &Family<Three, Counter> {
         match signal {
             Signal::Profiles => &self.dropped,
             Signal::Traces => &self.dropped_spans,
@@ -509,14 +353,6 @@ impl Metrics {
             (component, reason, number)
         };
         own.map(count).collect()
-    }
-
-    /// The exporters that there were so far for one kind of data, with their metrics.
-    pub fn exporters(&self, signal: Signal) -> Vec<(Arc<str>, ExporterMetrics)> {
-        let known = self.exporters.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let own = known.into_iter().filter(|(of, _)| *of == signal);
-        let metrics = |(_, id): (Signal, Arc<str>)| (id.clone(), self.exporter(&id, signal));
-        own.map(metrics).collect()
     }
 
     /// A redaction rule removed strings of one carrier (`function`, `label_value` ...). Both are configured or enumerated names.
@@ -556,42 +392,6 @@ impl Metrics {
         self.reloads.get_or_create(&[("result", result)]).inc();
     }
 
-    /// The metrics of one `aggregate`, looked up once.
-    pub fn aggregate(&self, processor: &Arc<str>) -> AggregateMetrics {
-        let key: One = [("processor", processor.clone())];
-        AggregateMetrics {
-            processor: processor.clone(),
-            profiles: self.aggregated.clone(),
-            closed: self.aggregate_closed.clone(),
-            held_profiles: self.aggregate_profiles.get_or_create(&key).clone(),
-            held_bytes: self.aggregate_bytes.get_or_create(&key).clone(),
-        }
-    }
-
-    /// The metrics of one rate limit, looked up once.
-    pub fn rate_limit(&self, processor: &Arc<str>) -> RateLimitMetrics {
-        let key: One = [("processor", processor.clone())];
-        RateLimitMetrics {
-            processor: processor.clone(),
-            limited: self.rate_limited.clone(),
-            keys: self.rate_limit_keys.get_or_create(&key).clone(),
-            shared: self.rate_limit_shared.get_or_create(&key).clone(),
-        }
-    }
-
-    /// The metrics of one budget. Rules are named by where they stand in the configuration.
-    pub fn budget(&self, processor: &Arc<str>) -> BudgetMetrics {
-        let key: One = [("processor", processor.clone())];
-        BudgetMetrics {
-            processor: processor.clone(),
-            profiles: self.budget_profiles.clone(),
-            bytes: self.budget_bytes.clone(),
-            floor: self.budget_floor.get_or_create(&key).clone(),
-            newcomers: self.budget_newcomers.get_or_create(&key).clone(),
-            keys: self.budget_keys.get_or_create(&key).clone(),
-        }
-    }
-
     /// So many kills are in force of each scope, and none of the others.
     pub fn killed(&self, scopes: &BTreeMap<&'static str, u64>) {
         for scope in KILL_SCOPES {
@@ -612,141 +412,10 @@ impl Metrics {
         self.memory_soft_limit.set(soft as u64);
         self.memory_limit.set(limit as u64);
     }
-
-    /// The metrics of one server, looked up once. It is called as its receiver is.
-    pub fn server(&self, server: &Arc<str>) -> ServerMetrics {
-        ServerMetrics {
-            open: self.connections.get_or_create(&[("server", server.clone())]).clone(),
-            server: server.clone(),
-            cut: self.connections_cut.clone(),
-        }
-    }
-
-    /// The metrics of one processor that makes links of ids in these dialects.
-    pub fn trace_links<'a>(&self, processor: &Arc<str>, dialects: impl Iterator<Item = &'a str>) -> TraceLinksMetrics {
-        TraceLinksMetrics {
-            processor: processor.clone(),
-            dialects: dialects.map(Arc::from).collect(),
-            samples: self.trace_links.clone(),
-        }
-    }
-
-    /// The metrics of one processor that joins profiles to spans, looked up once.
-    pub fn trace_join(&self, component: &Arc<str>) -> TraceJoinMetrics {
-        self.trace_join.of(component)
-    }
-
-    /// The metrics of one processor that makes profiles smaller.
-    pub fn reduction(&self, processor: &Arc<str>) -> ReductionMetrics {
-        ReductionMetrics {
-            processor: processor.clone(),
-            profiles: self.reductions.clone(),
-            observations: self.reduced.clone(),
-        }
-    }
-
-    /// The metrics of one directory of services.
-    pub fn service_files(&self, processor: &Arc<str>) -> ServiceFileMetrics {
-        ServiceFileMetrics {
-            processor: processor.clone(),
-            files: self.service_files.clone(),
-            broken: self.services_broken.clone(),
-            held: self.services_held.clone(),
-        }
-    }
-
-    /// The metrics of one receiver that fetches profiles, looked up once.
-    pub fn scrape(&self, receiver: &Arc<str>) -> ScrapeMetrics {
-        ScrapeMetrics {
-            receiver: receiver.clone(),
-            scrapes: self.scrapes.clone(),
-            deltas: self.scrape_deltas.clone(),
-            counters: self
-                .scrape_counters
-                .get_or_create(&[("receiver", receiver.clone())])
-                .clone(),
-        }
-    }
-
-    /// A list for the targets of one receiver; it is shown until it is dropped.
-    pub fn targets(&self, receiver: &Arc<str>) -> Arc<Targets> {
-        let count = |health: &'static str| {
-            let key = [("receiver", receiver.clone()), ("health", health.into())];
-            self.scrape_targets.get_or_create(&key).clone()
-        };
-        let targets = Targets::counting(["new", "up", "down", "left_out"].map(count));
-        let targets = Arc::new(targets);
-        let mut known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(_, targets)| targets.strong_count() > 0);
-        known.push((receiver.clone(), Arc::downgrade(&targets)));
-        targets
-    }
-
-    /// The lists of all receivers that have one.
-    pub fn all_targets(&self) -> Vec<(Arc<str>, Arc<Targets>)> {
-        let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        let alive = |(receiver, targets): &(Arc<str>, Weak<Targets>)| Some((receiver.clone(), targets.upgrade()?));
-        known.iter().filter_map(alive).collect()
-    }
-
-    /// The metrics of one receiver that watches files, looked up once.
-    pub fn files(&self, receiver: &Arc<str>) -> FileMetrics {
-        let key: One = [("receiver", receiver.clone())];
-        FileMetrics {
-            finished: self.files.clone(),
-            bytes: self.file_bytes.get_or_create(&key).clone(),
-            waiting: self.files_waiting.get_or_create(&key).clone(),
-            in_flight: self.files_in_flight.get_or_create(&key).clone(),
-            receiver: receiver.clone(),
-        }
-    }
-
-    /// The metrics of one exporter for one kind of data, looked up once.
-    pub fn exporter(&self, exporter: &Arc<str>, signal: Signal) -> ExporterMetrics {
-        let key: One = [("exporter", exporter.clone())];
-        let mut known = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((signal, exporter.clone()));
-        drop(known);
-        let (accepted, sent, in_flight, send_failed, enqueue_failed) = match signal {
-            Signal::Profiles => (
-                &self.exporter_accepted,
-                &self.sent.profiles,
-                &self.in_flight_profiles,
-                &self.send_failed,
-                &self.enqueue_failed,
-            ),
-            Signal::Traces => (
-                &self.exporter_accepted_spans,
-                &self.sent_spans,
-                &self.in_flight_spans,
-                &self.send_failed_spans,
-                &self.enqueue_failed_spans,
-            ),
-        };
-        let of = |family: &Family<One, Number>| family.get_or_create(&key).clone();
-        ExporterMetrics {
-            accepted: of(accepted),
-            sent: of(sent),
-            sent_samples: match signal {
-                Signal::Profiles => of(&self.sent.samples),
-                Signal::Traces => Number::default(),
-            },
-            sent_bytes: of(&self.sent.bytes),
-            send_failed: of(send_failed),
-            enqueue_failed: of(enqueue_failed),
-            queue_size: of(&self.queue_size),
-            queue_capacity: of(&self.queue_capacity),
-            queue_bytes: of(&self.queue_bytes),
-            in_flight_requests: of(&self.in_flight_requests),
-            in_flight: of(in_flight),
-            retries: self.retries.get_or_create(&key).clone(),
-            age: self.delivery_age.get_or_create(&key).clone(),
-        }
-    }
 }
 
 /// The labels of what a component did. Its id alone would not do: a receiver and an exporter may have the same.
-fn of_component(component: &Component, (label, value): (&'static str, &str)) -> OfComponent {
+fn of_component(component: &Component, (label, value): (&'static str, &str)) -> Three {
     [
         ("component", component.id.clone()),
         ("kind", component.kind.label().into()),

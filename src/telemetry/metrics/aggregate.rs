@@ -5,16 +5,59 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::{Number, Two};
+use super::{Metrics, Names, Number, One, Two};
+
+/// The metrics of all of them.
+#[derive(Clone)]
+pub(super) struct Families {
+    profiles: Family<Two, Counter>,
+    closed: Family<Two, Counter>,
+    held_profiles: Family<One, Number>,
+    held_bytes: Family<One, Number>,
+}
 
 /// The metrics of one `aggregate`, looked up once.
 #[derive(Clone)]
 pub struct AggregateMetrics {
-    pub(super) processor: Arc<str>,
-    pub(super) profiles: Family<Two, Counter>,
-    pub(super) closed: Family<Two, Counter>,
-    pub(super) held_profiles: Number,
-    pub(super) held_bytes: Number,
+    processor: Arc<str>,
+    profiles: Family<Two, Counter>,
+    closed: Family<Two, Counter>,
+    held_profiles: Number,
+    held_bytes: Number,
+}
+
+impl Families {
+    pub(super) fn named(r: &mut Names) -> Self {
+        Self {
+            profiles: r.named(
+                "flamegate_aggregate_profiles",
+                "Profiles that were to become fewer: taken, made of them, or passed on at once, and why",
+            ),
+            closed: r.named(
+                "flamegate_aggregate_closed",
+                "Times that what was held of a resource went on, by reason",
+            ),
+            held_profiles: r.named(
+                "flamegate_aggregate_held_profiles",
+                "Profiles, as received, that are held back now",
+            ),
+            held_bytes: r.named("flamegate_aggregate_held_bytes", "Memory that is held back now"),
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics of one `aggregate`, looked up once.
+    pub fn aggregate(&self, processor: &Arc<str>) -> AggregateMetrics {
+        let (families, key): (_, One) = (&self.aggregate, [("processor", processor.clone())]);
+        AggregateMetrics {
+            processor: processor.clone(),
+            profiles: families.profiles.clone(),
+            closed: families.closed.clone(),
+            held_profiles: families.held_profiles.get_or_create(&key).clone(),
+            held_bytes: families.held_bytes.get_or_create(&key).clone(),
+        }
+    }
 }
 
 impl AggregateMetrics {

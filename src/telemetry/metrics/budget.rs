@@ -5,17 +5,66 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::{Number, OfBudget, Two};
+use super::{Metrics, Names, Number, One, Three, Two};
+
+/// The metrics of all of them.
+#[derive(Clone)]
+pub(super) struct Families {
+    profiles: Family<Two, Counter>,
+    bytes: Family<Three, Counter>,
+    floor: Family<One, Counter>,
+    newcomers: Family<One, Counter>,
+    keys: Family<One, Number>,
+}
 
 /// The metrics of one `budget`.
 #[derive(Clone)]
 pub struct BudgetMetrics {
-    pub(super) processor: Arc<str>,
-    pub(super) profiles: Family<Two, Counter>,
-    pub(super) bytes: Family<OfBudget, Counter>,
-    pub(super) floor: Counter,
-    pub(super) newcomers: Counter,
-    pub(super) keys: Number,
+    processor: Arc<str>,
+    profiles: Family<Two, Counter>,
+    bytes: Family<Three, Counter>,
+    floor: Counter,
+    newcomers: Counter,
+    keys: Number,
+}
+
+impl Families {
+    pub(super) fn named(r: &mut Names) -> Self {
+        Self {
+            profiles: r.named(
+                "flamegate_budget_profiles",
+                "Profiles that a budget judged, by what became of them",
+            ),
+            bytes: r.named(
+                "flamegate_budget_bytes",
+                "Bytes of profiles, as OTLP without compression, that a budget was offered and kept, by rule",
+            ),
+            floor: r.named(
+                "flamegate_budget_floor",
+                "Profiles that passed with stacks whatever the budget",
+            ),
+            newcomers: r.named(
+                "flamegate_budget_newcomers",
+                "Profiles of keys that were not known, which share a budget",
+            ),
+            keys: r.named("flamegate_budget_keys", "Keys that a budget knows"),
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics of one budget. Rules are named by where they stand in the configuration.
+    pub fn budget(&self, processor: &Arc<str>) -> BudgetMetrics {
+        let (families, key): (_, One) = (&self.budget, [("processor", processor.clone())]);
+        BudgetMetrics {
+            processor: processor.clone(),
+            profiles: families.profiles.clone(),
+            bytes: families.bytes.clone(),
+            floor: families.floor.get_or_create(&key).clone(),
+            newcomers: families.newcomers.get_or_create(&key).clone(),
+            keys: families.keys.get_or_create(&key).clone(),
+        }
+    }
 }
 
 impl BudgetMetrics {

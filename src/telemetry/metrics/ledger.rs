@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{Names, Number, OfRateLimit as OfPlan, Two};
+use super::{Names, Number, Three, Two};
 
 type Sum = Gauge<f64, AtomicU64>;
 
@@ -18,7 +18,7 @@ pub struct LedgerMetrics {
     spent: Family<Two, Sum>,
     ceiling: Family<Two, Sum>,
     forecast: Family<Two, Sum>,
-    alerts: Family<OfPlan, Number>,
+    alerts: Family<Three, Number>,
     actions: Family<Two, Number>,
     webhooks: Family<Two, Counter>,
     broken: Number,

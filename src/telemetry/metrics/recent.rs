@@ -5,7 +5,15 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::{Metrics, Number, Two};
+use super::{Metrics, Names, Number, One, Two};
+
+/// The metrics of all of them.
+#[derive(Clone)]
+pub(super) struct Families {
+    batches: Family<One, Number>,
+    bytes: Family<One, Number>,
+    left_out: Family<Two, Counter>,
+}
 
 /// The metrics of one `recent`.
 #[derive(Clone, Debug)]
@@ -16,15 +24,28 @@ pub struct RecentMetrics {
     left_out: Family<Two, Counter>,
 }
 
+impl Families {
+    pub(super) fn named(r: &mut Names) -> Self {
+        Self {
+            batches: r.named("flamegate_recent_batches", "Batches kept to be looked at"),
+            bytes: r.named("flamegate_recent_bytes", "Memory of the batches kept to be looked at"),
+            left_out: r.named(
+                "flamegate_recent_left_out",
+                "Batches not kept to be looked at, or not any more, by reason",
+            ),
+        }
+    }
+}
+
 impl Metrics {
     /// The metrics of one `recent`, looked up once.
     pub fn recent(&self, exporter: &Arc<str>) -> RecentMetrics {
-        let key = [("exporter", exporter.clone())];
+        let (families, key): (_, One) = (&self.recent, [("exporter", exporter.clone())]);
         RecentMetrics {
             exporter: exporter.clone(),
-            batches: self.recent_batches.get_or_create(&key).clone(),
-            bytes: self.recent_bytes.get_or_create(&key).clone(),
-            left_out: self.recent_left_out.clone(),
+            batches: families.batches.get_or_create(&key).clone(),
+            bytes: families.bytes.get_or_create(&key).clone(),
+            left_out: families.left_out.clone(),
         }
     }
 }

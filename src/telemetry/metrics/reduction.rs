@@ -5,14 +5,47 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::Two;
+use super::{Metrics, Names, Two};
+
+/// The metrics of all of them.
+#[derive(Clone)]
+pub(super) struct Families {
+    profiles: Family<Two, Counter>,
+    observations: Family<Two, Counter>,
+}
 
 /// The metrics of a processor that makes profiles smaller.
 #[derive(Clone, Debug, Default)]
 pub struct ReductionMetrics {
-    pub(super) processor: Arc<str>,
-    pub(super) profiles: Family<Two, Counter>,
-    pub(super) observations: Family<Two, Counter>,
+    processor: Arc<str>,
+    profiles: Family<Two, Counter>,
+    observations: Family<Two, Counter>,
+}
+
+impl Families {
+    pub(super) fn named(r: &mut Names) -> Self {
+        Self {
+            profiles: r.named(
+                "flamegate_reduction_profiles",
+                "Profiles that were to be made smaller, by what came of it",
+            ),
+            observations: r.named(
+                "flamegate_reduction_observations",
+                "Observations of profiles made smaller, before and after",
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics of one processor that makes profiles smaller.
+    pub fn reduction(&self, processor: &Arc<str>) -> ReductionMetrics {
+        ReductionMetrics {
+            processor: processor.clone(),
+            profiles: self.reduction.profiles.clone(),
+            observations: self.reduction.observations.clone(),
+        }
+    }
 }
 
 impl ReductionMetrics {

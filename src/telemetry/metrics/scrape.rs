@@ -1,19 +1,80 @@
 //! The metrics of one receiver that fetches profiles.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::{Number, Two};
+use super::super::targets::Targets;
+use super::{Metrics, Names, Number, One, Two};
+
+/// The metrics of all of them.
+#[derive(Clone)]
+pub(super) struct Families {
+    scrapes: Family<Two, Counter>,
+    targets: Family<Two, Number>,
+    deltas: Family<Two, Counter>,
+    counters: Family<One, Number>,
+}
 
 /// The metrics of one receiver that fetches profiles.
 #[derive(Clone, Debug, Default)]
 pub struct ScrapeMetrics {
-    pub(super) receiver: Arc<str>,
-    pub(super) scrapes: Family<Two, Counter>,
-    pub(super) deltas: Family<Two, Counter>,
-    pub(super) counters: Number,
+    receiver: Arc<str>,
+    scrapes: Family<Two, Counter>,
+    deltas: Family<Two, Counter>,
+    counters: Number,
+}
+
+impl Families {
+    pub(super) fn named(r: &mut Names) -> Self {
+        Self {
+            scrapes: r.named("flamegate_scrapes", "Profiles that were to be fetched, by result"),
+            targets: r.named("flamegate_scrape_targets", "Targets by how they fare"),
+            deltas: r.named(
+                "flamegate_scrape_deltas",
+                "Profiles of counters compared with the one before, by result",
+            ),
+            counters: r.named(
+                "flamegate_scrape_counters_bytes",
+                "Memory in which counters are kept for the next comparison",
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics of one receiver that fetches profiles, looked up once.
+    pub fn scrape(&self, receiver: &Arc<str>) -> ScrapeMetrics {
+        let (families, key): (_, One) = (&self.scrape, [("receiver", receiver.clone())]);
+        ScrapeMetrics {
+            receiver: receiver.clone(),
+            scrapes: families.scrapes.clone(),
+            deltas: families.deltas.clone(),
+            counters: families.counters.get_or_create(&key).clone(),
+        }
+    }
+
+    /// A list for the targets of one receiver; it is shown until it is dropped.
+    pub fn targets(&self, receiver: &Arc<str>) -> Arc<Targets> {
+        let count = |health: &'static str| {
+            let key = [("receiver", receiver.clone()), ("health", health.into())];
+            self.scrape.targets.get_or_create(&key).clone()
+        };
+        let targets = Targets::counting(["new", "up", "down", "left_out"].map(count));
+        let targets = Arc::new(targets);
+        let mut known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, targets)| targets.strong_count() > 0);
+        known.push((receiver.clone(), Arc::downgrade(&targets)));
+        targets
+    }
+
+    /// The lists of all receivers that have one.
+    pub fn all_targets(&self) -> Vec<(Arc<str>, Arc<Targets>)> {
+        let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = |(receiver, targets): &(Arc<str>, Weak<Targets>)| Some((receiver.clone(), targets.upgrade()?));
+        known.iter().filter_map(alive).collect()
+    }
 }
 
 impl ScrapeMetrics {

@@ -5,14 +5,42 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::{Number, Two};
+use super::{Metrics, Names, Number, One, Two};
+
+/// The metrics of all of them.
+#[derive(Clone)]
+pub(super) struct Families {
+    open: Family<One, Number>,
+    cut: Family<Two, Counter>,
+}
 
 /// The metrics of one server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerMetrics {
-    pub(super) open: Number,
-    pub(super) server: Arc<str>,
-    pub(super) cut: Family<Two, Counter>,
+    open: Number,
+    server: Arc<str>,
+    cut: Family<Two, Counter>,
+}
+
+impl Families {
+    pub(super) fn named(r: &mut Names) -> Self {
+        Self {
+            open: r.named("flamegate_connections", "Connections open"),
+            cut: r.named("flamegate_connections_cut", "Connections that a limit ended, by reason"),
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics of one server, looked up once. It is called as its receiver is.
+    pub fn server(&self, server: &Arc<str>) -> ServerMetrics {
+        let families = &self.server;
+        ServerMetrics {
+            open: families.open.get_or_create(&[("server", server.clone())]).clone(),
+            server: server.clone(),
+            cut: families.cut.clone(),
+        }
+    }
 }
 
 impl ServerMetrics {

@@ -5,15 +5,55 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::{Number, One, Two};
+use super::{Metrics, Names, Number, One, Two};
+
+/// The metrics of all of them.
+#[derive(Clone)]
+pub(super) struct Families {
+    files: Family<Two, Number>,
+    broken: Family<One, Number>,
+    held: Family<Two, Counter>,
+}
 
 /// The metrics of one directory of services.
 #[derive(Clone)]
 pub struct ServiceFileMetrics {
-    pub(super) processor: Arc<str>,
-    pub(super) files: Family<Two, Number>,
-    pub(super) broken: Family<One, Number>,
-    pub(super) held: Family<Two, Counter>,
+    processor: Arc<str>,
+    files: Family<Two, Number>,
+    broken: Family<One, Number>,
+    held: Family<Two, Counter>,
+}
+
+impl Families {
+    pub(super) fn named(r: &mut Names) -> Self {
+        Self {
+            files: r.named(
+                "flamegate_service_files",
+                "Files of services_dir, by state (good, wrong)",
+            ),
+            broken: r.named(
+                "flamegate_services_dir_broken",
+                "1 where services_dir cannot be looked at",
+            ),
+            held: r.named(
+                "flamegate_service_numbers_held",
+                "Numbers in files of services_dir that were beyond their bounds",
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics of one directory of services.
+    pub fn service_files(&self, processor: &Arc<str>) -> ServiceFileMetrics {
+        let families = &self.services;
+        ServiceFileMetrics {
+            processor: processor.clone(),
+            files: families.files.clone(),
+            broken: families.broken.clone(),
+            held: families.held.clone(),
+        }
+    }
 }
 
 impl ServiceFileMetrics {

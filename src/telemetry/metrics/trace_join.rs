@@ -5,11 +5,11 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::{Names, Number, One, Two};
+use super::{Metrics, Names, Number, One, Two};
 
-/// The metrics of every `trace_join`.
+/// The metrics of all of them.
 #[derive(Clone)]
-pub(super) struct TraceJoins {
+pub(super) struct Families {
     samples: Family<Two, Counter>,
     unexported: Family<One, Counter>,
     spans: Family<Two, Counter>,
@@ -34,7 +34,7 @@ pub struct TraceJoinMetrics {
     held_bytes: Number,
 }
 
-impl TraceJoins {
+impl Families {
     pub(super) fn named(r: &mut Names) -> Self {
         Self {
             samples: r.named(
@@ -65,20 +65,22 @@ impl TraceJoins {
             ),
         }
     }
+}
 
-    pub(super) fn of(&self, processor: &Arc<str>) -> TraceJoinMetrics {
-        let key: One = [("processor", processor.clone())];
-        let number = |family: &Family<One, Number>| family.get_or_create(&key).clone();
+impl Metrics {
+    /// The metrics of one processor that joins profiles to spans, looked up once.
+    pub fn trace_join(&self, processor: &Arc<str>) -> TraceJoinMetrics {
+        let (families, key): (_, One) = (&self.trace_join, [("processor", processor.clone())]);
         TraceJoinMetrics {
             processor: processor.clone(),
-            samples: self.samples.clone(),
-            unexported: self.unexported.get_or_create(&key).clone(),
-            spans: self.spans.clone(),
-            gone: self.gone.clone(),
-            live: number(&self.live),
-            bytes: number(&self.bytes),
-            held_profiles: number(&self.held_profiles),
-            held_bytes: number(&self.held_bytes),
+            samples: families.samples.clone(),
+            unexported: families.unexported.get_or_create(&key).clone(),
+            spans: families.spans.clone(),
+            gone: families.gone.clone(),
+            live: families.live.get_or_create(&key).clone(),
+            bytes: families.bytes.get_or_create(&key).clone(),
+            held_profiles: families.held_profiles.get_or_create(&key).clone(),
+            held_bytes: families.held_bytes.get_or_create(&key).clone(),
         }
     }
 }
