@@ -242,7 +242,9 @@ impl Ledger {
         self.metrics.ledger.clear();
         let State { plans, ratios, .. } = &mut *state;
         ratios.retain(|processor, _| plans.contains_key(processor));
-        state.judge_all(now.wall, &self.metrics);
+        // alerts are raised by the next look, which tells them
+        state.judge_all(now.wall);
+        state.show_all(now.wall, &self.metrics);
     }
 
     /// Whether any plan runs.
@@ -266,7 +268,8 @@ impl Ledger {
         let sums = spending.take();
         let mut state = self.state();
         if self.dry_run {
-            state.judge_all(now.wall, &self.metrics);
+            state.judge_all(now.wall);
+            state.show_all(now.wall, &self.metrics);
             return Vec::new();
         }
         let today = Day::of(now.wall);
@@ -276,7 +279,9 @@ impl Ledger {
             state.unsaved.insert((account, today));
         }
         state.take_passed(&sums);
-        let telling = state.judge_all(now.wall, &self.metrics);
+        state.judge_all(now.wall);
+        let telling = state.raise_all(now.wall);
+        state.show_all(now.wall, &self.metrics);
         let since = |saved| now.steady.saturating_duration_since(saved);
         let is_due = state.saved.is_none_or(|saved| since(saved) >= SAVED_EVERY);
         // an alert is written down before it is told
@@ -430,28 +435,43 @@ impl State {
         standing
     }
 
-    /// The same for all, with what follows from it: what the log and the metrics say, and the alerts that are to be told.
-    fn judge_all(&mut self, now: SystemTime, metrics: &Metrics) -> Vec<Telling> {
+    /// The same for all. The log hears of what changes.
+    fn judge_all(&mut self, now: SystemTime) {
+        for (processor, plans) in &self.plans {
+            let Some(plan) = plans.first() else { continue };
+            let before = plan.standing().clone();
+            let standing = self.judge(plans, now);
+            for scope in scopes(&plan.terms) {
+                let (was, is) = (was(&before, &scope).name(), was(&standing, &scope).name());
+                if was != is {
+                    let tenant = scope.tenant.map(|tenant| &**tenant);
+                    tracing::warn!(%processor, tenant, was, is, "the monthly ceiling changes what passes");
+                }
+            }
+        }
+    }
+
+    /// The alerts that are to be told, by how plans stand.
+    fn raise_all(&mut self, now: SystemTime) -> Vec<Telling> {
         let mut telling = Vec::new();
         for (processor, plans) in self.plans.clone() {
             let Some(plan) = plans.first() else { continue };
-            let before = plan.standing().clone();
-            let standing = self.judge(&plans, now);
+            let standing = plan.standing();
             for scope in scopes(&plan.terms) {
-                let (was, is) = (was(&before, &scope), was(&standing, &scope));
-                if was.name() != is.name() {
-                    let tenant = scope.tenant.map(|tenant| &**tenant);
-                    let (was, is) = (was.name(), is.name());
-                    tracing::warn!(%processor, tenant, was, is, "the monthly ceiling changes what passes");
-                }
-                let assessment = scope.assess(&self.book, now);
-                for alert in scope.alerts(&processor, &assessment, is.name()) {
+                let action = was(&standing, &scope).name();
+                for alert in scope.alerts(&processor, &scope.assess(&self.book, now), action) {
                     self.raise(alert, plan, &mut telling);
                 }
             }
-            self.show(plan, &standing, now, metrics);
         }
         telling
+    }
+
+    /// Shows all plans in the metrics.
+    fn show_all(&self, now: SystemTime, metrics: &Metrics) {
+        for plan in self.plans.values().filter_map(|plans| plans.first()) {
+            self.show(plan, &plan.standing(), now, metrics);
+        }
     }
 
     /// Raises an alert once. The log hears of it once at most, as nobody knows what a crash let it say; a webhook hears until it says

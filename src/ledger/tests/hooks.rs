@@ -142,3 +142,42 @@ fn addresses_that_no_webhook_has_are_refused_and_none_is_quoted() {
         .insert("not a name".to_owned(), Secret::new("hunter2"));
     assert_eq!(Hook::new(&with_header).err().unwrap().path, "headers.not a name");
 }
+
+#[test]
+fn what_was_not_told_before_the_end_is_told_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let bench = Bench::of(Terms {
+            storage: folder.path().to_owned(),
+            webhook: Some(webhook("http://127.0.0.1:1")),
+            ..terms(AtCeiling::Stop)
+        });
+        let plans = vec![bench.plan.clone()];
+        bench.ledger.prepare(&plans, at("2026-06-10", 1.0)).unwrap();
+        // as it is done at the start and at every reload
+        bench.ledger.follow(plans, at("2026-06-10", 1.0));
+        bench
+    };
+    let first = open();
+    let raised = first.look(1_000, at("2026-06-10", 1.0));
+    assert_eq!(raised.len(), 2);
+    drop(first);
+    let second = open();
+    assert_eq!(second.look(0, at("2026-06-10", 2.0)), raised);
+    assert_eq!(second.look(0, at("2026-06-10", 3.0)), [""; 0], "it is on its way");
+}
+
+#[test]
+fn a_ceiling_that_is_lowered_below_what_is_spent_is_told() {
+    let bench = Bench::of(terms(AtCeiling::AlertOnly));
+    assert_eq!(bench.look(500, at("2026-06-28", 1.0)), [""; 0]);
+    let lowered = Plan::new(
+        "budget".into(),
+        Terms {
+            ceiling: usd(100.0),
+            ..terms(AtCeiling::AlertOnly)
+        },
+    );
+    bench.ledger.follow(vec![lowered.into()], at("2026-06-28", 1.1));
+    assert_eq!(bench.look(0, at("2026-06-28", 1.2)).len(), 2);
+}
