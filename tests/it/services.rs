@@ -74,6 +74,9 @@ fn validate_reads_the_directory_and_says_where_it_is_wrong() {
         "match: { service.name: a }\nbytes_per_s: much\n",
     )
     .unwrap();
+    for name in ["b.yaml", "c.yaml"] {
+        std::fs::write(services.join(name), "match: { service.name: b }\ntarget_hz: 19\n").unwrap();
+    }
     let (_config, path) = config(&format!(
         "receivers: {{pyroscope: {{}}}}
 processors: {{budget: {{services_dir: \"{}\"}}}}
@@ -84,9 +87,10 @@ service: {{pipelines: {{profiles: {{receivers: [pyroscope], processors: [budget]
     ));
     let done = run(&["validate", "--config", &path]);
     assert_eq!(done.code(), 0, "a team's mistake stops nobody: {}", done.err());
+    let told = format!("{}{}", done.out(), done.err());
+    assert!(told.contains("a.yaml:2:14: bytes_per_s"), "{told}");
     assert!(
-        format!("{}{}", done.out(), done.err()).contains("a.yaml:2:14: bytes_per_s"),
-        "{}",
-        done.err()
+        told.contains("c.yaml: about the same as") && told.contains("b.yaml, which counts"),
+        "{told}"
     );
 }

@@ -229,10 +229,12 @@ proptest! {
         let fewer = Profile { samples: left.samples.into(), ..profile.clone() };
         let after = Profiles::of(profiles.dictionary().clone(), vec![fewer]);
         // what a function inlines stands beside it, and a run of those that stand side by side is off by less than two
-        let both: [(fn(&Profiles, usize) -> _, f64); 2] = [(paths, 1.0), (flat_paths, 2.0)];
-        for (paths, steps) in both {
-            let after = paths(&after, 0);
-            for (path, value) in paths(&profiles, 0) {
+        let both = [
+            (paths(&profiles, 0), paths(&after, 0), 1.0),
+            (flat_paths(&profiles, 0), flat_paths(&after, 0), 2.0),
+        ];
+        for (before, after, steps) in both {
+            for (path, value) in before {
                 let off = after.get(&path).copied().unwrap_or_default() - value;
                 // and what rounding puts on one of them
                 let most = steps * left.thresholds[0] * (1.0 + 1e-6) + 2.0;
