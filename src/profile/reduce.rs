@@ -16,7 +16,6 @@ mod pairing;
 mod paths;
 mod places;
 mod rate;
-mod smallest;
 mod strata;
 #[cfg(test)]
 mod tests;

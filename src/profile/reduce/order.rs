@@ -8,7 +8,6 @@ use super::content::{self, ODD, mix};
 use super::counting;
 use super::paths::Paths;
 use super::places::Places;
-use super::smallest::Smallest;
 use crate::profile::{
     Attribute, AttributeSetId, Dictionary, Link, Observations, ProfileRef, Samples, StackId, StringId,
 };
@@ -18,7 +17,7 @@ pub struct Order {
     /// The place of each stack in the order; equal ones share it.
     places: Vec<u32>,
     /// How many frames the stack in each place shares with the one before it.
-    shared: Smallest,
+    shared: Vec<u32>,
     /// Hash of what the frames of each stack say.
     said: Vec<u64>,
     /// Hash of each set of attributes.
@@ -47,7 +46,7 @@ impl Order {
         }
         Self {
             places,
-            shared: Smallest::of(&sorted.shared),
+            shared: sorted.shared,
             said,
             sets: sets(d),
             links: d.links.rows().iter().map(link).collect(),
@@ -89,7 +88,8 @@ impl Order {
     /// How many frames the stacks in two places share from the root on, of which the first is not behind the second; more than there are where
     /// all are called the same, and the most there is where it is one place.
     pub(super) fn shared(&self, first: usize, second: usize) -> u32 {
-        self.shared.of_range(first + 1..second + 1)
+        let between = self.shared.get(first + 1..=second).unwrap_or_default();
+        between.iter().copied().min().unwrap_or(u32::MAX)
     }
 
     /// The hash of what a row says beside its stack.

@@ -96,15 +96,19 @@ impl<'a> Choice<'a> {
         let rows = order.rows(self.samples, &self.by_chance);
         let draws = mix(seed, 0);
         let (mut of_linked, mut of_others) = (Drawing::new(mix(draws, 0)), Drawing::new(draws));
+        let mut last = 0;
         for (position, row) in rows.iter().enumerate() {
+            let place = self.samples.stacks.get(*row).map_or(0, |stack| order.place(*stack));
+            let shared = order.shared(last, place);
+            of_linked.shared = of_linked.shared.min(shared);
+            of_others.shared = of_others.shared.min(shared);
+            last = place;
             let drawing = match self.levels.are_apart() && self.columns.is_linked(*row) {
                 true => &mut of_linked,
                 false => &mut of_others,
             };
-            let place = self.samples.stacks.get(*row).map_or(0, |stack| order.place(*stack));
-            let shared = order.shared(drawing.last, place);
+            let shared = std::mem::replace(&mut drawing.shared, u32::MAX);
             drawing.pairing.add(position, self.chance_of(*row), shared);
-            drawing.last = place;
         }
         let mut is_kept = vec![false; rows.len()];
         for position in [of_linked, of_others]
@@ -133,15 +137,15 @@ impl<'a> Choice<'a> {
 /// The rows of one threshold among which is drawn.
 struct Drawing {
     pairing: Pairing,
-    /// The place of the last of them.
-    last: usize,
+    /// How many frames all rows from the last of them on share.
+    shared: u32,
 }
 
 impl Drawing {
     fn new(seed: u64) -> Self {
         Self {
             pairing: Pairing::new(seed),
-            last: 0,
+            shared: u32::MAX,
         }
     }
 }
