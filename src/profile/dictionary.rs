@@ -54,6 +54,19 @@ impl Dictionary {
         self.locations.push(location)
     }
 
+    /// Appends a location of one function, of which nothing but the name is known.
+    pub fn push_named(&mut self, name: StringId) -> LocationId {
+        let function = self.functions.push(Function {
+            name,
+            ..Function::default()
+        });
+        let line = Line {
+            function,
+            ..Line::default()
+        };
+        self.push_location(Location::default(), &[line])
+    }
+
     /// The string behind an id.
     pub fn str(&self, id: StringId) -> &str {
         &self.strings[id]

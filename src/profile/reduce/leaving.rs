@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Choice, Fewer, OTHER, Order, Reduced, SAMPLING_THRESHOLD, largest};
-use crate::profile::{Dictionary, Function, Line, Location, Profile, Profiles, Samples, Value};
+use crate::profile::{Dictionary, Profile, Profiles, Samples, Value};
 
 /// The function that all but the largest samples become.
 pub const OTHER_NAME: &str = "other";
@@ -85,15 +85,7 @@ fn by_chance(profiles: &Profiles, rows: &[Option<usize>], key: &str, keep_linked
 fn largest_of(profiles: &mut Profiles, rows: &[Option<usize>]) -> Vec<Option<Left>> {
     let (d, _) = profiles.edit();
     let name = d.strings.push(OTHER_NAME);
-    let function = d.functions.push(Function {
-        name,
-        ..Function::default()
-    });
-    let line = Line {
-        function,
-        ..Line::default()
-    };
-    let place = d.push_location(Location::default(), &[line]);
+    let place = d.push_named(name);
     let other = d.stacks.push(&[place]);
     let left = profiles.iter().zip(rows).map(|(at, rows)| {
         Some(Left {

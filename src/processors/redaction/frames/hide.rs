@@ -356,12 +356,7 @@ impl Hider<'_> {
         let frames = self.names.frames;
         *self.runs.entry(rule).or_insert_with(|| {
             let name = d.strings.push(frames.run(rule));
-            let function = d.functions.push(named(name));
-            let line = Line {
-                function,
-                ..Line::default()
-            };
-            d.push_location(Location::default(), &[line])
+            d.push_named(name)
         })
     }
 

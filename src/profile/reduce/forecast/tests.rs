@@ -1,22 +1,14 @@
 //! What is forecast is what happens.
 
 use super::*;
-use crate::profile::{Counts, Function, Line, Location, Observations, Order, Profiles, Samples, Sampling, ValueType};
+use crate::profile::{Counts, Observations, Order, Profiles, Samples, Sampling, ValueType};
 
 /// A made CPU profile: `main` calls itself, and one of ten functions; nine of the ten are named alike by two ids.
 fn program() -> Profiles {
     let mut d = Dictionary::default();
     let mut place = |name: &str| {
         let name = d.strings.push(name);
-        let function = d.functions.push(Function {
-            name,
-            ..Function::default()
-        });
-        let line = Line {
-            function,
-            ..Line::default()
-        };
-        d.push_location(Location::default(), &[line])
+        d.push_named(name)
     };
     let main = place("main");
     let places: Vec<LocationId> = (0..20).map(|n| place(&format!("f{}", n % 10))).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::{Dictionary, Function, Line, Location, LocationId};
+use crate::profile::{Dictionary, LocationId};
 
 fn fewer(samples: &Samples, types: usize, most: usize, keep_linked: bool, seed: u64) -> Option<Fewer> {
     let choice = Choice::of(samples, types, most, keep_linked)?;
@@ -18,15 +18,7 @@ fn program(functions: usize) -> Dictionary {
     let mut d = Dictionary::default();
     let place = |d: &mut Dictionary, name: String| {
         let name = d.strings.push(&name);
-        let function = d.functions.push(Function {
-            name,
-            ..Function::default()
-        });
-        let line = Line {
-            function,
-            ..Line::default()
-        };
-        d.push_location(Location::default(), &[line])
+        d.push_named(name)
     };
     let mut caller = LocationId::UNSET;
     for number in 0..functions {
