@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use flamegate::formats::{Limits, any};
-use flamegate::profile::{Counts, Observations, Order, Profiles, Ratio, Samples, StackId, StringId, thin};
+use flamegate::profile::{Counts, FullOrder, Observations, Profiles, Ratio, Samples, StackId, StringId, thin};
 
 const PROFILES: usize = 120;
 const LOOKS: u64 = 990;
@@ -84,8 +84,9 @@ type Seen = Vec<u64>;
 
 /// What a recording tells of a program: its stacks, and how likely each is.
 struct Program {
-    order: Order,
     stacks: Vec<StackId>,
+    /// Which of them comes when, in the order in which rows are thinned.
+    order: Vec<usize>,
     /// Looks in the recording up to and with each stack.
     up_to: Vec<u64>,
     /// The functions of each stack, the leaf first, each once.
@@ -113,7 +114,7 @@ impl Program {
         };
         let mut sum = 0;
         Self {
-            order: Order::of(d, at.profile.samples.stacks.iter().copied()),
+            order: FullOrder::of(d, counts.keys().copied()).rows(&samples(counts.iter())),
             functions: counts.keys().map(functions).collect(),
             stacks: counts.keys().copied().collect(),
             up_to: counts
@@ -165,19 +166,25 @@ struct Told {
 /// From one profile to what it says after its way to the lower rate: estimates of the looks, by stack.
 type Way = fn(&Program, &Seen, &mut Chance) -> Vec<f64>;
 
+/// Samples of so many looks each.
+fn samples<'a>(seen: impl Iterator<Item = (&'a StackId, &'a u64)>) -> Samples {
+    let (stacks, counts): (Vec<StackId>, Vec<i64>) = seen.map(|(stack, count)| (*stack, *count as i64)).unzip();
+    Samples {
+        attributes: vec![Default::default(); stacks.len()],
+        links: vec![Default::default(); stacks.len()],
+        stacks,
+        observations: Observations::Totals(counts),
+    }
+}
+
 fn ratio() -> Ratio {
     Ratio::of_periods(PERIODS.0, PERIODS.1)
 }
 
 fn ours(program: &Program, seen: &Seen, chance: &mut Chance) -> Vec<f64> {
-    let there: Vec<usize> = (0..seen.len()).filter(|stack| seen[*stack] > 0).collect();
-    let samples = Samples {
-        stacks: there.iter().map(|stack| program.stacks[*stack]).collect(),
-        attributes: vec![Default::default(); there.len()],
-        links: vec![Default::default(); there.len()],
-        observations: Observations::Totals(there.iter().map(|stack| seen[*stack] as i64).collect()),
-    };
-    let rows = program.order.rows(&samples, &(0..samples.len()).collect::<Vec<_>>());
+    let there = program.order.iter().filter(|stack| seen[**stack] > 0);
+    let samples = samples(there.map(|stack| (&program.stacks[*stack], &seen[*stack])));
+    let rows: Vec<usize> = (0..samples.len()).collect();
     let thinned = thin(&samples, 1, Counts::Column(0), ratio(), &rows, chance.number());
     let mut left = vec![0.0; seen.len()];
     for (row, stack) in thinned.stacks.iter().enumerate() {

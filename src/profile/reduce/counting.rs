@@ -1,9 +1,24 @@
 //! Sorting by small numbers.
 
-/// The positions of some keys, sorted by key; of equal keys in the order in which they stand. Takes as much memory as the largest key
-/// is large, so keys are ranks.
+/// Keys that are fewer than a part of their kinds are compared with each other: to count takes time for every kind.
+const KINDS_OF_A_KEY: usize = 16;
+
+/// The positions of some keys, sorted by key; of equal keys in the order in which they stand.
 pub(super) fn sorted(keys: &[u32]) -> Vec<u32> {
     let kinds = keys.iter().max().map_or(0, |most| *most as usize + 1);
+    match kinds / KINDS_OF_A_KEY <= keys.len() {
+        true => counted(keys, kinds),
+        false => compared(keys),
+    }
+}
+
+fn compared(keys: &[u32]) -> Vec<u32> {
+    let mut sorted: Vec<u32> = (0..keys.len() as u32).collect();
+    sorted.sort_by_key(|at| keys.get(*at as usize));
+    sorted
+}
+
+fn counted(keys: &[u32], kinds: usize) -> Vec<u32> {
     let mut starts = vec![0u32; kinds];
     for key in keys {
         if let Some(count) = starts.get_mut(*key as usize) {
@@ -51,7 +66,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn prop_keys_are_sorted_and_equal_ones_stay_in_order(keys in prop::collection::vec(0u32..50, 0..200)) {
+        fn prop_keys_are_sorted_and_equal_ones_stay_in_order(keys in prop::collection::vec(0u32..50, 0..200), apart in 1u32..10_000) {
+            let keys: Vec<u32> = keys.iter().map(|key| key * apart).collect();
             let mut expected: Vec<u32> = (0..keys.len() as u32).collect();
             expected.sort_by_key(|at| keys[*at as usize]);
             prop_assert_eq!(sorted(&keys), expected);

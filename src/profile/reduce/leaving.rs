@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Choice, Fewer, OTHER, Order, Reduced, SAMPLING_THRESHOLD, largest};
+use super::{Choice, Fewer, OTHER, Order, Reduced, SAMPLING_THRESHOLD, largest, seed};
 use crate::profile::{Dictionary, Profile, Profiles, Samples, Value};
 
 /// The function that all but the largest samples become.
@@ -68,7 +68,7 @@ fn by_chance(profiles: &Profiles, rows: &[Option<usize>], key: &str, keep_linked
     let order = Order::of(d, stacks.copied());
     let left = profiles.iter().zip(&choices).map(|(at, choice)| {
         let choice = choice.as_ref()?;
-        let Fewer { samples, thresholds } = choice.take(&order, order.seed(key, d, at));
+        let Fewer { samples, thresholds } = choice.take(&order, seed(key, d, at));
         let thresholds = thresholds.into_iter().enumerate().map(|(column, threshold)| {
             // errors that are independent add up by their squares, and these are in proportion to the threshold
             Value::Double(threshold + threshold_so_far(d, at.profile, column))

@@ -4,7 +4,7 @@
 //! sorted word by word from the root on: only those that are alike so far are compared further.
 
 use super::places::Places;
-use crate::profile::{Dictionary, StackId};
+use crate::profile::{Dictionary, LocationId, StackId};
 
 /// The paths of some stacks.
 pub(super) struct Paths {
@@ -13,21 +13,17 @@ pub(super) struct Paths {
     words: Vec<u64>,
     /// Where the words of each path begin.
     starts: Vec<usize>,
-    /// The hash of all that the frames of each say.
-    said: Vec<u64>,
     /// Bits of a name.
     bits: u32,
+    /// Names in a word.
+    width: u32,
 }
-
-/// More frames than there are, and yet fewer than a path shares with itself.
-const SAME_NAMES: u32 = u32::MAX - 1;
 
 /// Paths in their order.
 pub(super) struct Sorted {
     /// The place of each path: the number of those before it, so that equal ones share theirs.
     pub(super) places: Vec<u32>,
-    /// How many frames the path in each place shares with the one before it; [`SAME_NAMES`] where they are called the same in all, and for the
-    /// first.
+    /// How many frames the path in each place shares with the one before it; the most there is for the first, and where there is no path.
     pub(super) shared: Vec<u32>,
 }
 
@@ -39,14 +35,12 @@ struct Sorting {
     path: u32,
 }
 
-/// Paths that stand beside each other.
+/// Paths that stand beside each other and go on.
 struct Alike {
     from: usize,
     to: usize,
     /// In how many words they are alike.
     words: usize,
-    /// Whether these are all that they have, so that what they say besides decides.
-    whole: bool,
 }
 
 impl Paths {
@@ -57,38 +51,37 @@ impl Paths {
     }
 
     fn in_bits(bits: u32, d: &Dictionary, places: &Places, stacks: &[StackId]) -> Self {
-        let width = u64::BITS / bits;
-        let words_of = |stack: &StackId| d.stacks[*stack].len() / width as usize + 1;
+        match u64::BITS / bits {
+            0..3 => Self::in_words::<2>(bits, d, places, stacks),
+            3 => Self::in_words::<3>(bits, d, places, stacks),
+            4 => Self::in_words::<4>(bits, d, places, stacks),
+            5 => Self::in_words::<5>(bits, d, places, stacks),
+            6..8 => Self::in_words::<6>(bits, d, places, stacks),
+            _ => Self::in_words::<8>(bits, d, places, stacks),
+        }
+    }
+
+    /// With so many names in each word, which the compiler knows: there are very many words.
+    fn in_words<const WIDTH: usize>(bits: u32, d: &Dictionary, places: &Places, stacks: &[StackId]) -> Self {
+        let word = |frames: &[LocationId]| {
+            let names = frames.iter().rev().map(|id| u64::from(places.name(*id)));
+            names.fold(0, |word, name| word << bits | name)
+        };
+        let words = stacks.iter().map(|stack| d.stacks[*stack].len() / WIDTH + 1);
         let mut paths = Self {
-            words: Vec::with_capacity(stacks.iter().map(words_of).sum()),
+            words: Vec::with_capacity(words.sum()),
             starts: Vec::with_capacity(stacks.len()),
-            said: Vec::with_capacity(stacks.len()),
             bits,
+            width: WIDTH as u32,
         };
         for stack in stacks {
             paths.starts.push(paths.words.len());
-            let (mut word, mut room) = (0u64, width);
-            let (mut said, mut odd) = (0u64, 1u64);
-            for id in d.stacks[*stack].iter().rev() {
-                let place = places.at(*id);
-                said = said.wrapping_add(place.said.wrapping_mul(odd));
-                odd += 2;
-                word = word << bits | u64::from(place.name);
-                room -= 1;
-                if room == 0 {
-                    paths.words.push(word);
-                    (word, room) = (0, width);
-                }
-            }
-            paths.words.push(word.unbounded_shl(bits * room));
-            paths.said.push(said);
+            let (last, full) = d.stacks[*stack].as_rchunks::<WIDTH>();
+            paths.words.extend(full.iter().rev().map(|frames| word(frames)));
+            let room = WIDTH - last.len();
+            paths.words.push(word(last).unbounded_shl(bits * room as u32));
         }
         paths
-    }
-
-    /// The hash of all that the frames of each path say.
-    pub(super) fn said(&self) -> &[u64] {
-        &self.said
     }
 
     /// Sorts the paths.
@@ -96,12 +89,11 @@ impl Paths {
         let mut sorting: Vec<Sorting> = (0..self.starts.len() as u32)
             .map(|path| Sorting { key: 0, path })
             .collect();
-        let mut shared = vec![SAME_NAMES; sorting.len()];
+        let mut shared = vec![u32::MAX; sorting.len()];
         let mut open = vec![Alike {
             from: 0,
             to: sorting.len(),
             words: 0,
-            whole: false,
         }];
         while let Some(mut alike) = open.pop() {
             let these = sorting.get_mut(alike.from..alike.to).unwrap_or_default();
@@ -111,19 +103,18 @@ impl Paths {
             for same in these.chunk_by_mut(|a, b| a.key == b.key) {
                 let to = from + same.len();
                 let key = same.first().map_or(0, |path| path.key);
-                if let Some(before) = before.replace(key).filter(|_| !alike.whole)
+                if let Some(before) = before.replace(key)
                     && let Some(shared) = shared.get_mut(from)
                 {
                     *shared = self.shared(alike.words, before ^ key);
                 }
-                if alike.whole || same.len() == 1 {
+                if same.len() == 1 || self.is_last(key) {
                     same.iter_mut().for_each(|path| path.key = from as u64);
                 } else {
                     open.push(Alike {
                         from,
                         to,
                         words: alike.words + 1,
-                        whole: self.is_last(key),
                     });
                 }
                 from = to;
@@ -140,28 +131,23 @@ impl Paths {
 
     /// How many frames two paths share that are alike in some words, and in the next differ by these bits.
     fn shared(&self, words: usize, differing: u64) -> u32 {
-        let width = u64::BITS / self.bits;
-        let unused = u64::BITS - width * self.bits;
-        words as u32 * width + (differing.leading_zeros() - unused) / self.bits
+        let unused = u64::BITS - self.width * self.bits;
+        words as u32 * self.width + (differing.leading_zeros() - unused) / self.bits
     }
 
-    /// Gives paths the keys of the first word in which they are not alike; where there is none, of what they say besides.
+    /// Gives paths the keys of the first word in which they are not alike, or of the last one.
     fn compare(&self, paths: &mut [Sorting], alike: &mut Alike) {
         loop {
             let (mut any, mut all) = (0, u64::MAX);
             for path in &mut *paths {
-                path.key = match alike.whole {
-                    false => self.word(path.path, alike.words),
-                    true => self.said.get(path.path as usize).copied().unwrap_or_default(),
-                };
+                path.key = self.word(path.path, alike.words);
                 any |= path.key;
                 all &= path.key;
             }
-            if any != all || alike.whole {
+            if any != all || self.is_last(any) {
                 return;
             }
             alike.words += 1;
-            alike.whole = self.is_last(any);
         }
     }
 
@@ -181,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::profile::{Function, Line, Location, LocationId};
+    use crate::profile::{Function, Line, Location};
 
     /// Stacks of few functions, of which many begin alike and some are the same; the numbers of their functions from the root on.
     fn paths() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -223,25 +209,19 @@ mod tests {
             let told = Places::of(&d);
             // as if there were more names, so that paths take several words
             let Sorted { places, shared } = Paths::in_bits(bits, &d, &told, &stacks).sort();
-            // first what functions are called, then all that frames say
-            let key = |stack: &StackId| {
-                let frames = d.stacks[*stack].iter().rev();
-                let frames = frames.map(|id| told.at(*id)).zip((1u64..).step_by(2));
-                let said = frames.clone().fold(0u64, |sum, (place, odd)| sum.wrapping_add(place.said.wrapping_mul(odd)));
-                (frames.map(|(place, _)| place.name).collect::<Vec<u32>>(), said)
-            };
-            let keys: Vec<_> = stacks.iter().map(key).collect();
+            let key = |stack: &StackId| d.stacks[*stack].iter().rev().map(|id| told.name(*id)).collect();
+            let keys: Vec<Vec<u32>> = stacks.iter().map(key).collect();
             for a in 0..paths.len() {
                 for b in 0..paths.len() {
                     prop_assert_eq!(places[a].cmp(&places[b]), keys[a].cmp(&keys[b]), "{:?} {:?}", paths[a], paths[b]);
                 }
             }
-            let mut sorted: Vec<&[u32]> = keys.iter().map(|(names, _)| names.as_slice()).collect();
+            let mut sorted: Vec<&[u32]> = keys.iter().map(Vec::as_slice).collect();
             sorted.sort();
             for (place, shared) in (1..).zip(&shared[1..]) {
                 let (a, b) = (sorted[place - 1], sorted[place]);
                 let alike = a.iter().zip(b).take_while(|(a, b)| a == b).count() as u32;
-                prop_assert_eq!(*shared, if a == b { SAME_NAMES } else { alike }, "{:?} {:?}", a, b);
+                prop_assert_eq!(*shared, if a == b { u32::MAX } else { alike }, "{:?} {:?}", a, b);
             }
         }
     }

@@ -6,16 +6,12 @@ use crate::profile::{Dictionary, Function, LocationId};
 
 /// What the locations say.
 pub(super) struct Places {
-    places: Vec<Place>,
-}
-
-/// What one location says.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Place {
-    /// Hash of all of it.
-    pub(super) said: u64,
-    /// By the names of its functions alone, above 0: equal for equal names, and those that inline the same function side by side.
-    pub(super) name: u32,
+    /// By the names of their functions alone, above 0: equal for equal names, and those that inline the same function side by side.
+    names: Vec<u32>,
+    /// Hashes of the names of functions.
+    functions: Vec<u64>,
+    /// Hashes of where in which mapping the locations are.
+    addresses: Vec<u64>,
 }
 
 impl Places {
@@ -41,32 +37,30 @@ impl Places {
             mix(file, place.address)
         });
         let addresses: Vec<u64> = addresses.collect();
-        let said = d.locations.ids().map(|id| {
-            d.lines[id].iter().fold(at(&addresses, id.index()), |hash, line| {
-                let name = at(&functions, line.function.index());
-                mix(mix(hash, name), mix(line.line as u64, line.column as u64))
-            })
-        });
-        let names = names(d, &functions, &addresses);
         Self {
-            places: said.zip(names).map(|(said, name)| Place { said, name }).collect(),
+            names: names(d, &functions, &addresses),
+            functions,
+            addresses,
         }
     }
 
-    /// What a location says.
+    /// The hash of all that a location of the dictionary says.
+    pub(super) fn said(&self, d: &Dictionary, id: LocationId) -> u64 {
+        d.lines[id].iter().fold(at(&self.addresses, id.index()), |hash, line| {
+            let name = at(&self.functions, line.function.index());
+            mix(mix(hash, name), mix(line.line as u64, line.column as u64))
+        })
+    }
+
+    /// What a location is called.
     #[inline]
-    pub(super) fn at(&self, id: LocationId) -> Place {
-        self.places.get(id.index()).copied().unwrap_or_default()
+    pub(super) fn name(&self, id: LocationId) -> u32 {
+        self.names.get(id.index()).copied().unwrap_or_default()
     }
 
     /// The largest of the names, above 0.
     pub(super) fn last_name(&self) -> u32 {
-        self.places
-            .iter()
-            .map(|place| place.name)
-            .max()
-            .unwrap_or_default()
-            .max(1)
+        self.names.iter().copied().max().unwrap_or_default().max(1)
     }
 }
 

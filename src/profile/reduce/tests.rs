@@ -132,11 +132,11 @@ impl<'a> Ordered<'a> {
     fn of(profiles: &'a Profiles) -> Self {
         let at = profiles.iter().next().unwrap();
         let samples = &at.profile.samples;
-        let order = Order::of(profiles.dictionary(), samples.stacks.iter().copied());
+        let mut order = FullOrder::of(profiles.dictionary(), samples.stacks.iter().copied());
         Self {
             profiles,
-            rows: order.rows(samples, &all_rows(samples)),
-            seed: order.seed("test", profiles.dictionary(), at),
+            rows: order.rows(samples),
+            seed: seed("test", profiles.dictionary(), at),
         }
     }
 
@@ -191,10 +191,6 @@ fn paths_by(profiles: &Profiles, column: usize, steps: impl Fn(&[&str]) -> Vec<S
         }
     }
     sums
-}
-
-fn all_rows(samples: &Samples) -> Vec<usize> {
-    (0..samples.len()).collect()
 }
 
 fn identities(profiles: &Profiles) -> BTreeSet<(StackId, AttributeSetId, LinkId)> {
@@ -279,8 +275,8 @@ proptest! {
     fn prop_rows_of_one_call_path_stand_together(drafts in drafts()) {
         let profiles = totals(&drafts);
         let samples = &profiles.iter().next().unwrap().profile.samples;
-        let order = Order::of(profiles.dictionary(), samples.stacks.iter().copied());
-        let rows = order.rows(samples, &all_rows(samples));
+        let mut order = FullOrder::of(profiles.dictionary(), samples.stacks.iter().copied());
+        let rows = order.rows(samples);
         let mut sorted = rows.clone();
         sorted.sort_unstable();
         prop_assert_eq!(sorted, (0..samples.len()).collect::<Vec<_>>());
@@ -389,8 +385,8 @@ fn a_hostile_shape_takes_no_longer() {
     };
     let profiles = Profiles::of(d, vec![profile]);
     let samples = &profiles.iter().next().unwrap().profile.samples;
-    let order = Order::of(profiles.dictionary(), samples.stacks.iter().copied());
-    let rows = order.rows(samples, &all_rows(samples));
+    let mut order = FullOrder::of(profiles.dictionary(), samples.stacks.iter().copied());
+    let rows = order.rows(samples);
     let depths: Vec<usize> = rows
         .iter()
         .map(|row| if *row < 2 { 100_000 } else { row - 2 })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Counts, KEEP_RATIO, Linked, Order, Ratio, Reduced, Sampling, thin};
+use super::{Counts, FullOrder, KEEP_RATIO, Linked, Ratio, Reduced, Sampling, seed, thin};
 use crate::profile::{Dictionary, Profile, ProfileRef, Profiles, Samples, Value};
 
 /// How much later the profile of linked samples begins: servers that store by series and millisecond would take it for the other.
@@ -66,11 +66,11 @@ impl Thinning {
     }
 
     /// The profile in one part for each stratum of which something is left; at least one.
-    fn parts(&self, d: &Dictionary, at: ProfileRef<'_>, order: &Order, key: &str, reduced: &mut Reduced) -> Vec<Part> {
+    fn parts(&self, at: ProfileRef<'_>, order: &mut FullOrder, key: &str, reduced: &mut Reduced) -> Vec<Part> {
         let (profile, counts) = (at.profile, self.counts);
         let (samples, types) = (&profile.samples, profile.sample_types.len());
-        let seed = order.seed(key, d, at);
-        let rows = order.rows(samples, &(0..samples.len()).collect::<Vec<_>>());
+        let seed = seed(key, order.dictionary(), at);
+        let rows = order.rows(samples);
         let is_linked = |row: &usize| samples.links.get(*row).is_some_and(|link| link.is_set());
         let part = |stratum: &Stratum| {
             let rows = rows.iter().copied();
@@ -101,11 +101,11 @@ pub fn thin_profiles(profiles: &mut Profiles, plans: &[Option<Thinning>], key: &
     let mut reduced = Reduced::default();
     let d = profiles.dictionary();
     let planned = profiles.iter().zip(plans).filter(|(_, plan)| plan.is_some());
-    let order = Order::of(d, planned.flat_map(|(at, _)| at.profile.samples.stacks.iter().copied()));
+    let mut order = FullOrder::of(d, planned.flat_map(|(at, _)| at.profile.samples.stacks.iter().copied()));
     let thinned = profiles.iter().zip(plans);
     let thinned = thinned.map(|(at, plan)| {
         let plan = plan.as_ref();
-        plan.map(|plan| plan.parts(d, at, &order, key, &mut reduced))
+        plan.map(|plan| plan.parts(at, &mut order, key, &mut reduced))
     });
     let thinned: Vec<Option<Vec<Part>>> = thinned.collect();
     let parts = thinned.iter().map(|parts| parts.as_ref().map_or(1, Vec::len)).collect();

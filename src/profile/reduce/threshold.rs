@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::content::mix;
-use super::order::Order;
+use super::order::{Order, Placed};
 use super::pairing::Pairing;
 use crate::profile::{AttributeSetId, LinkId, Observations, Samples, Series, StackId};
 
@@ -93,16 +93,15 @@ impl<'a> Choice<'a> {
 
     /// Those that stay by chance, in the order of the call tree.
     fn choose(&self, order: &Order, seed: u64) -> Vec<Kept> {
-        let rows = order.rows(self.samples, &self.by_chance);
+        let rows = order.placed(self.samples, &self.by_chance);
         let draws = mix(seed, 0);
         let (mut of_linked, mut of_others) = (Drawing::new(mix(draws, 0)), Drawing::new(draws));
         let mut last = 0;
-        for (position, row) in rows.iter().enumerate() {
-            let place = self.samples.stacks.get(*row).map_or(0, |stack| order.place(*stack));
-            let shared = order.shared(last, place);
+        for (position, Placed { row, place }) in rows.iter().enumerate() {
+            let shared = order.shared(last, *place);
             of_linked.shared = of_linked.shared.min(shared);
             of_others.shared = of_others.shared.min(shared);
-            last = place;
+            last = *place;
             let drawing = match self.levels.are_apart() && self.columns.is_linked(*row) {
                 true => &mut of_linked,
                 false => &mut of_others,
@@ -120,7 +119,7 @@ impl<'a> Choice<'a> {
             }
         }
         let kept = rows.into_iter().zip(is_kept).filter(|(_, is_kept)| *is_kept);
-        let kept = kept.map(|(row, _)| Kept {
+        let kept = kept.map(|(Placed { row, .. }, _)| Kept {
             row,
             scale: 1.0 / self.chance_of(row),
         });
@@ -367,7 +366,11 @@ impl<'a> Columns<'a> {
             if let Some(value) = values.get_mut(column).filter(|_| kept.scale > 1.0) {
                 let exact = *value as f64 * kept.scale * factor;
                 *value = exact as i64;
-                fractions.add(at, exact.fract(), 0);
+                // most values of a heap are none
+                let fraction = exact.fract();
+                if fraction > 0.0 {
+                    fractions.add(at, fraction, 0);
+                }
             }
         }
         for at in fractions.finish() {

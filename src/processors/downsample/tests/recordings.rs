@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::profile::{Order, ProfileRef, StackId, thin};
+use crate::profile::{FullOrder, ProfileRef, StackId, seed, thin};
 
 const ROUNDS: u32 = 200;
 
@@ -63,13 +63,13 @@ struct Off {
 
 fn off(d: &Dictionary, at: ProfileRef<'_>, tree: &CallTree, counts: Counts, ratio: Ratio) -> Vec<Off> {
     let (samples, types) = (&at.profile.samples, at.profile.sample_types.len());
-    let order = Order::of(d, samples.stacks.iter().copied());
-    let rows = order.rows(samples, &(0..samples.len()).collect::<Vec<_>>());
+    let mut order = FullOrder::of(d, samples.stacks.iter().copied());
+    let rows = order.rows(samples);
     let truth = tree.counts(samples, counts, types);
     let mut found = vec![Off::default(); truth.len()];
     for round in 0..ROUNDS {
         // who thins is part of the start
-        let seed = order.seed(&format!("downsample/{round}"), d, at);
+        let seed = seed(&format!("downsample/{round}"), d, at);
         let left = thin(samples, types, counts, ratio, &rows, seed);
         let kept = tree.counts(&left, counts.thinned(ratio), types);
         for (found, (kept, count)) in found.iter_mut().zip(kept.iter().zip(&truth)) {
