@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use flamegate::formats::{Limits, any};
-use flamegate::profile::{Counts, FullOrder, Observations, Profiles, Ratio, Samples, StackId, StringId, thin};
+use flamegate::profile::{
+    ContentHashes, Counts, Observations, Order, Profiles, Ratio, Samples, StackId, StringId, thin,
+};
 
 const PROFILES: usize = 120;
 const LOOKS: u64 = 990;
@@ -112,9 +114,10 @@ impl Program {
             }
             names
         };
-        let mut sum = 0;
+        let (mut sum, mut hashes) = (0, ContentHashes::of(d));
+        let order = Order::of(&mut hashes, counts.keys().copied());
         Self {
-            order: FullOrder::of(d, counts.keys().copied()).rows(&samples(counts.iter())),
+            order: order.rows_in_full(&mut hashes, &samples(counts.iter())),
             functions: counts.keys().map(functions).collect(),
             stacks: counts.keys().copied().collect(),
             up_to: counts

@@ -42,9 +42,9 @@ pub use profiles::{
     ValueType,
 };
 pub use reduce::{
-    Choice, Counts, Errors, Estimate, Expected, FEWEST_ROWS, Fewer, Fit, Fitting, Forecast, FullOrder, KEEP_RATIO,
+    Choice, ContentHashes, Counts, Errors, Estimate, Expected, FEWEST_ROWS, Fewer, Fit, Fitting, Forecast, KEEP_RATIO,
     Leaving, Linked, OTHER, OTHER_NAME, Order, Ratio, Reduced, SAMPLING_THRESHOLD, Sampling, TOTALS_ONLY, Thinned,
-    Thinning, Unsampled, largest, seed, thin, thin_profiles, totals_only,
+    Thinning, Unsampled, largest, thin, thin_profiles, totals_only,
 };
 pub use roles::Role;
 pub use samples::{Observations, Samples, Series};

@@ -2,20 +2,20 @@
 //!
 //! Rows are walked in an order in which everything below a call stands together ([`Order`]). Counts are thinned by a grid with a
 //! random start, so whatever stands together is off by less than one of its steps; rows are left out by chances that settle up the
-//! call tree two by two. The start is a hash of what the profile says, so the same profile is always reduced to the same one.
+//! call tree two by two. The start is a hash of the profile's head and sums, so the same profile is always reduced to the same one.
 
 mod content;
 mod counting;
 mod fit;
 mod forecast;
-mod full_order;
 mod grid;
 mod leaving;
+mod minima;
+mod names;
 mod notes;
 mod order;
 mod pairing;
 mod paths;
-mod places;
 mod rate;
 mod seed;
 mod strata;
@@ -26,15 +26,14 @@ mod thinning;
 mod threshold;
 mod totals;
 
+pub use content::ContentHashes;
 pub use fit::{FEWEST_ROWS, Fit, Fitting};
 pub use forecast::{Errors, Estimate, Expected, Forecast};
-pub use full_order::FullOrder;
 pub use grid::Ratio;
 pub use leaving::{Leaving, OTHER_NAME};
 pub use notes::{KEEP_RATIO, OTHER, SAMPLING_THRESHOLD, TOTALS_ONLY};
 pub use order::Order;
 pub use rate::{Sampling, Unsampled};
-pub use seed::seed;
 pub use strata::Linked;
 pub use thin::{Counts, thin};
 pub use thinning::{Thinned, Thinning, thin_profiles};

@@ -144,9 +144,9 @@ impl Processor for Budget {
             self.settle(&before, &admitted, None);
             return Verdict::pass(batch);
         }
-        // what is made on the way is no larger than what came, and is counted before it is there
+        // what is made on the way is up to three times as large, where stacks are short, beside what is changed; it is counted before it is there
         let working = batch.permit().sibling();
-        working.hold(2 * profiles.heap_bytes());
+        working.hold(4 * profiles.heap_bytes());
         drop(judged);
         let Some(profiles) = batch.edit() else {
             return Verdict::pass(batch);

@@ -140,9 +140,10 @@ impl Processor for Compact {
         let Some(profiles) = batch.as_profiles() else {
             return Verdict::pass(batch);
         };
-        // what is made on the way is counted before it is there; to try sizes takes the whole twice, and a part of it twice
+        // what is made on the way is counted before it is there: up to three times as much where stacks are short, and to try sizes takes the whole
+        // twice, and a part of it
         let working = batch.permit().sibling();
-        let copies = if self.max_bytes.is_some() { 4 } else { 1 };
+        let copies = if self.max_bytes.is_some() { 6 } else { 3 };
         working.hold(copies * profiles.heap_bytes());
         // equal samples are joined before their bytes are counted, or they would be other samples then
         let joined = self.max_bytes.map(|_| {

@@ -9,7 +9,10 @@ use super::*;
 use crate::formats::{Format, Limits, any};
 use crate::pipeline::{Origin, Permit, Received};
 use crate::processors::bench::Bench;
-use crate::profile::{OTHER, OTHER_NAME, Profile, SAMPLING_THRESHOLD, Value};
+use crate::profile::testing::tell;
+use crate::profile::{
+    Dictionary, OTHER, OTHER_NAME, Observations, Profile, SAMPLING_THRESHOLD, Samples, StackId, Value, ValueType,
+};
 use crate::testing::{corpus_file, data};
 
 fn read(bytes: Vec<u8>) -> Profiles {
@@ -70,6 +73,42 @@ fn functions_are_told_right_on_average_and_vary_no_more_than_is_said() {
     if let Some(bytes) = corpus_file("pprof/go123-large-cpu-traces.pb.gz") {
         check_rounds(bytes, 300);
     }
+}
+
+#[test]
+fn beside_others_the_same_is_left_of_a_profile_as_alone() {
+    let [a, b] = ["go123-heap.pb.gz", "go123-cpu-labels.pb.gz"].map(|file| read(data(file)));
+    let bench = bench_of(json!({ "max_rows": 40 }));
+    let mut alone = tell(&bench.run(&a));
+    alone.extend(tell(&bench.run(&b)));
+    for together in [[&a, &b], [&b, &a]] {
+        assert!(tell(&bench.run(&Profiles::merge(together))) == alone);
+    }
+}
+
+#[test]
+fn many_small_profiles_are_not_looked_at_once_for_each_stack_of_a_large_one() {
+    let (mut d, mut stacks) = (Dictionary::default(), Vec::new());
+    for number in 0..300_000 {
+        let name = d.strings.push(&number.to_string());
+        let place = d.push_named(name);
+        stacks.push(d.stacks.push(&[place]));
+    }
+    let profile = |stacks: &[StackId]| Profile {
+        sample_types: vec![ValueType::default()],
+        samples: Arc::new(Samples {
+            stacks: stacks.to_vec(),
+            attributes: vec![Default::default(); stacks.len()],
+            links: vec![Default::default(); stacks.len()],
+            observations: Observations::Totals(vec![1; stacks.len()]),
+        }),
+        ..Profile::default()
+    };
+    let small = stacks.chunks_exact(20).cycle().take(20_000).map(profile);
+    let all = [profile(&stacks)].into_iter().chain(small).collect();
+    // for each to look at all of the places is 6 * 10^9 looks
+    let after = bench_of(json!({ "max_rows": 16 })).run(&Profiles::of(d, all));
+    assert!(after.iter().all(|at| at.profile.samples.len() == 16));
 }
 
 fn bench_of(config: serde_json::Value) -> Bench {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Choice, Fewer, OTHER, Order, Reduced, SAMPLING_THRESHOLD, largest, seed};
+use super::{Choice, ContentHashes, Fewer, OTHER, Order, Reduced, SAMPLING_THRESHOLD, largest};
 use crate::profile::{Dictionary, Profile, Profiles, Samples, Value};
 
 /// The function that all but the largest samples become.
@@ -62,13 +62,17 @@ fn by_chance(profiles: &Profiles, rows: &[Option<usize>], key: &str, keep_linked
         Choice::of(&profile.samples, profile.sample_types.len(), (*rows)?, keep_linked)
     });
     let choices: Vec<Option<Choice>> = choices.collect();
+    if choices.iter().all(Option::is_none) {
+        return Vec::new();
+    }
     let changing = profiles.iter().zip(&choices);
     let changing = changing.filter_map(|(at, choice)| Some((&at.profile.samples.stacks, choice.as_ref()?)));
     let stacks = changing.flat_map(|(stacks, choice)| choice.by_chance().iter().filter_map(|row| stacks.get(*row)));
-    let order = Order::of(d, stacks.copied());
+    let mut hashes = ContentHashes::of(d);
+    let order = Order::of(&mut hashes, stacks.copied());
     let left = profiles.iter().zip(&choices).map(|(at, choice)| {
         let choice = choice.as_ref()?;
-        let Fewer { samples, thresholds } = choice.take(&order, seed(key, d, at));
+        let Fewer { samples, thresholds } = choice.take(&order, hashes.seed(key, at));
         let thresholds = thresholds.into_iter().enumerate().map(|(column, threshold)| {
             // errors that are independent add up by their squares, and these are in proportion to the threshold
             Value::Double(threshold + threshold_so_far(d, at.profile, column))

@@ -3,7 +3,7 @@
 //! What several frames are called makes one word that compares as they do, so a few words tell the whole path of a stack. Paths are
 //! sorted word by word from the root on: only those that are alike so far are compared further.
 
-use super::places::Places;
+use super::names::Names;
 use crate::profile::{Dictionary, LocationId, StackId};
 
 /// The paths of some stacks.
@@ -45,26 +45,27 @@ struct Alike {
 
 impl Paths {
     /// Those of these stacks.
-    pub(super) fn of(d: &Dictionary, places: &Places, stacks: &[StackId]) -> Self {
-        let bits = u32::BITS - places.last_name().leading_zeros();
-        Self::in_bits(bits, d, places, stacks)
+    pub(super) fn of(d: &Dictionary, names: &Names, stacks: &[StackId]) -> Self {
+        let bits = u32::BITS - names.last().leading_zeros();
+        Self::in_bits(bits, d, names, stacks)
     }
 
-    fn in_bits(bits: u32, d: &Dictionary, places: &Places, stacks: &[StackId]) -> Self {
+    fn in_bits(bits: u32, d: &Dictionary, names: &Names, stacks: &[StackId]) -> Self {
         match u64::BITS / bits {
-            0..3 => Self::in_words::<2>(bits, d, places, stacks),
-            3 => Self::in_words::<3>(bits, d, places, stacks),
-            4 => Self::in_words::<4>(bits, d, places, stacks),
-            5 => Self::in_words::<5>(bits, d, places, stacks),
-            6..8 => Self::in_words::<6>(bits, d, places, stacks),
-            _ => Self::in_words::<8>(bits, d, places, stacks),
+            ..3 => Self::in_words::<2>(bits, d, names, stacks),
+            3 => Self::in_words::<3>(bits, d, names, stacks),
+            4 => Self::in_words::<4>(bits, d, names, stacks),
+            5 => Self::in_words::<5>(bits, d, names, stacks),
+            6..8 => Self::in_words::<6>(bits, d, names, stacks),
+            _ => Self::in_words::<8>(bits, d, names, stacks),
         }
     }
 
-    /// With so many names in each word, which the compiler knows: there are very many words.
-    fn in_words<const WIDTH: usize>(bits: u32, d: &Dictionary, places: &Places, stacks: &[StackId]) -> Self {
+    /// With so many names in each word, which the compiler knows: there are very many words. Not all that there is room for, as each number of them is code
+    /// of its own.
+    fn in_words<const WIDTH: usize>(bits: u32, d: &Dictionary, names: &Names, stacks: &[StackId]) -> Self {
         let word = |frames: &[LocationId]| {
-            let names = frames.iter().rev().map(|id| u64::from(places.name(*id)));
+            let names = frames.iter().rev().map(|id| u64::from(names.at(*id)));
             names.fold(0, |word, name| word << bits | name)
         };
         let words = stacks.iter().map(|stack| d.stacks[*stack].len() / WIDTH + 1);
@@ -167,6 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::profile::reduce::content::ContentHashes;
     use crate::profile::{Function, Line, Location};
 
     /// Stacks of few functions, of which many begin alike and some are the same; the numbers of their functions from the root on.
@@ -206,10 +208,10 @@ mod tests {
                 frames.reverse();
                 d.stacks.push(&frames)
             }).collect();
-            let told = Places::of(&d);
+            let names = Names::of(&mut ContentHashes::of(&d));
             // as if there were more names, so that paths take several words
-            let Sorted { places, shared } = Paths::in_bits(bits, &d, &told, &stacks).sort();
-            let key = |stack: &StackId| d.stacks[*stack].iter().rev().map(|id| told.name(*id)).collect();
+            let Sorted { places, shared } = Paths::in_bits(bits, &d, &names, &stacks).sort();
+            let key = |stack: &StackId| d.stacks[*stack].iter().rev().map(|id| names.at(*id)).collect();
             let keys: Vec<Vec<u32>> = stacks.iter().map(key).collect();
             for a in 0..paths.len() {
                 for b in 0..paths.len() {

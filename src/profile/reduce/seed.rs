@@ -1,29 +1,36 @@
 //! Where chance begins: the same for the same profile, so that one that is sent again is reduced to the same.
 
-use super::content::{self, mix};
-use crate::profile::{Dictionary, Observations, ProfileRef, Samples};
+use super::content::{ContentHashes, mix, text};
+use crate::profile::{Observations, Profile, ProfileRef};
 
-/// A number that differs with `key`, with what is said of the profile and with the values of its rows, whatever their order.
-pub fn seed(key: &str, d: &Dictionary, at_profile: ProfileRef<'_>) -> u64 {
-    let profile = at_profile.profile;
-    let types = profile.sample_types.iter().chain([&profile.period_type]);
-    let words = types
-        .flat_map(|of| [of.kind, of.unit])
-        .map(|id| content::text(d.str(id)));
-    let numbers = [profile.time_unix_nano, profile.duration_nano, profile.period as u64];
-    let head = [content::text(key), content::resource(d, at_profile.resource)];
-    let head = head.into_iter().chain(words).chain(numbers).fold(0, mix);
-    mix(head, values(&profile.samples, profile.sample_types.len()))
+impl<'a> ContentHashes<'a> {
+    /// A number that differs with `key`, with the head of a profile and with what its samples have together. Whether equal samples are joined,
+    /// and in which order they stand, does not matter.
+    pub fn seed(&mut self, key: &str, at_profile: ProfileRef<'a>) -> u64 {
+        let profile = at_profile.profile;
+        let who = [
+            self.resource(at_profile.resource),
+            self.text(at_profile.scope.name),
+            self.set(profile.attributes),
+        ];
+        let types = profile.sample_types.iter().chain([&profile.period_type]);
+        let words = types.flat_map(|of| [of.kind, of.unit]).map(|id| self.text(id));
+        let head = who.into_iter().chain(words).fold(text(key), mix);
+        let numbers = [profile.time_unix_nano, profile.duration_nano, profile.period as u64];
+        numbers.into_iter().chain(sums(profile)).fold(head, mix)
+    }
 }
 
-/// The sum of the hashes of what each row has.
-fn values(samples: &Samples, types: usize) -> u64 {
-    let hash = |values: &[i64]| values.iter().fold(0, |hash, value| mix(hash, *value as u64));
-    match &samples.observations {
-        Observations::Totals(values) => values.chunks_exact(types.max(1)).map(hash).fold(0, u64::wrapping_add),
-        Observations::Series(series) => (0..samples.len()).fold(0, |sum: u64, row| {
-            let times = series.timestamps(row).iter().map(|time| mix(1, *time));
-            times.fold(sum.wrapping_add(hash(&[series.total(row)])), u64::wrapping_add)
-        }),
-    }
+/// What all samples have together in each type, and that of the hashes of their times.
+fn sums(profile: &Profile) -> impl Iterator<Item = u64> {
+    let (samples, types) = (&profile.samples, profile.sample_types.len());
+    let times = match &samples.observations {
+        Observations::Totals(_) => 0,
+        Observations::Series(series) => {
+            let times = (0..samples.len()).flat_map(|row| series.timestamps(row));
+            times.fold(0, |sum: u64, time| sum.wrapping_add(mix(0, *time)))
+        }
+    };
+    let sums = (0..types).map(move |column| samples.sum(column, types) as u64);
+    sums.chain([times])
 }

@@ -132,11 +132,12 @@ impl<'a> Ordered<'a> {
     fn of(profiles: &'a Profiles) -> Self {
         let at = profiles.iter().next().unwrap();
         let samples = &at.profile.samples;
-        let mut order = FullOrder::of(profiles.dictionary(), samples.stacks.iter().copied());
+        let mut hashes = ContentHashes::of(profiles.dictionary());
+        let order = Order::of(&mut hashes, samples.stacks.iter().copied());
         Self {
             profiles,
-            rows: order.rows(samples),
-            seed: seed("test", profiles.dictionary(), at),
+            rows: order.rows_in_full(&mut hashes, samples),
+            seed: hashes.seed("test", at),
         }
     }
 
@@ -220,7 +221,7 @@ proptest! {
         let samples = &profile.samples;
         let Some(choice) = Choice::of(samples, 1, most, false) else { return Ok(()) };
         // those that stay anyway have no place in the order
-        let order = Order::of(profiles.dictionary(), choice.by_chance().iter().map(|row| samples.stacks[*row]));
+        let order = Order::of(&mut ContentHashes::of(profiles.dictionary()), choice.by_chance().iter().map(|row| samples.stacks[*row]));
         let left = choice.take(&order, seed);
         let fewer = Profile { samples: left.samples.into(), ..profile.clone() };
         let after = Profiles::of(profiles.dictionary().clone(), vec![fewer]);
@@ -275,8 +276,7 @@ proptest! {
     fn prop_rows_of_one_call_path_stand_together(drafts in drafts()) {
         let profiles = totals(&drafts);
         let samples = &profiles.iter().next().unwrap().profile.samples;
-        let mut order = FullOrder::of(profiles.dictionary(), samples.stacks.iter().copied());
-        let rows = order.rows(samples);
+        let rows = Ordered::of(&profiles).rows;
         let mut sorted = rows.clone();
         sorted.sort_unstable();
         prop_assert_eq!(sorted, (0..samples.len()).collect::<Vec<_>>());
@@ -365,31 +365,55 @@ fn no_call_path_varies_more_than_by_chance() {
     }
 }
 
-#[test]
-fn a_hostile_shape_takes_no_longer() {
-    // every stack is the beginning of the next, and two of them are as deep as all together
-    let mut d = Dictionary::default();
-    let place = d.push_location(Location::default(), &[Line::default()]);
-    let mut samples = Samples::default();
-    let deep = [100_000, 100_000].into_iter().chain(0..400);
-    for depth in deep {
-        samples.stacks.push(d.stacks.push(&vec![place; depth]));
-        samples.attributes.push(Id::UNSET);
-        samples.links.push(Id::UNSET);
-    }
-    samples.observations = Observations::Totals(vec![1; samples.len()]);
+/// A profile of one type, whose samples of one each have these stacks.
+fn one_each(d: Dictionary, stacks: Vec<StackId>) -> Profiles {
+    let samples = Samples {
+        attributes: vec![Id::UNSET; stacks.len()],
+        links: vec![Id::UNSET; stacks.len()],
+        observations: Observations::Totals(vec![1; stacks.len()]),
+        stacks,
+    };
     let profile = Profile {
         sample_types: vec![ValueType::default()],
         samples: samples.into(),
         ..Profile::default()
     };
-    let profiles = Profiles::of(d, vec![profile]);
-    let samples = &profiles.iter().next().unwrap().profile.samples;
-    let mut order = FullOrder::of(profiles.dictionary(), samples.stacks.iter().copied());
-    let rows = order.rows(samples);
+    Profiles::of(d, vec![profile])
+}
+
+#[test]
+fn a_hostile_shape_takes_no_longer() {
+    // every stack is the beginning of the next, and two of them are as deep as all together
+    let mut d = Dictionary::default();
+    let place = d.push_location(Location::default(), &[Line::default()]);
+    let deep = [100_000, 100_000].into_iter().chain(0..400);
+    let stacks = deep.map(|depth| d.stacks.push(&vec![place; depth])).collect();
+    let rows = Ordered::of(&one_each(d, stacks)).rows;
     let depths: Vec<usize> = rows
         .iter()
         .map(|row| if *row < 2 { 100_000 } else { row - 2 })
         .collect();
     assert!(depths.is_sorted() && depths.len() == 402);
+}
+
+#[test]
+fn what_is_said_once_is_looked_at_once() {
+    // a long text that many functions have, a place that inlines all of them, and a stack in which it stands very often, twice
+    let mut d = Dictionary::default();
+    let name = d.strings.push(&"name".repeat(250_000));
+    let lines: Vec<Line> = (0..50_000)
+        .map(|line| Line {
+            function: d.functions.push(Function {
+                name,
+                ..Function::default()
+            }),
+            line,
+            column: 0,
+        })
+        .collect();
+    let place = d.push_location(Location::default(), &lines);
+    let stacks = vec![d.stacks.push(&vec![place; 50_000]); 2];
+    let profiles = one_each(d, stacks);
+    // each looked at wherever it stands is 10^10 steps
+    assert_eq!(Ordered::of(&profiles).rows, [0, 1]);
 }

@@ -75,7 +75,7 @@ impl Counts {
 /// Keeps of the counts of `rows` a share, and all else that was measured in proportion.
 ///
 /// Counts are the kept ones; other columns are what they were for each count, divided by the ratio, so they still estimate the
-/// whole. A row that was never counted stays as it is. `rows` are in root-first order, as [`FullOrder::rows`](super::FullOrder::rows) gives them,
+/// whole. A row that was never counted stays as it is. `rows` are in root-first order, as [`Order::rows_in_full`](super::Order::rows_in_full) gives them,
 /// all or some; what is left stands in the order in which it stood.
 pub fn thin(samples: &Samples, types: usize, counts: Counts, ratio: Ratio, rows: &[usize], seed: u64) -> Samples {
     if ratio.is_one() {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Counts, FullOrder, KEEP_RATIO, Linked, Ratio, Reduced, Sampling, seed, thin};
-use crate::profile::{Dictionary, Profile, ProfileRef, Profiles, Samples, Value};
+use super::{ContentHashes, Counts, KEEP_RATIO, Linked, Order, Ratio, Reduced, Sampling, thin};
+use crate::profile::{Dictionary, Profile, Profiles, Samples, Value};
 
 /// How much later the profile of linked samples begins: servers that store by series and millisecond would take it for the other.
 const APART_NANOS: u64 = 1_000_000;
@@ -65,12 +65,9 @@ impl Thinning {
         self.strata.iter().map(|stratum| stratum.ratio.as_f64())
     }
 
-    /// The profile in one part for each stratum of which something is left; at least one.
-    fn parts(&self, at: ProfileRef<'_>, order: &mut FullOrder, key: &str, reduced: &mut Reduced) -> Vec<Part> {
-        let (profile, counts) = (at.profile, self.counts);
-        let (samples, types) = (&profile.samples, profile.sample_types.len());
-        let seed = seed(key, order.dictionary(), at);
-        let rows = order.rows(samples);
+    /// The profile, of which this is the order of the rows, in one part for each stratum of which something is left; at least one.
+    fn parts(&self, profile: &Profile, rows: &[usize], seed: u64, reduced: &mut Reduced) -> Vec<Part> {
+        let (samples, types, counts) = (&profile.samples, profile.sample_types.len(), self.counts);
         let is_linked = |row: &usize| samples.links.get(*row).is_some_and(|link| link.is_set());
         let part = |stratum: &Stratum| {
             let rows = rows.iter().copied();
@@ -99,13 +96,14 @@ impl Thinning {
 /// that two who thin the same do not choose alike.
 pub fn thin_profiles(profiles: &mut Profiles, plans: &[Option<Thinning>], key: &str) -> Thinned {
     let mut reduced = Reduced::default();
-    let d = profiles.dictionary();
     let planned = profiles.iter().zip(plans).filter(|(_, plan)| plan.is_some());
-    let mut order = FullOrder::of(d, planned.flat_map(|(at, _)| at.profile.samples.stacks.iter().copied()));
-    let thinned = profiles.iter().zip(plans);
-    let thinned = thinned.map(|(at, plan)| {
-        let plan = plan.as_ref();
-        plan.map(|plan| plan.parts(at, &mut order, key, &mut reduced))
+    let stacks = planned.flat_map(|(at, _)| at.profile.samples.stacks.iter().copied());
+    let mut hashes = ContentHashes::of(profiles.dictionary());
+    let order = Order::of(&mut hashes, stacks);
+    let thinned = profiles.iter().zip(plans).map(|(at, plan)| {
+        let plan = plan.as_ref()?;
+        let rows = order.rows_in_full(&mut hashes, &at.profile.samples);
+        Some(plan.parts(at.profile, &rows, hashes.seed(key, at), &mut reduced))
     });
     let thinned: Vec<Option<Vec<Part>>> = thinned.collect();
     let parts = thinned.iter().map(|parts| parts.as_ref().map_or(1, Vec::len)).collect();

@@ -102,12 +102,13 @@ impl<'a> Choice<'a> {
             of_linked.shared = of_linked.shared.min(shared);
             of_others.shared = of_others.shared.min(shared);
             last = *place;
-            let drawing = match self.levels.are_apart() && self.columns.is_linked(*row) {
+            let row = *row as usize;
+            let drawing = match self.levels.are_apart() && self.columns.is_linked(row) {
                 true => &mut of_linked,
                 false => &mut of_others,
             };
             let shared = std::mem::replace(&mut drawing.shared, u32::MAX);
-            drawing.pairing.add(position, self.chance_of(*row), shared);
+            drawing.pairing.add(position, self.chance_of(row), shared);
         }
         let mut is_kept = vec![false; rows.len()];
         for position in [of_linked, of_others]
@@ -119,7 +120,7 @@ impl<'a> Choice<'a> {
             }
         }
         let kept = rows.into_iter().zip(is_kept).filter(|(_, is_kept)| *is_kept);
-        let kept = kept.map(|(Placed { row, .. }, _)| Kept {
+        let kept = kept.map(|(placed, _)| placed.row as usize).map(|row| Kept {
             row,
             scale: 1.0 / self.chance_of(row),
         });

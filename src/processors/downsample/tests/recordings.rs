@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::profile::{FullOrder, ProfileRef, StackId, seed, thin};
+use crate::profile::{ContentHashes, Order, ProfileRef, StackId, thin};
 
 const ROUNDS: u32 = 200;
 
@@ -63,13 +63,13 @@ struct Off {
 
 fn off(d: &Dictionary, at: ProfileRef<'_>, tree: &CallTree, counts: Counts, ratio: Ratio) -> Vec<Off> {
     let (samples, types) = (&at.profile.samples, at.profile.sample_types.len());
-    let mut order = FullOrder::of(d, samples.stacks.iter().copied());
-    let rows = order.rows(samples);
+    let mut hashes = ContentHashes::of(d);
+    let rows = Order::of(&mut hashes, samples.stacks.iter().copied()).rows_in_full(&mut hashes, samples);
     let truth = tree.counts(samples, counts, types);
     let mut found = vec![Off::default(); truth.len()];
     for round in 0..ROUNDS {
         // who thins is part of the start
-        let seed = seed(&format!("downsample/{round}"), d, at);
+        let seed = hashes.seed(&format!("downsample/{round}"), at);
         let left = thin(samples, types, counts, ratio, &rows, seed);
         let kept = tree.counts(&left, counts.thinned(ratio), types);
         for (found, (kept, count)) in found.iter_mut().zip(kept.iter().zip(&truth)) {

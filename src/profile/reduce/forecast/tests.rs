@@ -1,7 +1,7 @@
 //! What is forecast is what happens.
 
 use super::*;
-use crate::profile::{Counts, Observations, Order, Profiles, Samples, Sampling, ValueType};
+use crate::profile::{ContentHashes, Counts, Observations, Order, Profiles, Samples, Sampling, ValueType};
 
 /// A made CPU profile: `main` calls itself, and one of ten functions; nine of the ten are named alike by two ids.
 fn program() -> Profiles {
@@ -82,7 +82,7 @@ fn what_is_said_of_a_function_happens_to_it() {
     let (d, at) = (profiles.dictionary(), profiles.iter().next().unwrap());
     let samples = &at.profile.samples;
     let choice = Choice::of(samples, 2, 400, true).unwrap();
-    let order = Order::of(d, samples.stacks.iter().copied());
+    let order = Order::of(&mut ContentHashes::of(d), samples.stacks.iter().copied());
     let forecast = Forecast::of_leaving(d, at.profile, 400, true, 3).unwrap();
     assert_eq!((forecast.kept, forecast.types.len()), (0.2, 2));
     assert_eq!(forecast.types[0].total, 0.0);

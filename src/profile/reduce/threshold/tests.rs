@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::{Dictionary, LocationId};
+use crate::profile::{ContentHashes, Dictionary, LocationId};
 
 fn fewer(samples: &Samples, types: usize, most: usize, keep_linked: bool, seed: u64) -> Option<Fewer> {
     let choice = Choice::of(samples, types, most, keep_linked)?;
-    let program = program(samples.len());
-    let order = Order::of(&program, samples.stacks.iter().copied());
+    let order = Order::of(
+        &mut ContentHashes::of(&program(samples.len())),
+        samples.stacks.iter().copied(),
+    );
     Some(choice.take(&order, seed))
 }
 
@@ -114,8 +116,7 @@ proptest! {
         let rows: Vec<[i64; 2]> = values.iter().map(|value| [*value, 0]).collect();
         let samples = linked(totals(&rows), every);
         let choice = Choice::of(&samples, 2, most, true).unwrap();
-        let program = program(samples.len());
-        let order = Order::of(&program, samples.stacks.iter().copied());
+        let order = Order::of(&mut ContentHashes::of(&program(samples.len())), samples.stacks.iter().copied());
         let levels = choice.levels;
         prop_assert!(levels.are_apart());
         let kept = told(&choice.take(&order, seed).samples, 2);
