@@ -48,6 +48,15 @@ pub struct Dictionary {
 }
 
 impl Dictionary {
+    /// What a function is called: its name, or what the system calls it where it has none.
+    pub fn name(&self, function: FunctionId) -> StringId {
+        let row = &self.functions[function];
+        match row.name.is_set() {
+            true => row.name,
+            false => row.system_name,
+        }
+    }
+
     /// Appends a location with its lines.
     pub fn push_location(&mut self, location: Location, lines: &[Line]) -> LocationId {
         self.lines.push(lines);

@@ -2,7 +2,7 @@
 //!
 //! Rows are walked in an order in which everything below a call stands together ([`Order`]). Counts are thinned by a grid with a
 //! random start, so whatever stands together is off by less than one of its steps; rows are left out by chances that settle up the
-//! call tree two by two. The start is a hash of the profile's head and sums, so the same profile is always reduced to the same one.
+//! call tree two by two. The start is a hash of the profile's head and sums, so the same profile, sent again, is reduced to the same one.
 
 mod content;
 mod counting;

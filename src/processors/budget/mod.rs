@@ -144,7 +144,7 @@ impl Processor for Budget {
             self.settle(&before, &admitted, None);
             return Verdict::pass(batch);
         }
-        // what is made on the way is up to three times as large, where stacks are short, beside what is changed; it is counted before it is there
+        // what is made on the way is up to four times as large, where stacks are short, and is counted before it is there
         let working = batch.permit().sibling();
         working.hold(4 * profiles.heap_bytes());
         drop(judged);
@@ -390,7 +390,7 @@ impl Budget {
         }
     }
 
-    /// Says what would be kept, and how far off the profile would be of which the fewest samples are left.
+    /// Says what would be kept, and how far off a profile would be: of a few of those that would change the one of which the fewest samples are left.
     fn tell(&self, dry_run: &DryRun, profiles: &Profiles, steps: &[Step], admitted: &[Admitted]) {
         for (step, admitted) in steps.iter().zip(admitted) {
             let outcome = step.outcome(admitted.room == Room::Whole);
@@ -403,7 +403,7 @@ impl Budget {
             Step::Compact { rows, keep_linked } => Forecast::of_leaving(d, at.profile, *rows, *keep_linked, FORETOLD),
             Step::Keep | Step::Totals | Step::Drop => None,
         });
-        let least = forecasts.min_by(|a, b| a.kept.total_cmp(&b.kept));
+        let least = forecasts.take(FORETOLD).min_by(|a, b| a.kept.total_cmp(&b.kept));
         let forecast = least.map_or_else(|| "nothing is estimated".to_owned(), |forecast| forecast.to_string());
         tracing::info!(processor = %self.id, forecast, "a dry run: the budget would keep {summary}");
     }

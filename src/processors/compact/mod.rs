@@ -140,11 +140,11 @@ impl Processor for Compact {
         let Some(profiles) = batch.as_profiles() else {
             return Verdict::pass(batch);
         };
-        // what is made on the way is counted before it is there: up to three times as much where stacks are short, and to try sizes takes the whole
-        // twice, and a part of it
-        let working = batch.permit().sibling();
-        let copies = if self.max_bytes.is_some() { 6 } else { 3 };
-        working.hold(copies * profiles.heap_bytes());
+        // what is made on the way is counted before it is there: up to four times as much where stacks are short, and as much to try sizes
+        let (working, on_the_way) = (batch.permit().sibling(), 4 * profiles.heap_bytes());
+        if self.max_bytes.is_some() {
+            working.hold(on_the_way);
+        }
         // equal samples are joined before their bytes are counted, or they would be other samples then
         let joined = self.max_bytes.map(|_| {
             let mut joined = profiles.clone();
@@ -156,6 +156,9 @@ impl Processor for Compact {
         if self.dry_run || rows.iter().all(Option::is_none) {
             self.foretell(joined_or_not, &rows);
             return Verdict::pass(batch);
+        }
+        if self.max_bytes.is_none() {
+            working.hold(on_the_way);
         }
         if let Some(profiles) = batch.edit() {
             if let Some(joined) = joined {

@@ -154,9 +154,9 @@ impl Processor for Downsample {
             self.foretell(profiles, &plans);
             return Verdict::pass(batch);
         }
-        // what is made on the way is up to three times as large, where stacks are short, and is counted before it is there
+        // what is made on the way is up to four times as large, where stacks are short, and is counted before it is there
         let working = batch.permit().sibling();
-        working.hold(3 * profiles.heap_bytes());
+        working.hold(4 * profiles.heap_bytes());
         if let Some(profiles) = batch.edit() {
             let Reduced { from, to } = thin_profiles(profiles, &plans, &self.id).reduced;
             self.metrics.reduced(from, to);

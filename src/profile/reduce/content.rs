@@ -73,11 +73,7 @@ impl<'a> ContentHashes<'a> {
 
     /// Of what a function is called.
     pub(super) fn name(&mut self, id: FunctionId) -> u64 {
-        let function = &self.d.functions[id];
-        match function.name.is_set() {
-            true => self.text(function.name),
-            false => self.text(function.system_name),
-        }
+        self.text(self.d.name(id))
     }
 
     /// Of where in which file a location is.

@@ -5,9 +5,9 @@ use std::fmt;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::Choice;
 use super::thinning::Thinning;
-use crate::profile::{Dictionary, FunctionId, LocationId, Profile, StringId};
+use super::{Choice, ContentHashes};
+use crate::profile::{Dictionary, FunctionId, LocationId, Profile, StackId, StringId};
 
 /// What a reduction is expected to leave of a profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,29 +156,39 @@ struct Sums {
     name: StringId,
     own: Row,
     whole: Row,
-    /// The row that was added last, from 1 on.
-    last: usize,
+    /// The stack that was added last.
+    last: StackId,
 }
+
+/// Of a location so many functions are looked at, the innermost: no compiler inlines as many, and whoever says so may do so in every stack.
+const MOST_INLINED: usize = 64;
 
 /// The functions with the most in themselves.
 fn largest(d: &Dictionary, profile: &Profile, rows: &[Row], top: usize) -> Vec<Expected> {
-    let (mut sums, known) = by_name(d);
-    let position = |function: FunctionId| known.get(function.index()).copied().unwrap_or_default();
-    for (number, (row, stack)) in (1..).zip(rows.iter().zip(&profile.samples.stacks)) {
-        let functions_of = |place: &LocationId| d.lines[*place].iter().map(|line| line.function);
-        let stack = &d.stacks[*stack];
-        if let Some(leaf) = stack.first().and_then(|leaf| functions_of(leaf).next())
-            && let Some(sums) = sums.get_mut(position(leaf))
-        {
-            sums.own.add(*row);
+    let mut named = Named::new(d);
+    let mut stacks = vec![Row::default(); d.stacks.len()];
+    for (row, stack) in rows.iter().zip(&profile.samples.stacks) {
+        if let Some(stack) = stacks.get_mut(stack.index()) {
+            stack.add(*row);
         }
-        for function in stack.iter().flat_map(functions_of) {
-            if let Some(sums) = sums.get_mut(position(function)).filter(|sums| sums.last != number) {
-                sums.last = number;
-                sums.whole.add(*row);
+    }
+    let stacks = d.stacks.ids().zip(stacks);
+    for (stack, row) in stacks.filter(|(stack, row)| stack.is_set() && row.value > 0.0) {
+        let functions_of = |place: &LocationId| d.lines[*place].iter().take(MOST_INLINED).map(|line| line.function);
+        let frames = &d.stacks[stack];
+        if let Some(leaf) = frames.first().and_then(|leaf| functions_of(leaf).next())
+            && let Some(sums) = named.of(leaf)
+        {
+            sums.own.add(row);
+        }
+        for function in frames.iter().flat_map(functions_of) {
+            if let Some(sums) = named.of(function).filter(|sums| sums.last != stack) {
+                sums.last = stack;
+                sums.whole.add(row);
             }
         }
     }
+    let mut sums = named.sums;
     sums.retain(|sums| sums.name.is_set() && sums.own.value > 0.0);
     // of equal ones by name, so that the same are told every time
     sums.sort_unstable_by(|a, b| {
@@ -194,29 +204,40 @@ fn largest(d: &Dictionary, profile: &Profile, rows: &[Row], top: usize) -> Vec<E
     sums.into_iter().map(expected).collect()
 }
 
-/// Empty sums for each name, and of each function which are its own. The first are those of functions without a name.
-fn by_name(d: &Dictionary) -> (Vec<Sums>, Vec<usize>) {
-    let mut sums = vec![Sums::default()];
-    let mut names = HashMap::with_hasher(RandomState::default());
-    let positions = d.functions.rows().iter().map(|function| {
-        let name = if function.name.is_set() {
-            function.name
-        } else {
-            function.system_name
-        };
-        if !name.is_set() {
-            return 0;
+/// The sums of the functions that were met, by name.
+struct Named<'a> {
+    hashes: ContentHashes<'a>,
+    by_hash: HashMap<u64, usize, RandomState>,
+    /// Of each function where its sums are; 0 where it was not met yet.
+    known: Vec<usize>,
+    /// The first are nobody's.
+    sums: Vec<Sums>,
+}
+
+impl<'a> Named<'a> {
+    fn new(d: &'a Dictionary) -> Self {
+        Self {
+            hashes: ContentHashes::of(d),
+            by_hash: HashMap::default(),
+            known: vec![0; d.functions.len()],
+            sums: vec![Sums::default()],
         }
-        *names.entry(d.str(name)).or_insert_with(|| {
-            sums.push(Sums {
-                name,
-                ..Sums::default()
-            });
-            sums.len() - 1
-        })
-    });
-    let positions = positions.collect();
-    (sums, positions)
+    }
+
+    fn of(&mut self, function: FunctionId) -> Option<&mut Sums> {
+        let known = self.known.get_mut(function.index())?;
+        if *known == 0 {
+            let next = self.sums.len();
+            *known = *self.by_hash.entry(self.hashes.name(function)).or_insert(next);
+            if *known == next {
+                self.sums.push(Sums {
+                    name: self.hashes.dictionary().name(function),
+                    ..Sums::default()
+                });
+            }
+        }
+        self.sums.get_mut(*known)
+    }
 }
 
 #[cfg(test)]

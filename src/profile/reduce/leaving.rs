@@ -37,6 +37,9 @@ impl Leaving<'_> {
             Self::ByChance { key, keep_linked } => by_chance(profiles, rows, key, keep_linked),
             Self::AllButLargest => largest_of(profiles, rows),
         };
+        if left.iter().all(Option::is_none) {
+            return Reduced::default();
+        }
         let (d, resources) = profiles.edit();
         let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
         let mut reduced = Reduced::default();

@@ -38,7 +38,8 @@ impl Names {
     }
 }
 
-/// What the locations are called, where the names of functions have these hashes, and the outermost of what each location is called has those.
+/// Numbers of what the locations are called. `functions` are the hashes of all functions' names; `outermost`, for each location, that of the function into which
+/// its others are inlined.
 fn names(d: &Dictionary, functions: &[u64], outermost: &[u64]) -> Vec<u32> {
     let outer = |position: u32| outermost.get(position as usize);
     let id_at = |position: u32| d.locations.id(u64::from(position)).unwrap_or_default();

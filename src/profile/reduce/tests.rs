@@ -1,6 +1,7 @@
 //! What thinning promises, on made profiles: their truth is known, and every start is fixed, so a test fails always or never.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -8,8 +9,8 @@ use super::content::mix;
 use super::*;
 use crate::profile::testing::tell;
 use crate::profile::{
-    Attribute, AttributeSetId, Dictionary, Function, Id, Line, LinkId, Location, Observations, Profile, Profiles,
-    Samples, Series, StackId, StringId, Value, ValueType,
+    Attribute, AttributeSetId, Dictionary, Function, Id, KeyValue, Line, LinkId, Location, Observations, Profile,
+    Profiles, ResourceProfiles, Samples, Series, StackId, StringId, Value, ValueType,
 };
 
 /// One sample: the functions from the leaf on, a label, how often it was seen, and what was measured besides.
@@ -363,6 +364,80 @@ fn no_call_path_varies_more_than_by_chance() {
             "{variance} against {by_chance} below {path:?}"
         );
     }
+}
+
+fn seeds(profiles: &Profiles) -> Vec<u64> {
+    let mut hashes = ContentHashes::of(profiles.dictionary());
+    profiles.iter().map(|at| hashes.seed("test", at)).collect()
+}
+
+proptest! {
+    #[test]
+    fn prop_a_seed_is_the_same_where_equal_samples_are_joined(drafts in drafts(), series: bool) {
+        let twice: Vec<Draft> = drafts.iter().chain(&drafts).cloned().collect();
+        let apart = if series { timestamps(&twice) } else { totals(&twice) };
+        let mut joined = apart.clone();
+        joined.compact();
+        let rows = |profiles: &Profiles| profiles.iter().next().unwrap().profile.samples.len();
+        prop_assert!(rows(&joined) < rows(&apart));
+        prop_assert_eq!(seeds(&joined), seeds(&apart));
+    }
+}
+
+#[test]
+fn seeds_differ_with_all_that_is_said_of_a_profile() {
+    let seed = |change: &dyn Fn(&mut Dictionary, &mut ResourceProfiles)| {
+        let mut d = Dictionary::default();
+        let [a, b] = ["a", "b"].map(|name| {
+            let name = d.strings.push(name);
+            let place = d.push_named(name);
+            d.stacks.push(&[place])
+        });
+        let mut profiles = one_each(d, vec![a, a, b]);
+        let (d, resources) = profiles.edit();
+        change(d, &mut resources[0]);
+        seeds(&profiles)
+    };
+    let of_profile = |change: &dyn Fn(&mut Dictionary, &mut Profile)| {
+        seed(&|d, resource| change(d, &mut resource.scopes[0].profiles[0]))
+    };
+    let of_stacks = |change: &dyn Fn(&mut [StackId])| {
+        of_profile(&|_, profile| change(&mut Arc::make_mut(&mut profile.samples).stacks))
+    };
+    let as_it_is = seed(&|_, _| {});
+    assert_eq!(of_stacks(&|stacks| stacks.reverse()), as_it_is);
+    let seeds = [
+        as_it_is,
+        seed(&|d, resource| {
+            let (key, value) = (d.strings.push("host.name"), Value::Int(1));
+            resource.attributes.push(KeyValue { key, value });
+        }),
+        seed(&|d, resource| resource.scopes[0].name = d.strings.push("scope")),
+        of_profile(&|d, profile| profile.attributes = set_of(d, 1)),
+        of_profile(&|d, profile| profile.sample_types[0].kind = d.strings.push("cpu")),
+        of_profile(&|d, profile| profile.period_type.unit = d.strings.push("bytes")),
+        of_profile(&|_, profile| profile.time_unix_nano = 1),
+        of_profile(&|_, profile| profile.duration_nano = 1),
+        of_profile(&|_, profile| profile.period = 1),
+        // the same sum, of others
+        of_stacks(&|stacks| stacks[0] = stacks[2]),
+    ];
+    assert_eq!(seeds.iter().collect::<BTreeSet<_>>().len(), seeds.len(), "{seeds:?}");
+}
+
+#[test]
+fn profiles_of_two_resources_have_the_seeds_that_they_have_alone() {
+    let [mut a, b] = [1, 2].map(|seed| {
+        let mut profiles = program();
+        let (d, resources) = profiles.edit();
+        let (key, value) = (d.strings.push("host.name"), Value::Int(seed));
+        resources[0].attributes.push(KeyValue { key, value });
+        profiles
+    });
+    let alone = [seeds(&a), seeds(&b)].concat();
+    assert_ne!(alone[0], alone[1]);
+    a = Profiles::merge([&a, &b]);
+    assert_eq!(seeds(&a), alone);
 }
 
 /// A profile of one type, whose samples of one each have these stacks.

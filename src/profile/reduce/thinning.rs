@@ -106,6 +106,7 @@ pub fn thin_profiles(profiles: &mut Profiles, plans: &[Option<Thinning>], key: &
         Some(plan.parts(at.profile, &rows, hashes.seed(key, at), &mut reduced))
     });
     let thinned: Vec<Option<Vec<Part>>> = thinned.collect();
+    drop((order, hashes));
     let parts = thinned.iter().map(|parts| parts.as_ref().map_or(1, Vec::len)).collect();
     let (d, resources) = profiles.edit();
     let mut thinned = thinned.into_iter();
