@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::defect::{Defect, Seen, VERSIONS, message, number};
-use super::dictionary::Outline;
+use super::outline::Outline;
 use super::sets::AttributeSets;
 use super::twins::Sent;
 use super::version::{self, Choice};

@@ -21,12 +21,14 @@ mod encode;
 mod json;
 mod lift;
 mod lower;
+mod outline;
 mod profile;
 mod response;
 mod scale;
 mod sets;
 pub mod span_edit;
 pub mod spans;
+mod stacks;
 #[cfg(test)]
 mod tests;
 mod traces;

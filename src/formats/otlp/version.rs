@@ -8,7 +8,7 @@
 
 use super::WireVersion;
 use super::defect::Defect;
-use super::dictionary::Outline;
+use super::outline::Outline;
 use crate::formats::wire::{Field, Reader, WireError};
 
 /// How the version is found.
