@@ -165,7 +165,9 @@ async fn add(State(watched): State<Watched>, who: Who, request: Request<Body>) -
     if let Caller::Tenant(tenant) = &caller
         && !asked.what.is_of_tenant(tenant)
     {
-        let why = format!("this credential kills what is its tenant's alone: let `match` hold `tenant: {tenant}`");
+        let why = format!(
+            "this credential kills what is its tenant's alone: let `match` hold `tenant: {tenant}` (`--tenant {tenant}`), or name the tenant in `service.kill_switch.operators`"
+        );
         return Err(No(StatusCode::FORBIDDEN, why));
     }
     // nobody signs with another one's name

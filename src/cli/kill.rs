@@ -353,9 +353,13 @@ fn text(value: &Value) -> &str {
 fn line(kill: &Value) -> String {
     let what = serde_json::from_value::<What>(of(kill, "match").clone());
     let what = what.map_or_else(|_| "?".to_owned(), |what| what.to_string());
-    let until = match of(kill, "expires").as_str() {
-        Some(date) => format!("until {date}"),
-        None => "until it is mended, or for the default time".to_owned(),
+    // a gate tells until when, and a file may tell how long
+    let is_in_force = !of(kill, "source").is_null();
+    let until = match (of(kill, "expires").as_str(), of(kill, "for").as_str()) {
+        (Some(date), _) => format!("until {date}"),
+        (None, Some(lasts)) => format!("for {lasts} from when a gate first sees it"),
+        (None, None) if is_in_force => "until what is wrong is mended".to_owned(),
+        (None, None) => "for as long as `default_ttl` of the gate says".to_owned(),
     };
     let (id, actor, reason) = (text(of(kill, "id")), text(of(kill, "actor")), text(of(kill, "reason")));
     format!("{id}  {what}, {until}, by {actor}: {reason}\n")

@@ -55,8 +55,15 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
         let input = files::read(path, args.from)?;
         files::warn_of_rejected(&input.decoded);
         let sent = runtime.block_on(deliver(&built, row.unit, input.decoded));
-        let sent =
-            sent.map_err(|error| Failure::No(format!("{}: not sent to {}: {error}", path.display(), place(&args.to))))?;
+        let sent = sent.map_err(|error| {
+            let (path, to) = (path.display(), place(&args.to));
+            // the port may have told wrong
+            let guess = match args.exporter {
+                None => format!(" (by exporter `{}`; --exporter names another)", row.about.name),
+                Some(_) => String::new(),
+            };
+            Failure::No(format!("{path}: not sent to {to}: {error}{guess}"))
+        })?;
         eprintln!(
             "{}: {} sent, {} rejected",
             path.display(),

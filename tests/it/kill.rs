@@ -571,6 +571,24 @@ fn commands_kill_list_and_lift() {
 }
 
 #[test]
+fn kills_of_a_file_are_listed_with_how_long_they_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kill.yaml");
+    let kills = "kills: [{match: all, for: 2h}, {match: all, expires: 2099-01-01T00:00:00Z}, {match: all}]";
+    std::fs::write(&file, kills).unwrap();
+    let listed = run(&["kills", "--file", file.to_str().unwrap()]).out();
+    let expected = [
+        "for 2h from when a gate first sees it",
+        "until 2099-01-01T00:00:00Z",
+        "for as long as `default_ttl` of the gate says",
+    ];
+    assert_eq!(listed.lines().count(), expected.len(), "{listed}");
+    for (line, expected) in listed.lines().zip(expected) {
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
 fn the_log_says_of_a_kill_that_it_kills_nothing() {
     let ports = ports();
     let text = gate_config(&ports, "", "");

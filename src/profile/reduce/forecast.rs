@@ -105,8 +105,12 @@ impl Forecast {
 impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} are kept", Percent(self.kept))?;
-        for errors in &self.types {
-            write!(f, "; the total within {}, functions by rank", Percent(errors.total))?;
+        for (number, errors) in (1..).zip(&self.types) {
+            match self.types.len() {
+                1 => write!(f, "; the total")?,
+                _ => write!(f, "; type {number}: the total")?,
+            }
+            write!(f, " within {}, functions by rank", Percent(errors.total))?;
             for (rank, of) in (1..).zip(&errors.top) {
                 let comma = if rank > 1 { "," } else { "" };
                 write!(f, "{comma} {}", Percent(of.own.error))?;

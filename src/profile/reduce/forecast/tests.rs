@@ -85,6 +85,10 @@ fn what_is_said_of_a_function_happens_to_it() {
     let order = Order::of(&mut ContentHashes::of(d), samples.stacks.iter().copied());
     let forecast = Forecast::of_leaving(d, at.profile, 400, true, 3).unwrap();
     assert_eq!((forecast.kept, forecast.types.len()), (0.2, 2));
+    assert!(
+        forecast.to_string().contains("; type 2: the total within 0.0 %"),
+        "{forecast}"
+    );
     assert_eq!(forecast.types[0].total, 0.0);
     let own_of = |samples: &Samples, name: &str, column: usize| {
         let rows = samples.stacks.iter().enumerate().filter(|(_, stack)| {
