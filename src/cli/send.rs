@@ -78,13 +78,17 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The URL without a password in it.
+/// The URL without a password or a query in it, which may hold any sign.
 fn place(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    format!("{scheme}://{host}/{path}").trim_end_matches('/').to_owned()
+    let place = match rest.rsplit_once('@') {
+        // behind a password, or in a query: nobody can tell
+        Some((before, _)) if before.contains(['?', '#']) => "...",
+        Some((_, place)) => place,
+        None => rest,
+    };
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{place}").trim_end_matches('/').to_owned()
 }
 
 /// The option that the exporter's complaint is about.
@@ -214,6 +218,9 @@ mod tests {
         assert_eq!(place("http://h:4040"), "http://h:4040");
         assert_eq!(place("https://me:hunter2@h:1/v1/x?token=hunter2#a"), "https://h:1/v1/x");
         assert_eq!(place("grpc://a@b@h:4317/"), "grpc://h:4317");
+        assert_eq!(place("http://h:4040?token=hunter2/x"), "http://h:4040");
+        assert_eq!(place("http://me:hun/ter2@h:1/x"), "http://h:1/x");
+        assert_eq!(place("http://h?token=hun@ter2"), "http://...");
     }
 
     #[test]

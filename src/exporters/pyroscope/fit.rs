@@ -17,13 +17,14 @@ pub(super) fn fitted(part: &Batch, profiles: &Profiles, names: LabelNames) -> Pr
     let is_whole = part.piece() == 0;
     if !is_whole || profiles.iter().any(|at| !is_plain(profiles.dictionary(), at.profile)) {
         let arrived = part.origin().arrived.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let arrived = u64::try_from(arrived.as_nanos()).unwrap_or(u64::MAX);
+        let mut arrived = u64::try_from(arrived.as_nanos()).unwrap_or(u64::MAX);
         let (dictionary, resources) = fitted.edit();
         let scopes = resources.iter_mut().flat_map(|resource| &mut resource.scopes);
         for profile in scopes.flat_map(|scope| &mut scope.profiles) {
             name_types(dictionary, profile);
             if profile.time_unix_nano == 0 {
                 profile.time_unix_nano = arrived;
+                arrived = arrived.saturating_add(APART);
             }
             let later = u64::from(part.piece()).saturating_mul(APART);
             profile.time_unix_nano = profile.time_unix_nano.saturating_add(later);
@@ -55,5 +56,24 @@ fn name_types(dictionary: &mut Dictionary, profile: &mut Profile) {
             let taken = dictionary.str(*name).replace(['-', ':'], "_");
             *name = dictionary.strings.push(&taken);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::pipeline::{Origin, Permit};
+
+    #[test]
+    fn profiles_without_a_time_get_one_each() {
+        let undated = Profiles::of(Dictionary::default(), vec![Profile::default(); 3]);
+        let batch = Batch::made(undated.clone(), 3, Arc::new(Origin::local("test")), Permit::unlimited());
+        let fitted = fitted(&batch, &undated, LabelNames::default());
+        let times: Vec<u64> = fitted.iter().map(|at| at.profile.time_unix_nano).collect();
+        assert!(times[0] > 1_700_000_000_000_000_000);
+        // apart by what such servers tell apart
+        assert_eq!([times[1] - times[0], times[2] - times[1]], [APART; 2]);
     }
 }

@@ -140,9 +140,11 @@ impl Processor for Compact {
         let Some(profiles) = batch.as_profiles() else {
             return Verdict::pass(batch);
         };
-        // what is made on the way is counted before it is there: up to four times as much where stacks are short, and as much to try sizes
-        let (working, on_the_way) = (batch.permit().sibling(), 4 * profiles.heap_bytes());
-        if self.max_bytes.is_some() {
+        // what is made on the way is counted before it is there: up to four times as much where stacks are short, and another two to try sizes
+        let copies = if self.max_bytes.is_some() { 6 } else { 4 };
+        let (working, on_the_way) = (batch.permit().sibling(), copies * profiles.heap_bytes());
+        let is_at_once = self.max_bytes.is_some() || self.dry_run;
+        if is_at_once {
             working.hold(on_the_way);
         }
         // equal samples are joined before their bytes are counted, or they would be other samples then
@@ -157,7 +159,7 @@ impl Processor for Compact {
             self.foretell(joined_or_not, &rows);
             return Verdict::pass(batch);
         }
-        if self.max_bytes.is_none() {
+        if !is_at_once {
             working.hold(on_the_way);
         }
         if let Some(profiles) = batch.edit() {

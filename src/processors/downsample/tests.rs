@@ -302,6 +302,11 @@ fn links_are_thinned_last_and_leave_apart() {
         "no server takes one for the other"
     );
     assert!(parts[0].ids.len() == 2 && parts[1].ids.is_empty());
+    let mut undated = made(6000, 20, PERIOD_AT_99);
+    undated.edit_resources()[0].scopes[0].profiles[0].time_unix_nano = 0;
+    let after = to(19.0).run(&undated);
+    let times: Vec<u64> = profiles_of(&after).iter().map(|part| part.time_unix_nano).collect();
+    assert_eq!(times, [0, 0], "no time is made up");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::profile::{Dictionary, FunctionId, LocationId, Profile, StackId, Strin
 pub struct Forecast {
     /// What is left of the counts, or of the rows, of one.
     pub kept: f64,
-    /// What is expected of each type, in their order; of thinning, of the counts.
+    /// What is expected of each type, in their order, of the first sixteen; of thinning, of the counts.
     pub types: Vec<Errors>,
 }
 
@@ -78,7 +78,7 @@ impl Forecast {
     pub fn of_leaving(d: &Dictionary, profile: &Profile, most: usize, keep_linked: bool, top: usize) -> Option<Self> {
         let (samples, types) = (&profile.samples, profile.sample_types.len());
         let chances = Choice::of(samples, types, most, keep_linked)?.chances();
-        let errors = (0..types).map(|column| {
+        let errors = (0..types.min(MOST_TYPES)).map(|column| {
             let rows = chances.iter().enumerate().map(|(row, chance)| {
                 let value = samples.total(row, column, types) as f64;
                 // a row without any chance has no value either
@@ -163,6 +163,9 @@ struct Sums {
     /// The stack that was added last.
     last: StackId,
 }
+
+/// Of so many types is something told: no profiler has as many.
+const MOST_TYPES: usize = 16;
 
 /// Of a location so many functions are looked at, the innermost: no compiler inlines as many, and whoever says so may do so in every stack.
 const MOST_INLINED: usize = 64;

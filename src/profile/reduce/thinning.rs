@@ -157,7 +157,10 @@ impl Part {
     fn stand_apart(&mut self) {
         self.profile.ids = Vec::new();
         self.profile.siblings = 0;
-        self.profile.time_unix_nano = self.profile.time_unix_nano.saturating_add(APART_NANOS);
+        // one without a time stays without
+        if self.profile.time_unix_nano > 0 {
+            self.profile.time_unix_nano = self.profile.time_unix_nano.saturating_add(APART_NANOS);
+        }
     }
 
     /// The profile with its keep ratio written down.
