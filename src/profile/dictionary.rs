@@ -48,15 +48,6 @@ pub struct Dictionary {
 }
 
 impl Dictionary {
-    /// What a function is called: its name, or what the system calls it where it has none.
-    pub fn name(&self, function: FunctionId) -> StringId {
-        let row = &self.functions[function];
-        match row.name.is_set() {
-            true => row.name,
-            false => row.system_name,
-        }
-    }
-
     /// Appends a location with its lines.
     pub fn push_location(&mut self, location: Location, lines: &[Line]) -> LocationId {
         self.lines.push(lines);
@@ -131,6 +122,17 @@ pub struct Function {
     pub filename: StringId,
     /// First line of the function in the file, 0 if unknown.
     pub start_line: i64,
+}
+
+impl Function {
+    /// What it is called: its name for people, or the other where it has none.
+    pub fn called(&self) -> StringId {
+        if self.name.is_set() {
+            self.name
+        } else {
+            self.system_name
+        }
+    }
 }
 
 /// A binary or library mapped into the profiled process.

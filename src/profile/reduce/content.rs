@@ -73,7 +73,7 @@ impl<'a> ContentHashes<'a> {
 
     /// Of what a function is called.
     pub(super) fn name(&mut self, id: FunctionId) -> u64 {
-        self.text(self.d.name(id))
+        self.text(self.d.functions[id].called())
     }
 
     /// Of where in which file a location is.

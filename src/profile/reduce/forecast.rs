@@ -238,7 +238,7 @@ impl<'a> Named<'a> {
             *known = *self.by_hash.entry(self.hashes.name(function)).or_insert(next);
             if *known == next {
                 self.sums.push(Sums {
-                    name: self.hashes.dictionary().name(function),
+                    name: self.hashes.dictionary().functions[function].called(),
                     ..Sums::default()
                 });
             }

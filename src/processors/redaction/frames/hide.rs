@@ -203,7 +203,7 @@ impl Judge<'_> {
                 kernel,
             };
             let fate = frames.fate(frame);
-            let name = d.str(name_of(&row));
+            let name = d.str(row.called());
             let done = match fate {
                 Fate::Hash => is_masked(name) || frames.is_run(name) || pseudonyms.is_ours(name),
                 Fate::Mask => is_masked(name) || frames.is_run(name),
@@ -229,10 +229,6 @@ impl Judge<'_> {
             Fate::Mask | Fate::Hash | Fate::Drop => true,
         }
     }
-}
-
-fn name_of(row: &Function) -> StringId {
-    if row.name.is_set() { row.name } else { row.system_name }
 }
 
 fn is_bare(row: &Function) -> bool {
@@ -363,7 +359,7 @@ impl Hider<'_> {
     /// The function that stands for another, made once; one without a name is told by its place.
     fn function(&mut self, d: &mut Dictionary, old: FunctionId, location: Location, fate: Fate) -> FunctionId {
         let row = d.functions[old];
-        let is_named = name_of(&row).is_set();
+        let is_named = row.called().is_set();
         if let Some(known) = self.functions.get(&(old, fate)).filter(|_| is_named) {
             return *known;
         }
@@ -391,10 +387,10 @@ impl Hider<'_> {
                 },
                 None => return old,
             },
-            Fate::Bare => named(name_of(&row)),
+            Fate::Bare => named(row.called()),
             _ => {
                 let text = match is_named {
-                    true => d.str(name_of(&row)).to_owned(),
+                    true => d.str(row.called()).to_owned(),
                     false => place_of(d, location),
                 };
                 let text = self.hidden(&text, fate);
