@@ -79,11 +79,16 @@ impl Path {
     /// One request; what a stage no longer needs is freed on its bill.
     pub fn walk(&self, packed: &Bytes, form: Form) -> Stages {
         let (plain, gunzip) = timed(|| inflate(packed));
-        let (profiles, decode) = timed(|| form.decode(&plain));
+        // as they came, bytes are kept until a processor changes what they say
+        let (profiles, decode) = timed(|| {
+            let profiles = form.decode(&plain);
+            drop(plain);
+            profiles
+        });
         let (profiles, redact) = timed(|| self.redact(profiles));
         let (out, encode) = timed(|| form.encode(&profiles));
         let (_, gzip) = timed(|| {
-            drop((plain, profiles));
+            drop(profiles);
             compress(&out, GZIP)
         });
         Stages {

@@ -1,6 +1,7 @@
 //! Bytes to profiles and back: pure functions with [`Limits`], one module per format.
 
 pub mod any;
+mod arrange;
 mod attributes;
 pub mod base64;
 mod bounded;

@@ -2,16 +2,18 @@
 
 use super::lift::{DEFAULT_SAMPLE_TYPE, SAMPLE_TYPE_ORDER};
 use super::lower::lower;
-use crate::formats::wire::{ShortVarint, Writer};
+use crate::formats::arrange::{Frequencies, Stacks, alike_together, by_key};
+use crate::formats::wire::Writer;
 use crate::formats::{EncodeError, Format};
 use crate::profile::{
-    Attribute, AttributeSetId, Dictionary, Id, KeyValue, Mapping, Observations, Profile, Profiles, ResourceProfiles,
-    Samples, ScopeProfiles, StringId, Text, Value, ValueType,
+    Attribute, AttributeSetId, Dictionary, Id, KeyValue, Location, Mapping, Observations, Profile, Profiles,
+    ResourceProfiles, Samples, ScopeProfiles, Stack, StringId, Text, Value, ValueType,
 };
 
 /// Writes an `ExportProfilesServiceRequest`, which is also a `ProfilesData`.
 ///
-/// Entry 0 of every table is its zero value, nothing stands twice and nothing is unused: OTLP has no list of mappings, so those in
+/// Entry 0 of every table is its zero value, nothing stands twice and nothing is unused, and locations, stacks and samples have an
+/// order of our own (see `arrange`). OTLP has no list of mappings, so those in
 /// which no location lies are left out. Texts of attributes stand where they are used, because not every reader looks them up. A
 /// profile of several types becomes as many profiles, the one to show first in front, and its scope says what the order was.
 pub fn encode(profiles: &Profiles) -> Vec<u8> {
@@ -31,8 +33,11 @@ fn write(profiles: &Profiles, most: usize) -> Writer {
     let lowered = lower(profiles);
     let dictionary = lowered.dictionary();
     let mut out = Writer::within(most, expected_bytes(&lowered));
+    let locations = locations(dictionary);
     let mut encoder = Encoder {
         dictionary,
+        stacks: stacks(dictionary, &locations),
+        locations,
         strings: Numbers::new(dictionary.strings.len()),
         attributes: Numbers::new(dictionary.attributes.len()),
     };
@@ -54,14 +59,30 @@ fn expected_bytes(profiles: &Profiles) -> usize {
     d.strings.text_bytes() + d.strings.len() * 3 + lists + samples * 16 + 1024
 }
 
+fn locations(dictionary: &Dictionary) -> Numbers<Location> {
+    let mut frequencies = Frequencies::new(dictionary);
+    for stack in dictionary.stacks.ids() {
+        frequencies.add(stack, 1);
+    }
+    Numbers::of(dictionary.locations.len(), frequencies.often_first())
+}
+
+fn stacks(dictionary: &Dictionary, locations: &Numbers<Location>) -> Numbers<Stack> {
+    let stacks = &dictionary.stacks;
+    let order = alike_together(dictionary, &locations.numbers, stacks.ids());
+    Numbers::of(stacks.len(), order.filter_map(|place| stacks.id(place as u64)))
+}
+
 struct Encoder<'a> {
     dictionary: &'a Dictionary,
+    locations: Numbers<Location>,
+    stacks: Numbers<Stack>,
     /// Those that stand where they are used are not among them.
     strings: Numbers<Text>,
     attributes: Numbers<Attribute>,
 }
 
-/// A table to be: rows in the order of their first use.
+/// A table to be.
 struct Numbers<Row> {
     /// By id; 0 if not in the table.
     numbers: Vec<u32>,
@@ -74,6 +95,21 @@ impl<Row> Numbers<Row> {
             numbers: vec![0; rows],
             used: Vec::new(),
         }
+    }
+
+    /// These, of so many rows.
+    fn of(rows: usize, these: impl IntoIterator<Item = Id<Row>>) -> Self {
+        let mut numbers = Self::new(rows);
+        for row in these {
+            numbers.number(row);
+        }
+        numbers
+    }
+
+    /// The number of a row that has one; 0 for any other.
+    #[inline]
+    fn known(&self, id: Id<Row>) -> u32 {
+        self.numbers.get(id.index()).copied().unwrap_or_default()
     }
 
     #[inline]
@@ -112,8 +148,10 @@ impl Encoder<'_> {
             out.message(2, |out| {
                 out.message(1, |out| self.about_scope(out, scope, run));
                 for profile in run {
+                    // in the order of their stacks, so that neighbours have numbers that are alike
+                    let rows = by_key(profile.samples.stacks.iter().map(|stack| self.stacks.known(*stack)));
                     for column in self.order(profile) {
-                        out.message(2, |out| self.profile(out, profile, column));
+                        out.message(2, |out| self.profile(out, profile, &rows, column));
                     }
                 }
                 self.text(out, 3, scope.schema_url);
@@ -154,16 +192,17 @@ impl Encoder<'_> {
         first.into_iter().chain(rest).collect()
     }
 
-    fn profile(&mut self, out: &mut Writer, profile: &Profile, column: usize) {
+    fn profile(&mut self, out: &mut Writer, profile: &Profile, rows: &[(u32, u32)], column: usize) {
         let types = profile.sample_types.len();
         if let Some(sample_type) = profile.sample_types.get(column) {
             out.message(1, |out| self.value_type(out, *sample_type));
         }
-        for row in 0..profile.samples.len() {
+        for (stack, row) in rows {
             if out.is_full() {
                 break;
             }
-            out.message(2, |out| self.sample(out, &profile.samples, row, column, types));
+            let row = *row as usize;
+            out.message(2, |out| self.sample(out, &profile.samples, row, *stack, column, types));
         }
         out.fixed64(3, profile.time_unix_nano);
         out.uint(4, profile.duration_nano);
@@ -187,13 +226,9 @@ impl Encoder<'_> {
     }
 
     #[inline]
-    fn sample(&mut self, out: &mut Writer, samples: &Samples, row: usize, column: usize, types: usize) {
-        if let (Some(stack), Some(attributes), Some(link)) = (
-            samples.stacks.get(row),
-            samples.attributes.get(row),
-            samples.links.get(row),
-        ) {
-            out.uint(1, u64::from(stack.raw()));
+    fn sample(&mut self, out: &mut Writer, samples: &Samples, row: usize, stack: u32, column: usize, types: usize) {
+        if let (Some(attributes), Some(link)) = (samples.attributes.get(row), samples.links.get(row)) {
+            out.uint(1, u64::from(stack));
             out.packed(2, self.attribute_indices(*attributes));
             out.uint(3, u64::from(link.raw()));
         }
@@ -275,10 +310,12 @@ impl Encoder<'_> {
                 out.packed(5, self.attribute_indices(row.attributes));
             });
         }
-        for (id, row) in d.locations.ids().zip(d.locations.rows()) {
+        out.message(2, |_| {});
+        for id in std::mem::take(&mut self.locations.used) {
             if out.is_full() {
                 break;
             }
+            let row = d.locations[id];
             out.message(2, |out| {
                 out.uint(1, mappings.number(row.mapping));
                 out.uint(2, row.address);
@@ -340,15 +377,10 @@ impl Encoder<'_> {
                 out.uint(3, self.strings.number(row.unit));
             });
         }
-        let ids: Vec<ShortVarint> = d
-            .locations
-            .ids()
-            .map(|id| ShortVarint::new(u64::from(id.raw())))
-            .collect();
-        for stack in d.stacks.ids() {
-            let frames = d.stacks[stack].iter();
-            let frames = frames.map(|location| ids.get(location.index()).copied().unwrap_or_default());
-            out.message(7, |out| out.packed_ids(1, frames));
+        let stacks = Stacks::new(d, &self.locations.numbers, |_| true);
+        out.message(7, |_| {});
+        for stack in &self.stacks.used {
+            out.message(7, |out| out.raw(stacks.bytes(*stack)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What single profiles would take, without writing them.
 
 use super::lift::{COMMENT, DOC_URL, DROP_FRAMES, KEEP_FRAMES};
+use crate::formats::arrange::frame_bytes;
 use crate::profile::{
     Attribute, AttributeSetId, Dictionary, Function, Id, KeyValue, Link, Location, Mapping, Observations, Profile,
     ProfileRef, Samples, Stack, StackId, StringId, Text, Value, ValueType,
@@ -15,6 +16,8 @@ pub struct Scale<'a> {
     functions: Marks<Function>,
     mappings: Marks<Mapping>,
     locations: Marks<Location>,
+    /// How often each location on the scale is in its stacks, by its number; that without one is at 0.
+    frames: Vec<u32>,
     stacks: Marks<Stack>,
     attributes: Marks<Attribute>,
     links: Marks<Link>,
@@ -31,6 +34,7 @@ impl<'a> Scale<'a> {
             functions: Marks::new(d.functions.len()),
             mappings: Marks::new(d.mappings.len()),
             locations: Marks::new(d.locations.len()),
+            frames: Vec::new(),
             stacks: Marks::new(d.stacks.len()),
             attributes: Marks::new(d.attributes.len()),
             links: Marks::new(d.links.len()),
@@ -52,7 +56,9 @@ impl<'a> Scale<'a> {
         let head = message(resource) + message(scope) + self.text(at.scope.schema_url);
         let types = at.profile.sample_types.len().max(1);
         let columns: usize = (0..types).map(|column| message(self.profile(at.profile, column))).sum();
-        message(message(message(head + columns))) + message(self.tables)
+        let frames = self.frames.split_first_mut();
+        let frames = frames.map_or(0, |(none, frames)| *none as usize + frame_bytes(frames));
+        message(message(message(head + columns))) + message(self.tables + frames)
     }
 
     fn clear(&mut self) {
@@ -60,6 +66,8 @@ impl<'a> Scale<'a> {
         self.functions.clear();
         self.mappings.clear();
         self.locations.clear();
+        self.frames.clear();
+        self.frames.push(0);
         self.stacks.clear();
         self.attributes.clear();
         self.links.clear();
@@ -129,8 +137,16 @@ impl<'a> Scale<'a> {
         let (number, is_new) = self.stacks.number(stack);
         if is_new {
             let d = self.d;
-            let frames: usize = d.stacks[stack].iter().map(|place| varint(self.location(*place))).sum();
-            self.tables += message(some(frames));
+            let frames = &d.stacks[stack];
+            for location in frames {
+                let number = self.location(*location) as usize;
+                match self.frames.get_mut(number) {
+                    Some(times) => *times += 1,
+                    None => self.frames.push(1),
+                }
+            }
+            // the frames themselves are weighed when it is known which of them have short numbers
+            self.tables += message(some(frames.len())) - frames.len();
         }
         field(number)
     }

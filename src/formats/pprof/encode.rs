@@ -5,14 +5,15 @@ use std::borrow::Cow;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::super::wire::{ShortVarint, Writer};
+use super::super::arrange::{Frequencies, Stacks, alike_together};
+use super::super::wire::Writer;
 use super::super::{EncodeError, Format};
 use super::identity::Used;
 use super::labels::{Labels, plain_text};
 use super::{BUILD_ID_GNU, BUILD_ID_GO, BUILD_ID_HTLHASH, IS_FOLDED, MAPPING_FLAGS};
 use crate::profile::{
     AttributeSetId, Dictionary, Function, Id, Location, LocationId, Mapping, MappingId, Observations, Profile,
-    ResourceProfiles, StringId, Table, Value, ValueType,
+    ResourceProfiles, StackId, StringId, Table, Value, ValueType,
 };
 
 /// Where the attributes of the resource go, as pprof has no place for them.
@@ -47,9 +48,9 @@ impl Default for EncodeOptions {
 
 /// Writes one profile.
 ///
-/// Ids count from 1 in the order of the tables, strings are numbered by first use, and only what a sample refers to is
-/// written; but all mappings that the profile lists are, in that order and in front of the others. Attributes of samples become
-/// labels, as [`Labels`] tells; a link becomes the labels `trace_id` and `span_id`. A series of values becomes its sum,
+/// Ids count from 1, locations and samples have an order of our own (see `arrange`), strings are numbered by first use, and only what a
+/// sample refers to is written; but all mappings that the profile lists are, in that order and in front of the others. Attributes of
+/// samples become labels, as [`Labels`] tells; a link becomes the labels `trace_id` and `span_id`. A series of values becomes its sum,
 /// timestamps alone their count. What has no place is left out: the scope, attributes of the profile, profile ids, attributes of
 /// mappings and locations other than those the decoder makes, and timestamps.
 pub fn encode(
@@ -59,13 +60,13 @@ pub fn encode(
     options: &EncodeOptions,
 ) -> Result<Vec<u8>, EncodeError> {
     check(profile)?;
+    let referenced = Referenced::by(dictionary, profile);
     let mut encoder = Encoder {
         dictionary,
         profile,
-        writer: Writer::within(options.most, estimate(dictionary, profile)),
+        writer: Writer::within(options.most, estimate(dictionary, profile, &referenced)),
         texts: Texts::new(dictionary),
     };
-    let referenced = Referenced::by(dictionary, profile);
     for sample_type in &profile.sample_types {
         encoder.value_type(1, *sample_type);
     }
@@ -98,119 +99,109 @@ fn check(profile: &Profile) -> Result<(), EncodeError> {
 }
 
 /// Bytes that will do for most profiles, so that the buffer seldom grows.
-fn estimate(dictionary: &Dictionary, profile: &Profile) -> usize {
-    let tables = dictionary.functions.len() * 10 + dictionary.locations.len() * 24 + dictionary.strings.text_bytes();
-    let samples = profile.samples.len() * (16 + profile.sample_types.len() * 4);
-    let frames = dictionary.stacks.items().len() * 2;
-    tables + samples + frames
+fn estimate(dictionary: &Dictionary, profile: &Profile, referenced: &Referenced) -> usize {
+    let tables = referenced.functions.rows.len() * 16 + referenced.locations.rows.len() * 24;
+    let stacks = profile.samples.stacks.iter();
+    let frames: usize = stacks.map(|stack| referenced.stacks.bytes(*stack).len()).sum();
+    let samples = profile.samples.len() * (12 + profile.sample_types.len() * 3);
+    tables + dictionary.strings.text_bytes() + frames + samples
 }
 
 /// The rows that the samples reach, with their ids to be.
 pub(super) struct Referenced {
-    locations: Ids,
-    /// Those of the locations as they are written.
-    frames: Vec<ShortVarint>,
-    functions: Ids,
-    mappings: Mappings,
+    stacks: Stacks,
+    locations: Ordered<Location>,
+    functions: Ordered<Function>,
+    mappings: Ordered<Mapping>,
 }
 
-/// Ids counted from 1 over the rows in use; 0 for the others.
-struct Ids {
+/// Rows in the order in which they are written, which is that of their ids.
+struct Ordered<Row> {
+    rows: Vec<Id<Row>>,
+    /// By row; 0 for those that are not written.
     ids: Vec<u32>,
 }
 
-impl Ids {
-    fn new<Row>(table: &Table<Row>, used: impl Fn(Id<Row>) -> bool) -> Self {
-        let mut count = 0;
-        let mut ids = Vec::with_capacity(table.len());
-        for row in table.ids() {
-            let used = used(row);
-            count += u32::from(used);
-            ids.push(if used { count } else { 0 });
+impl<Row> Ordered<Row> {
+    /// These rows of a table, each where it comes first.
+    fn new(table: &Table<Row>, these: impl IntoIterator<Item = Id<Row>>) -> Self {
+        let mut ordered = Self {
+            rows: Vec::new(),
+            ids: vec![0; table.len()],
+        };
+        for row in these {
+            if let Some(id @ 0) = ordered.ids.get_mut(row.index()) {
+                ordered.rows.push(row);
+                *id = ordered.rows.len() as u32;
+            }
         }
-        Self { ids }
+        ordered
     }
 
     #[inline]
-    fn of<Row>(&self, row: Id<Row>) -> u64 {
+    fn id(&self, row: Id<Row>) -> u64 {
         u64::from(self.ids.get(row.index()).copied().unwrap_or_default())
     }
-}
 
-/// The mappings in the order in which they are written.
-struct Mappings {
-    order: Vec<MappingId>,
-    ids: Ids,
-}
-
-impl Mappings {
-    fn new(dictionary: &Dictionary, listed: &[MappingId], used: &Used) -> Self {
-        let mut order = Vec::with_capacity(listed.len());
-        let mut ids = vec![0; dictionary.mappings.len()];
-        // where nothing is said of the main binary no other takes its place
-        if listed.first() == Some(&Id::UNSET) {
-            order.push(Id::UNSET);
-        }
-        let used = dictionary.mappings.ids().filter(|row| used.has(row.index()));
-        for row in listed.iter().copied().chain(used).filter(|row| row.is_set()) {
-            if let Some(id @ 0) = ids.get_mut(row.index()) {
-                order.push(row);
-                *id = order.len() as u32;
-            }
-        }
-        Self {
-            order,
-            ids: Ids { ids },
-        }
+    fn with_ids(&self) -> impl Iterator<Item = (Id<Row>, u64)> {
+        self.rows.iter().copied().zip(1..)
     }
 }
 
 impl Referenced {
     fn by(dictionary: &Dictionary, profile: &Profile) -> Self {
-        let mut stacks = vec![false; dictionary.stacks.len()];
-        // a frame at location 0 says nothing, but it is a frame: it needs a location of its own
-        let mut locations = Used::of_all(dictionary.locations.len());
-        for stack in &profile.samples.stacks {
-            if let Some(seen) = stacks.get_mut(stack.index())
-                && !std::mem::replace(seen, true)
-            {
-                for location in &dictionary.stacks[*stack] {
-                    locations.mark(location.index());
-                }
-            }
+        let samples = samples_of_stacks(dictionary, profile);
+        let of_stack = |stack: StackId| samples.get(stack.index()).copied().unwrap_or_default();
+        let mut frequencies = Frequencies::new(dictionary);
+        for stack in dictionary.stacks.ids().filter(|stack| of_stack(*stack) > 0) {
+            frequencies.add(stack, of_stack(stack));
         }
-        let locations = Ids::new(&dictionary.locations, |row: LocationId| locations.has(row.index()));
+        // a frame at location 0 says nothing, but it is a frame: it needs a location of its own
+        let locations = Ordered::new(&dictionary.locations, frequencies.often_first());
         let mut functions = Used::new(dictionary.functions.len());
         let mut mappings = Used::new(dictionary.mappings.len());
         // readers of pprof pass over a line without a function: what has no name gets a function without one, as Go writes it
         let mut has_nameless = false;
-        for row in dictionary.locations.ids().filter(|row| locations.of(*row) > 0) {
-            mappings.mark(dictionary.locations[row].mapping.index());
-            for line in &dictionary.lines[row] {
+        for row in &locations.rows {
+            mappings.mark(dictionary.locations[*row].mapping.index());
+            for line in &dictionary.lines[*row] {
                 functions.mark(line.function.index());
                 has_nameless |= !line.function.is_set();
             }
         }
+        let functions = dictionary
+            .functions
+            .ids()
+            .filter(|row| functions.has(row.index()) && (row.is_set() || has_nameless));
         Self {
-            frames: locations
-                .ids
-                .iter()
-                .map(|id| ShortVarint::new(u64::from(*id)))
-                .collect(),
+            stacks: Stacks::new(dictionary, &locations.ids, |stack| of_stack(stack) > 0),
             locations,
-            functions: Ids::new(&dictionary.functions, |row| {
-                functions.has(row.index()) && (row.is_set() || has_nameless)
-            }),
-            mappings: Mappings::new(dictionary, &profile.mappings, &mappings),
+            functions: Ordered::new(&dictionary.functions, functions),
+            mappings: in_order(dictionary, &profile.mappings, &mappings),
         }
     }
 }
 
-impl Referenced {
-    #[inline]
-    fn frame(&self, location: LocationId) -> ShortVarint {
-        self.frames.get(location.index()).copied().unwrap_or_default()
+fn samples_of_stacks(dictionary: &Dictionary, profile: &Profile) -> Vec<u32> {
+    let mut samples = vec![0; dictionary.stacks.len()];
+    for stack in &profile.samples.stacks {
+        if let Some(samples) = samples.get_mut(stack.index()) {
+            *samples += 1;
+        }
     }
+    samples
+}
+
+/// The mappings: those that the profile lists, and then the others in use.
+fn in_order(dictionary: &Dictionary, listed: &[MappingId], used: &Used) -> Ordered<Mapping> {
+    let used = dictionary.mappings.ids().filter(|row| used.has(row.index()));
+    let rows = listed.iter().copied().chain(used).filter(|row| row.is_set());
+    // where nothing is said of the main binary no other takes its place
+    let nothing = (listed.first() == Some(&Id::UNSET)).then_some(Id::UNSET);
+    let mut ordered = Ordered::new(&dictionary.mappings, nothing.into_iter().chain(rows));
+    // but nobody refers to it
+    ordered.ids.iter_mut().take(1).for_each(|id| *id = 0);
+    ordered
 }
 
 struct Encoder<'a> {
@@ -235,15 +226,20 @@ impl<'a> Encoder<'a> {
         let types = self.profile.sample_types.len();
         let mut labels = Labels::new(self.dictionary, resource, most);
         let texts = &mut self.texts;
-        for (row, stack) in samples.stacks.iter().enumerate() {
+        let rows = alike_together(
+            self.dictionary,
+            &referenced.locations.ids,
+            samples.stacks.iter().copied(),
+        );
+        for row in rows {
             if self.writer.is_full() {
                 break;
             }
+            let stack = samples.stacks.get(row).copied().unwrap_or_default();
             let attributes = samples.attributes.get(row).copied().unwrap_or_default();
             let link = samples.links.get(row).copied().unwrap_or_default();
             self.writer.message(2, |w| {
-                let frames = self.dictionary.stacks[*stack].iter();
-                w.packed_ids(1, frames.map(|location| referenced.frame(*location)));
+                w.raw(referenced.stacks.bytes(stack));
                 match &samples.observations {
                     Observations::Totals(values) => {
                         let values = values.get(row * types..(row + 1) * types).unwrap_or_default();
@@ -258,8 +254,8 @@ impl<'a> Encoder<'a> {
 
     fn mappings(&mut self, referenced: &Referenced) {
         let dictionary = self.dictionary;
-        for (row, id) in referenced.mappings.order.iter().zip(1..) {
-            self.mapping(id, &dictionary.mappings[*row]);
+        for (row, id) in referenced.mappings.with_ids() {
+            self.mapping(id, &dictionary.mappings[row]);
         }
     }
 
@@ -290,11 +286,8 @@ impl<'a> Encoder<'a> {
 
     fn locations(&mut self, referenced: &Referenced) {
         let dictionary = self.dictionary;
-        for row in dictionary.locations.ids() {
-            let id = referenced.locations.of(row);
-            if id > 0 {
-                self.location(id, row, &dictionary.locations[row], referenced);
-            }
+        for (row, id) in referenced.locations.with_ids() {
+            self.location(id, row, &dictionary.locations[row], referenced);
         }
     }
 
@@ -302,11 +295,11 @@ impl<'a> Encoder<'a> {
         let folded = is_true(self.dictionary, location.attributes, IS_FOLDED);
         self.writer.message(4, |w| {
             w.uint(1, id);
-            w.uint(2, referenced.mappings.ids.of(location.mapping));
+            w.uint(2, referenced.mappings.id(location.mapping));
             w.uint(3, location.address);
             for line in &self.dictionary.lines[row] {
                 w.message(4, |w| {
-                    w.uint(1, referenced.functions.of(line.function));
+                    w.uint(1, referenced.functions.id(line.function));
                     w.int(2, line.line);
                     w.int(3, line.column);
                 });
@@ -317,11 +310,8 @@ impl<'a> Encoder<'a> {
 
     fn functions(&mut self, referenced: &Referenced) {
         let dictionary = self.dictionary;
-        for row in dictionary.functions.ids() {
-            let id = referenced.functions.of(row);
-            if id > 0 {
-                self.function(id, &dictionary.functions[row]);
-            }
+        for (row, id) in referenced.functions.with_ids() {
+            self.function(id, &dictionary.functions[row]);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::formats::any::decode_file;
 use crate::formats::room::Unlimited;
 use crate::formats::room::tests::Counted;
 use crate::formats::{jfr, sniff};
-use crate::profile::testing::any_profiles;
+use crate::profile::testing::{any_profiles, tell};
 use crate::testing;
 
 fn recordings() -> Vec<Profiles> {
@@ -56,14 +56,16 @@ fn file(write: Write, all: &[Profiles]) -> Vec<u8> {
 #[test]
 fn a_file_of_many_messages_reads_as_all_of_them_in_every_way() {
     let all = recordings();
-    let merged = otlp::encode(&Profiles::merge(&all));
+    let merged = tell(&Profiles::merge(&all));
+    let count = all.iter().map(Profiles::profile_count).sum::<usize>();
     for (way, write) in WAYS {
         let stored = file(write, &all);
         for packed in [stored.clone(), compress(&stored, Compression::Gzip(6))] {
             let decoded = read(&packed);
             assert_eq!(decoded.rejected.profiles, 0, "{way}");
             assert!(!decoded.exact, "{way}");
-            assert!(otlp::encode(&decoded.profiles) == merged, "{way}");
+            assert!(tell(&decoded.profiles) == merged, "{way}");
+            assert_eq!(decoded.profiles.profile_count(), count, "{way}");
         }
         let one = read(&file(write, &all[..1]));
         assert_eq!(one.profiles.profile_count(), all[0].profile_count(), "{way}");

@@ -330,7 +330,7 @@ fn where_most_are_linked_those_are_thinned_as_well() {
 
 #[test]
 fn a_resend_gives_the_same_bytes_and_another_processor_others() {
-    let before = made(6000, 20, PERIOD_AT_99);
+    let before = read(data("rust-cpu.pb.gz"));
     let bytes = |id: &str, profiles: &Profiles| otlp::encode(&bench_of(id, json!({ "target_hz": 19 })).run(profiles));
     assert_eq!(bytes("downsample", &before), bytes("downsample", &before));
     assert_ne!(bytes("downsample", &before), bytes("downsample/b", &before));

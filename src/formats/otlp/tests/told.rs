@@ -54,6 +54,13 @@ pub fn sums(told: &[Told]) -> Sums {
 
 const SCOPE_KEYS: [&str; 2] = ["pprof.scope.default_sample_type", "pprof.scope.sample_type_order"];
 
+/// The same with the samples in an order of their own: to write them puts them into another one.
+pub fn in_any_order(mut told: Vec<Told>) -> Vec<Told> {
+    told.iter_mut().for_each(|told| told.rows.sort());
+    told.sort();
+    told
+}
+
 pub fn by_oracle(request: &ExportProfilesServiceRequest) -> Vec<Told> {
     let none = wire::ProfilesDictionary::default();
     let d = request.dictionary.as_ref().unwrap_or(&none);

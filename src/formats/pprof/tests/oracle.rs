@@ -171,6 +171,14 @@ pub struct Meaning {
     pub texts: [String; 4],
 }
 
+impl Meaning {
+    /// The same with the samples in an order of their own: to write them puts them into another one.
+    pub fn in_any_order(mut self) -> Self {
+        self.samples.sort_by_cached_key(|sample| format!("{sample:?}"));
+        self
+    }
+}
+
 fn label(key: String, text: String, num: i64, unit: String) -> LabelMeaning {
     let is_number = text.is_empty() && (num != 0 || !unit.is_empty());
     match is_number {

@@ -20,7 +20,7 @@ fn check_meaning(name: &str, bytes: &[u8]) {
     );
     let again = encoded(&decoded);
     assert!(
-        RawProfile::read(&again).meaning() == before,
+        RawProfile::read(&again).meaning().in_any_order() == before.in_any_order(),
         "{name}: the bytes say something else"
     );
     assert!(encoded(&decode(&again)) == again, "{name}: a second round differs");

@@ -1,0 +1,318 @@
+//! The order in which locations, stacks and samples are written. It has no meaning, but it decides how small the bytes become: locations
+//! that come often get the short numbers, and stacks that are alike stand together, where a compressor finds what they share.
+
+use super::wire::{ShortVarint, Writer};
+use crate::profile::{Dictionary, LocationId, StackId};
+
+/// How many numbers from 1 on take one byte on the wire, and how many two.
+const OF_ONE_BYTE: usize = 0x7f;
+const OF_TWO_BYTES: usize = 0x3fff - OF_ONE_BYTE;
+
+/// Fewer are sorted sooner by comparing them.
+const FEW: usize = 256;
+
+/// How often each location comes in stacks.
+pub(super) struct Frequencies<'a> {
+    dictionary: &'a Dictionary,
+    counts: Vec<u32>,
+}
+
+impl<'a> Frequencies<'a> {
+    /// None was counted yet.
+    pub(super) fn new(dictionary: &'a Dictionary) -> Self {
+        Self {
+            dictionary,
+            counts: vec![0; dictionary.locations.len()],
+        }
+    }
+
+    /// Counts the frames of a stack that is written so many times.
+    pub(super) fn add(&mut self, stack: StackId, times: u32) {
+        for location in &self.dictionary.stacks[stack] {
+            if let Some(count) = self.counts.get_mut(location.index()) {
+                *count = count.saturating_add(times);
+            }
+        }
+    }
+
+    /// The locations that came: in front those that came so often that they should have short numbers, otherwise in the order of their
+    /// table. What was written so and is read again keeps its order.
+    pub(super) fn often_first(&self) -> Vec<LocationId> {
+        let came = self
+            .dictionary
+            .locations
+            .ids()
+            .filter(|location| self.of(*location) > 0);
+        let (mut ordered, others) = self.split(came.collect(), OF_ONE_BYTE);
+        let (often, seldom) = self.split(others, OF_TWO_BYTES);
+        ordered.extend(often);
+        ordered.extend(seldom);
+        ordered
+    }
+
+    /// The `most` that came most often, of equal ones the first, and the others.
+    fn split(&self, locations: Vec<LocationId>, most: usize) -> (Vec<LocationId>, Vec<LocationId>) {
+        if locations.len() <= most {
+            return (locations, Vec::new());
+        }
+        let mut counts: Vec<u32> = locations.iter().map(|location| self.of(*location)).collect();
+        let (above, least, _) = counts.select_nth_unstable_by(most, |a, b| b.cmp(a));
+        let mut room = most - above.iter().filter(|count| *count > least).count();
+        locations.into_iter().partition(|location| {
+            let count = self.of(*location);
+            let has_room = count == *least && room > 0;
+            room -= usize::from(has_room);
+            count > *least || has_room
+        })
+    }
+
+    fn of(&self, location: LocationId) -> u32 {
+        self.counts.get(location.index()).copied().unwrap_or_default()
+    }
+}
+
+/// Bytes that all frames take on the wire, told by how often each location comes, where those that come often have short numbers.
+pub(super) fn frame_bytes(counts: &mut [u32]) -> usize {
+    let (mut bytes, mut rest) = (0, counts);
+    for (width, numbers) in [(1, OF_ONE_BYTE), (2, OF_TWO_BYTES), (3, usize::MAX)] {
+        if rest.len() > numbers {
+            rest.select_nth_unstable_by(numbers, |a, b| b.cmp(a));
+        }
+        let (these, others) = rest.split_at_mut(rest.len().min(numbers));
+        bytes += width * these.iter().map(|count| *count as usize).sum::<usize>();
+        rest = others;
+    }
+    bytes
+}
+
+/// The places of these stacks, so that those of one leaf stand together, and of these those of one depth. `numbers` are those of the
+/// locations on the wire.
+pub(super) fn alike_together(
+    dictionary: &Dictionary,
+    numbers: &[u32],
+    these: impl Iterator<Item = StackId>,
+) -> impl Iterator<Item = usize> {
+    let keys = these.map(|stack| {
+        let frames = &dictionary.stacks[stack];
+        let leaf = frames.first().and_then(|leaf| numbers.get(leaf.index()));
+        // of a number that does not fit the rest will do: stacks of two leaves stand together then, and no more
+        leaf.copied().unwrap_or_default() << 12 | frames.len().min(0xfff) as u32
+    });
+    by_key(keys).into_iter().map(|(_, place)| place as usize)
+}
+
+/// The stacks as they are written: made in the order of their table, as memory likes it, and taken in any.
+pub(super) struct Stacks {
+    bytes: Vec<u8>,
+    /// By stack, where its bytes end and those of the next begin.
+    ends: Vec<usize>,
+}
+
+impl Stacks {
+    /// Those that are `wanted`, as field 1 of a message; `numbers` are those of the locations.
+    pub(super) fn new(dictionary: &Dictionary, numbers: &[u32], wanted: impl Fn(StackId) -> bool) -> Self {
+        let numbers: Vec<ShortVarint> = numbers.iter().map(|id| ShortVarint::new(u64::from(*id))).collect();
+        let number = |location: &LocationId| numbers.get(location.index()).copied().unwrap_or_default();
+        let stacks = &dictionary.stacks;
+        let frames: usize = stacks
+            .ids()
+            .filter(|stack| wanted(*stack))
+            .map(|stack| stacks[stack].len())
+            .sum();
+        // most frames take one byte
+        let mut out = Writer::with_capacity(frames + frames / 4);
+        let mut ends = Vec::with_capacity(stacks.len());
+        for stack in stacks.ids() {
+            if wanted(stack) {
+                out.packed_ids(1, stacks[stack].iter().map(number));
+            }
+            ends.push(out.len());
+        }
+        Self {
+            bytes: out.finish(),
+            ends,
+        }
+    }
+
+    /// Of one that was wanted.
+    pub(super) fn bytes(&self, stack: StackId) -> &[u8] {
+        let start = stack.index().checked_sub(1).and_then(|before| self.ends.get(before));
+        let range = start.copied().unwrap_or_default()..self.ends.get(stack.index()).copied().unwrap_or_default();
+        self.bytes.get(range).unwrap_or_default()
+    }
+}
+
+/// Keys with their places, in the order of the keys; those of equal ones keep theirs.
+pub(super) fn by_key(keys: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
+    let mut sorted: Vec<(u32, u32)> = keys.zip(0..).collect();
+    match sorted.len() < FEW {
+        true => sorted.sort_unstable(),
+        false => sort_by_digits(&mut sorted),
+    }
+    sorted
+}
+
+/// Byte by byte from the lowest: a third to a half of the time that comparing takes.
+fn sort_by_digits(rows: &mut Vec<(u32, u32)>) {
+    let mut sorted = vec![(0, 0); rows.len()];
+    for shift in [0, 8, 16, 24] {
+        let digit = |key: u32| (key >> shift) as usize & 0xff;
+        let mut places = [0usize; 256];
+        for (key, _) in rows.iter() {
+            if let Some(count) = places.get_mut(digit(*key)) {
+                *count += 1;
+            }
+        }
+        if places.contains(&rows.len()) {
+            continue;
+        }
+        let mut start = 0;
+        for place in &mut places {
+            start += std::mem::replace(place, start);
+        }
+        for row in rows.iter() {
+            if let Some(place) = places.get_mut(digit(row.0))
+                && let Some(slot) = sorted.get_mut(*place)
+            {
+                *slot = *row;
+                *place += 1;
+            }
+        }
+        std::mem::swap(rows, &mut sorted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::formats::compress::compress;
+    use crate::formats::{Compression, Format, Limits, any};
+    use crate::testing::corpus_file;
+
+    /// Stacks of these depths, whose frames are locations that come ever more seldom.
+    fn made(locations: u64, depths: &[u8]) -> Dictionary {
+        let mut d = Dictionary::default();
+        for address in 1..=locations {
+            d.push_location(
+                crate::profile::Location {
+                    address,
+                    ..Default::default()
+                },
+                &[],
+            );
+        }
+        let mut state = 1u64;
+        let mut next = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for depth in depths {
+            for _ in 0..*depth {
+                let rare = next(locations + 1) + 1;
+                // from the last rows on, as the first have short numbers without any doing
+                let location = d.locations.id(locations - next(rare)).unwrap_or_default();
+                d.stacks.add(location);
+            }
+            d.stacks.close();
+        }
+        d
+    }
+
+    fn width(number: usize) -> usize {
+        match number {
+            0..0x80 => 1,
+            0x80..0x4000 => 2,
+            _ => 3,
+        }
+    }
+
+    fn check_numbers(d: &Dictionary) -> Result<(), TestCaseError> {
+        let mut frequencies = Frequencies::new(d);
+        d.stacks.ids().for_each(|stack| frequencies.add(stack, 1));
+        let ordered = frequencies.often_first();
+        let mut counts = vec![0u32; d.locations.len()];
+        d.stacks
+            .items()
+            .iter()
+            .for_each(|location| counts[location.index()] += 1);
+
+        let came = d.locations.ids().filter(|location| counts[location.index()] > 0);
+        let mut in_table_order = ordered.clone();
+        in_table_order.sort();
+        prop_assert_eq!(in_table_order, came.collect::<Vec<_>>());
+        let written: usize = ordered
+            .iter()
+            .zip(1..)
+            .map(|(location, number)| width(number) * counts[location.index()] as usize)
+            .sum();
+        counts.sort_by_key(|count| Reverse(*count));
+        let least: usize = counts
+            .iter()
+            .zip(1..)
+            .map(|(count, number)| width(number) * *count as usize)
+            .sum();
+        prop_assert_eq!(written, least);
+        prop_assert_eq!(frame_bytes(&mut counts), least);
+        Ok(())
+    }
+
+    #[test]
+    fn a_dictionary_of_very_many_locations_has_the_least_bytes() {
+        check_numbers(&made(40_000, &[255; 300])).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn prop_no_other_numbers_take_fewer_bytes(locations in 1u64..600, depths in prop::collection::vec(any::<u8>(), 0..40)) {
+            check_numbers(&made(locations, &depths))?;
+        }
+
+        #[test]
+        fn prop_rows_are_in_the_order_of_their_keys(keys in prop::collection::vec(any::<u32>().prop_flat_map(|n| 0..=n), 0..1000)) {
+            let mut expected: Vec<(u32, u32)> = keys.iter().copied().zip(0..).collect();
+            expected.sort();
+            prop_assert_eq!(by_key(keys.into_iter()), expected);
+        }
+
+        #[test]
+        fn prop_stacks_are_taken_as_they_were_put(depths in prop::collection::vec(any::<u8>(), 0..40), unwanted: prop::sample::Index) {
+            let d = made(300, &depths);
+            let numbers: Vec<u32> = d.locations.ids().map(|location| location.raw() * 3).collect();
+            let unwanted = d.stacks.id(unwanted.index(d.stacks.len()) as u64);
+            let stacks = Stacks::new(&d, &numbers, |stack| Some(stack) != unwanted);
+            for stack in d.stacks.ids() {
+                let mut alone = Writer::default();
+                if Some(stack) != unwanted {
+                    alone.packed(1, d.stacks[stack].iter().map(|location| u64::from(location.raw()) * 3));
+                }
+                prop_assert_eq!(stacks.bytes(stack), alone.finish());
+            }
+        }
+    }
+
+    /// Against the bytes as their writer ordered them.
+    #[test]
+    fn recordings_become_smaller() {
+        for (name, most) in [
+            ("pprof/go123-large-heap.pb.gz", 0.70),
+            ("pprof/go123-large-cpu-traces.pb.gz", 0.90),
+            ("legacy-pprof/ext-large.cpu.gz", 0.96),
+        ] {
+            let Some(packed) = corpus_file(name) else {
+                continue;
+            };
+            let read =
+                any::decode_any(packed.into(), &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let written = any::encode(Format::Pprof, &read.decoded.profiles, usize::MAX).unwrap();
+            let size = |plain: &[u8]| compress(plain, Compression::Gzip(6)).len() as f64;
+            let ratio = size(&written) / size(&read.plain);
+            assert!(ratio < most, "{name}: {ratio}");
+        }
+    }
+}
