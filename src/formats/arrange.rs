@@ -35,14 +35,10 @@ impl<'a> Frequencies<'a> {
         }
     }
 
-    /// The locations that came: in front those that came so often that they should have short numbers, otherwise in the order of their
-    /// table. What was written so and is read again keeps its order.
-    pub(super) fn often_first(&self) -> Vec<LocationId> {
-        let came = self
-            .dictionary
-            .locations
-            .ids()
-            .filter(|location| self.of(*location) > 0);
+    /// Those of the locations that came: in front those that came so often that they should have short numbers, otherwise in the order of
+    /// their table. What was written so and is read again keeps its order.
+    pub(super) fn often_first(&self, locations: impl Iterator<Item = LocationId>) -> Vec<LocationId> {
+        let came = locations.filter(|location| self.of(*location) > 0);
         let (mut ordered, others) = self.split(came.collect(), OF_ONE_BYTE);
         let (often, seldom) = self.split(others, OF_TWO_BYTES);
         ordered.extend(often);
@@ -106,32 +102,39 @@ pub(super) struct Stacks {
     bytes: Vec<u8>,
     /// By stack, where its bytes end and those of the next begin.
     ends: Vec<usize>,
+    is_full: bool,
 }
 
 impl Stacks {
-    /// Those that are `wanted`, as field 1 of a message; `numbers` are those of the locations.
-    pub(super) fn new(dictionary: &Dictionary, numbers: &[u32], wanted: impl Fn(StackId) -> bool) -> Self {
+    /// Those that are `wanted`, as field 1 of a message in which no more than `most` bytes may be; `numbers` are those of the locations.
+    pub(super) fn new(dictionary: &Dictionary, numbers: &[u32], most: usize, wanted: impl Fn(StackId) -> bool) -> Self {
         let numbers: Vec<ShortVarint> = numbers.iter().map(|id| ShortVarint::new(u64::from(*id))).collect();
         let number = |location: &LocationId| numbers.get(location.index()).copied().unwrap_or_default();
         let stacks = &dictionary.stacks;
-        let frames: usize = stacks
-            .ids()
-            .filter(|stack| wanted(*stack))
-            .map(|stack| stacks[stack].len())
-            .sum();
+        let these = || stacks.ids().filter(|stack| wanted(*stack));
+        let frames: usize = these().map(|stack| stacks[stack].len()).sum();
         // most frames take one byte
-        let mut out = Writer::with_capacity(frames + frames / 4);
+        let mut out = Writer::within(most, frames + frames / 4 + 2 * these().count());
         let mut ends = Vec::with_capacity(stacks.len());
         for stack in stacks.ids() {
+            if out.is_full() {
+                break;
+            }
             if wanted(stack) {
                 out.packed_ids(1, stacks[stack].iter().map(number));
             }
             ends.push(out.len());
         }
         Self {
+            is_full: out.is_full(),
             bytes: out.finish(),
             ends,
         }
+    }
+
+    /// Whether they alone are more than may be written.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Of one that was wanted.
@@ -235,7 +238,7 @@ mod tests {
     fn check_numbers(d: &Dictionary) -> Result<(), TestCaseError> {
         let mut frequencies = Frequencies::new(d);
         d.stacks.ids().for_each(|stack| frequencies.add(stack, 1));
-        let ordered = frequencies.often_first();
+        let ordered = frequencies.often_first(d.locations.ids());
         let mut counts = vec![0u32; d.locations.len()];
         d.stacks
             .items()
@@ -285,7 +288,7 @@ mod tests {
             let d = made(300, &depths);
             let numbers: Vec<u32> = d.locations.ids().map(|location| location.raw() * 3).collect();
             let unwanted = d.stacks.id(unwanted.index(d.stacks.len()) as u64);
-            let stacks = Stacks::new(&d, &numbers, |stack| Some(stack) != unwanted);
+            let stacks = Stacks::new(&d, &numbers, usize::MAX, |stack| Some(stack) != unwanted);
             for stack in d.stacks.ids() {
                 let mut alone = Writer::default();
                 if Some(stack) != unwanted {
@@ -293,6 +296,9 @@ mod tests {
                 }
                 prop_assert_eq!(stacks.bytes(stack), alone.finish());
             }
+            let all = stacks.ends.last().copied().unwrap_or_default();
+            let within = |most| Stacks::new(&d, &numbers, most, |stack| Some(stack) != unwanted).is_full();
+            prop_assert!(!within(all) && (all == 0 || within(all - 1)));
         }
     }
 

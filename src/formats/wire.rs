@@ -478,8 +478,10 @@ impl ShortVarint {
         }
     }
 
+    /// How many bytes.
+    #[allow(clippy::len_without_is_empty)]
     #[inline]
-    fn len(self) -> usize {
+    pub fn len(self) -> usize {
         (self.bytes_and_len >> 56) as usize
     }
 

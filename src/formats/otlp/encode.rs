@@ -36,6 +36,7 @@ fn write(profiles: &Profiles, most: usize) -> Writer {
     let locations = locations(dictionary);
     let mut encoder = Encoder {
         dictionary,
+        most,
         stacks: stacks(dictionary, &locations),
         locations,
         strings: Numbers::new(dictionary.strings.len()),
@@ -64,7 +65,10 @@ fn locations(dictionary: &Dictionary) -> Numbers<Location> {
     for stack in dictionary.stacks.ids() {
         frequencies.add(stack, 1);
     }
-    Numbers::of(dictionary.locations.len(), frequencies.often_first())
+    Numbers::of(
+        dictionary.locations.len(),
+        frequencies.often_first(dictionary.locations.ids().skip(1)),
+    )
 }
 
 fn stacks(dictionary: &Dictionary, locations: &Numbers<Location>) -> Numbers<Stack> {
@@ -75,6 +79,8 @@ fn stacks(dictionary: &Dictionary, locations: &Numbers<Location>) -> Numbers<Sta
 
 struct Encoder<'a> {
     dictionary: &'a Dictionary,
+    /// Bytes that may be written.
+    most: usize,
     locations: Numbers<Location>,
     stacks: Numbers<Stack>,
     /// Those that stand where they are used are not among them.
@@ -377,7 +383,11 @@ impl Encoder<'_> {
                 out.uint(3, self.strings.number(row.unit));
             });
         }
-        let stacks = Stacks::new(d, &self.locations.numbers, |_| true);
+        let stacks = Stacks::new(d, &self.locations.numbers, self.most, |_| true);
+        if stacks.is_full() {
+            out.fill();
+            return;
+        }
         out.message(7, |_| {});
         for stack in &self.stacks.used {
             out.message(7, |out| out.raw(stacks.bytes(*stack)));

@@ -60,7 +60,10 @@ pub fn encode(
     options: &EncodeOptions,
 ) -> Result<Vec<u8>, EncodeError> {
     check(profile)?;
-    let referenced = Referenced::by(dictionary, profile);
+    let referenced = Referenced::by(dictionary, profile, options.most);
+    if referenced.stacks.is_full() {
+        return Err(EncodeError::too_large(Format::Pprof));
+    }
     let mut encoder = Encoder {
         dictionary,
         profile,
@@ -108,7 +111,7 @@ fn estimate(dictionary: &Dictionary, profile: &Profile, referenced: &Referenced)
 }
 
 /// The rows that the samples reach, with their ids to be.
-pub(super) struct Referenced {
+struct Referenced {
     stacks: Stacks,
     locations: Ordered<Location>,
     functions: Ordered<Function>,
@@ -149,7 +152,7 @@ impl<Row> Ordered<Row> {
 }
 
 impl Referenced {
-    fn by(dictionary: &Dictionary, profile: &Profile) -> Self {
+    fn by(dictionary: &Dictionary, profile: &Profile, most: usize) -> Self {
         let samples = samples_of_stacks(dictionary, profile);
         let of_stack = |stack: StackId| samples.get(stack.index()).copied().unwrap_or_default();
         let mut frequencies = Frequencies::new(dictionary);
@@ -157,7 +160,10 @@ impl Referenced {
             frequencies.add(stack, of_stack(stack));
         }
         // a frame at location 0 says nothing, but it is a frame: it needs a location of its own
-        let locations = Ordered::new(&dictionary.locations, frequencies.often_first());
+        let locations = Ordered::new(
+            &dictionary.locations,
+            frequencies.often_first(dictionary.locations.ids()),
+        );
         let mut functions = Used::new(dictionary.functions.len());
         let mut mappings = Used::new(dictionary.mappings.len());
         // readers of pprof pass over a line without a function: what has no name gets a function without one, as Go writes it
@@ -174,7 +180,7 @@ impl Referenced {
             .ids()
             .filter(|row| functions.has(row.index()) && (row.is_set() || has_nameless));
         Self {
-            stacks: Stacks::new(dictionary, &locations.ids, |stack| of_stack(stack) > 0),
+            stacks: Stacks::new(dictionary, &locations.ids, most, |stack| of_stack(stack) > 0),
             locations,
             functions: Ordered::new(&dictionary.functions, functions),
             mappings: in_order(dictionary, &profile.mappings, &mappings),

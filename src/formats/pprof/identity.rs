@@ -61,17 +61,12 @@ pub(super) struct Used {
 impl Used {
     /// A table of `rows` rows; row 0 needs no one who refers to it.
     pub(super) fn new(rows: usize) -> Self {
-        let mut used = Self::of_all(rows);
-        used.mark(0);
-        used
-    }
-
-    /// The same where someone must refer to row 0 as well.
-    pub(super) fn of_all(rows: usize) -> Self {
-        Self {
+        let mut used = Self {
             marks: vec![false; rows],
             first_open: 0,
-        }
+        };
+        used.mark(0);
+        used
     }
 
     /// Marks a row; false if there is no such row.
