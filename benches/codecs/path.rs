@@ -52,6 +52,8 @@ pub struct Stages {
     pub redact: Duration,
     pub encode: Duration,
     pub gzip: Duration,
+    /// Bytes that leave.
+    pub sent: usize,
 }
 
 impl Stages {
@@ -87,9 +89,9 @@ impl Path {
         });
         let (profiles, redact) = timed(|| self.redact(profiles));
         let (out, encode) = timed(|| form.encode(&profiles));
-        let (_, gzip) = timed(|| {
+        let (sent, gzip) = timed(|| {
             drop(profiles);
-            compress(&out, GZIP)
+            compress(&out, GZIP).len()
         });
         Stages {
             gunzip,
@@ -97,6 +99,7 @@ impl Path {
             redact,
             encode,
             gzip,
+            sent,
         }
     }
 
@@ -154,6 +157,12 @@ fn tell(path: &Path, input: &Input, form: Form) {
             milliseconds(best.redact),
             milliseconds(best.encode),
             milliseconds(best.gzip)
+        );
+        println!(
+            "    {:.2} of the bytes: {} of {}, both as gzip",
+            best.sent as f64 / packed.len() as f64,
+            best.sent,
+            packed.len()
         );
     }
 }
