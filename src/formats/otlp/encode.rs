@@ -7,7 +7,7 @@ use crate::formats::wire::Writer;
 use crate::formats::{EncodeError, Format};
 use crate::profile::{
     Attribute, AttributeSetId, Dictionary, Id, KeyValue, Location, Mapping, Observations, Profile, Profiles,
-    ResourceProfiles, Samples, ScopeProfiles, Stack, StringId, Text, Value, ValueType,
+    ResourceProfiles, Samples, ScopeProfiles, Stack, StackId, StringId, Text, Value, ValueType,
 };
 
 /// Writes an `ExportProfilesServiceRequest`, which is also a `ProfilesData`.
@@ -73,8 +73,9 @@ fn locations(dictionary: &Dictionary) -> Numbers<Location> {
 
 fn stacks(dictionary: &Dictionary, locations: &Numbers<Location>) -> Numbers<Stack> {
     let stacks = &dictionary.stacks;
-    let order = alike_together(dictionary, &locations.numbers, stacks.ids());
-    Numbers::of(stacks.len(), order.filter_map(|place| stacks.id(place as u64)))
+    let ids: Vec<StackId> = stacks.ids().collect();
+    let order = alike_together(dictionary, &locations.numbers, &ids);
+    Numbers::of(stacks.len(), order.iter().filter_map(|place| ids.get(*place).copied()))
 }
 
 struct Encoder<'a> {

@@ -232,12 +232,7 @@ impl<'a> Encoder<'a> {
         let types = self.profile.sample_types.len();
         let mut labels = Labels::new(self.dictionary, resource, most);
         let texts = &mut self.texts;
-        let rows = alike_together(
-            self.dictionary,
-            &referenced.locations.ids,
-            samples.stacks.iter().copied(),
-        );
-        for row in rows {
+        for row in alike_together(self.dictionary, &referenced.locations.ids, &samples.stacks) {
             if self.writer.is_full() {
                 break;
             }
