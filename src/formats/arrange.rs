@@ -87,6 +87,14 @@ pub(super) fn frame_bytes(counts: &mut [u32]) -> usize {
     bytes
 }
 
+/// Whether stacks have much in common, and samples seldom more to say than their stack, so that another order than theirs pays: what lies
+/// beside that of the sample before is soon found, and elsewhere memory is waited for.
+pub(super) fn pays(dictionary: &Dictionary, stacks: usize) -> bool {
+    let said = dictionary.attribute_sets.len().max(dictionary.links.len());
+    said <= stacks / STACKS_FOR_SET
+        && dictionary.stacks.items().len() / FRAMES_FOR_LOCATION >= dictionary.locations.len()
+}
+
 /// The places of these stacks in the order in which they are written: where it pays those of one leaf together, and of these those of one
 /// depth; else as they came. `numbers` are those of the locations on the wire.
 pub(super) fn alike_together(dictionary: &Dictionary, numbers: &[u32], these: &[StackId]) -> Vec<usize> {
@@ -102,56 +110,66 @@ pub(super) fn alike_together(dictionary: &Dictionary, numbers: &[u32], these: &[
     by_key(keys).into_iter().map(|(_, place)| place as usize).collect()
 }
 
-/// Whether stacks have much in common, and samples seldom more to say than their stack: what lies beside that of the sample before is soon
-/// found, and in another order memory is waited for.
-fn pays(dictionary: &Dictionary, stacks: usize) -> bool {
-    let said = dictionary.attribute_sets.len().max(dictionary.links.len());
-    said <= stacks / STACKS_FOR_SET
-        && dictionary.stacks.items().len() / FRAMES_FOR_LOCATION >= dictionary.locations.len()
+/// The stacks as they are written, as field 1 of a message.
+pub(super) struct Stacks<'a> {
+    dictionary: &'a Dictionary,
+    numbers: Vec<ShortVarint>,
+    made: Option<Made>,
 }
 
-/// The stacks as they are written: made in the order of their table, as memory likes it, and taken in any.
-pub(super) struct Stacks {
+/// All of them, made in the order of their table, as memory likes it, to be taken in any.
+struct Made {
     bytes: Vec<u8>,
     /// By stack, where its bytes end and those of the next begin.
     ends: Vec<usize>,
-    is_full: bool,
 }
 
-impl Stacks {
-    /// Those that are `wanted`, as field 1 of a message in which no more than `most` bytes may be; `numbers` are those of the locations.
-    pub(super) fn new(dictionary: &Dictionary, numbers: &[u32], most: usize, wanted: impl Fn(StackId) -> bool) -> Self {
-        let numbers: Vec<ShortVarint> = numbers.iter().map(|id| ShortVarint::new(u64::from(*id))).collect();
-        let number = |location: &LocationId| numbers.get(location.index()).copied().unwrap_or_default();
-        let stacks = &dictionary.stacks;
+impl<'a> Stacks<'a> {
+    /// `numbers` are those of the locations.
+    pub(super) fn new(dictionary: &'a Dictionary, numbers: &[u32]) -> Self {
+        Self {
+            dictionary,
+            numbers: numbers.iter().map(|id| ShortVarint::new(u64::from(*id))).collect(),
+            made: None,
+        }
+    }
+
+    /// Makes those that are `wanted` before they are written. False if they alone are more than the `most` bytes that may be.
+    pub(super) fn make(&mut self, most: usize, wanted: impl Fn(StackId) -> bool) -> bool {
+        let stacks = &self.dictionary.stacks;
         let these = || stacks.ids().filter(|stack| wanted(*stack));
         let frames: usize = these().map(|stack| stacks[stack].len()).sum();
         // most frames take one byte
         let mut out = Writer::within(most, frames + frames / 4 + 2 * these().count());
         let mut ends = Vec::with_capacity(stacks.len());
         for stack in stacks.ids() {
-            if out.is_full() {
-                break;
-            }
             if wanted(stack) {
-                out.packed_ids(1, stacks[stack].iter().map(number));
+                self.write(stack, &mut out);
+            }
+            if out.is_full() {
+                return false;
             }
             ends.push(out.len());
         }
-        Self {
-            is_full: out.is_full(),
-            bytes: out.finish(),
-            ends,
+        let bytes = out.finish();
+        self.made = Some(Made { bytes, ends });
+        true
+    }
+
+    #[inline]
+    pub(super) fn write(&self, stack: StackId, out: &mut Writer) {
+        match &self.made {
+            Some(made) => out.raw(made.bytes(stack)),
+            None => {
+                let number = |location: &LocationId| self.numbers.get(location.index()).copied().unwrap_or_default();
+                out.packed_ids(1, self.dictionary.stacks[stack].iter().map(number));
+            }
         }
     }
+}
 
-    /// Whether they alone are more than may be written.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full
-    }
-
-    /// Of one that was wanted.
-    pub(super) fn bytes(&self, stack: StackId) -> &[u8] {
+impl Made {
+    fn bytes(&self, stack: StackId) -> &[u8] {
         let start = stack.index().checked_sub(1).and_then(|before| self.ends.get(before));
         let range = start.copied().unwrap_or_default()..self.ends.get(stack.index()).copied().unwrap_or_default();
         self.bytes.get(range).unwrap_or_default()
@@ -302,17 +320,22 @@ mod tests {
             let d = made(300, &depths);
             let numbers: Vec<u32> = d.locations.ids().map(|location| location.raw() * 3).collect();
             let unwanted = d.stacks.id(unwanted.index(d.stacks.len()) as u64);
-            let stacks = Stacks::new(&d, &numbers, usize::MAX, |stack| Some(stack) != unwanted);
-            for stack in d.stacks.ids() {
-                let mut alone = Writer::default();
-                if Some(stack) != unwanted {
-                    alone.packed(1, d.stacks[stack].iter().map(|location| u64::from(location.raw()) * 3));
-                }
-                prop_assert_eq!(stacks.bytes(stack), alone.finish());
+            let is_wanted = |stack| Some(stack) != unwanted;
+            let mut made = Stacks::new(&d, &numbers);
+            prop_assert!(made.make(usize::MAX, is_wanted));
+            let (mut all, as_they_are) = (0, Stacks::new(&d, &numbers));
+            for stack in d.stacks.ids().filter(|stack| is_wanted(*stack)) {
+                let (mut expected, mut before, mut at_once) = (Writer::default(), Writer::default(), Writer::default());
+                expected.packed(1, d.stacks[stack].iter().map(|location| u64::from(location.raw()) * 3));
+                made.write(stack, &mut before);
+                as_they_are.write(stack, &mut at_once);
+                all += expected.len();
+                let expected = expected.finish();
+                prop_assert_eq!(&before.finish(), &expected);
+                prop_assert_eq!(at_once.finish(), expected);
             }
-            let all = stacks.ends.last().copied().unwrap_or_default();
-            let within = |most| Stacks::new(&d, &numbers, most, |stack| Some(stack) != unwanted).is_full();
-            prop_assert!(!within(all) && (all == 0 || within(all - 1)));
+            let fits = |most| Stacks::new(&d, &numbers).make(most, is_wanted);
+            prop_assert!(fits(all) && (all == 0 || !fits(all - 1)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::lift::{DEFAULT_SAMPLE_TYPE, SAMPLE_TYPE_ORDER};
 use super::lower::lower;
-use crate::formats::arrange::{Frequencies, Stacks, alike_together, by_key};
+use crate::formats::arrange::{Frequencies, Stacks, alike_together, by_key, pays};
 use crate::formats::wire::Writer;
 use crate::formats::{EncodeError, Format};
 use crate::profile::{
@@ -384,14 +384,14 @@ impl Encoder<'_> {
                 out.uint(3, self.strings.number(row.unit));
             });
         }
-        let stacks = Stacks::new(d, &self.locations.numbers, self.most, |_| true);
-        if stacks.is_full() {
+        let mut stacks = Stacks::new(d, &self.locations.numbers);
+        if pays(d, d.stacks.len()) && !stacks.make(self.most, |_| true) {
             out.fill();
             return;
         }
         out.message(7, |_| {});
         for stack in &self.stacks.used {
-            out.message(7, |out| out.raw(stacks.bytes(*stack)));
+            out.message(7, |out| stacks.write(*stack, out));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::super::arrange::{Frequencies, Stacks, alike_together};
+use super::super::arrange::{Frequencies, Stacks, alike_together, pays};
 use super::super::wire::Writer;
 use super::super::{EncodeError, Format};
 use super::identity::Used;
@@ -60,10 +60,8 @@ pub fn encode(
     options: &EncodeOptions,
 ) -> Result<Vec<u8>, EncodeError> {
     check(profile)?;
-    let referenced = Referenced::by(dictionary, profile, options.most);
-    if referenced.stacks.is_full() {
-        return Err(EncodeError::too_large(Format::Pprof));
-    }
+    let too_large = || EncodeError::too_large(Format::Pprof);
+    let referenced = Referenced::by(dictionary, profile, options.most).ok_or_else(too_large)?;
     let mut encoder = Encoder {
         dictionary,
         profile,
@@ -83,7 +81,7 @@ pub fn encode(
         (options.resource == ResourceText::Comments).then_some(resource),
         options.most,
     );
-    encoder.finish().ok_or_else(|| EncodeError::too_large(Format::Pprof))
+    encoder.finish().ok_or_else(too_large)
 }
 
 fn check(profile: &Profile) -> Result<(), EncodeError> {
@@ -104,15 +102,21 @@ fn check(profile: &Profile) -> Result<(), EncodeError> {
 /// Bytes that will do for most profiles, so that the buffer seldom grows.
 fn estimate(dictionary: &Dictionary, profile: &Profile, referenced: &Referenced) -> usize {
     let tables = referenced.functions.rows.len() * 16 + referenced.locations.rows.len() * 24;
-    let stacks = profile.samples.stacks.iter();
-    let frames: usize = stacks.map(|stack| referenced.stacks.bytes(*stack).len()).sum();
     let samples = profile.samples.len() * (12 + profile.sample_types.len() * 3);
+    // a stack of very many samples is written as often, and so is not foreseen
+    let frames: usize = profile
+        .samples
+        .stacks
+        .iter()
+        .map(|stack| dictionary.stacks[*stack].len())
+        .sum();
+    let frames = frames.min(dictionary.stacks.items().len()) * 3 / 2;
     tables + dictionary.strings.text_bytes() + frames + samples
 }
 
 /// The rows that the samples reach, with their ids to be.
-struct Referenced {
-    stacks: Stacks,
+struct Referenced<'a> {
+    stacks: Stacks<'a>,
     locations: Ordered<Location>,
     functions: Ordered<Function>,
     mappings: Ordered<Mapping>,
@@ -151,8 +155,9 @@ impl<Row> Ordered<Row> {
     }
 }
 
-impl Referenced {
-    fn by(dictionary: &Dictionary, profile: &Profile, most: usize) -> Self {
+impl<'a> Referenced<'a> {
+    /// None if their stacks alone are more than may be written.
+    fn by(dictionary: &'a Dictionary, profile: &Profile, most: usize) -> Option<Self> {
         let samples = samples_of_stacks(dictionary, profile);
         let of_stack = |stack: StackId| samples.get(stack.index()).copied().unwrap_or_default();
         let mut frequencies = Frequencies::new(dictionary);
@@ -179,12 +184,16 @@ impl Referenced {
             .functions
             .ids()
             .filter(|row| functions.has(row.index()) && (row.is_set() || has_nameless));
-        Self {
-            stacks: Stacks::new(dictionary, &locations.ids, most, |stack| of_stack(stack) > 0),
+        let mut stacks = Stacks::new(dictionary, &locations.ids);
+        if pays(dictionary, profile.samples.len()) && !stacks.make(most, |stack| of_stack(stack) > 0) {
+            return None;
+        }
+        Some(Self {
+            stacks,
             locations,
             functions: Ordered::new(&dictionary.functions, functions),
             mappings: in_order(dictionary, &profile.mappings, &mappings),
-        }
+        })
     }
 }
 
@@ -240,7 +249,7 @@ impl<'a> Encoder<'a> {
             let attributes = samples.attributes.get(row).copied().unwrap_or_default();
             let link = samples.links.get(row).copied().unwrap_or_default();
             self.writer.message(2, |w| {
-                w.raw(referenced.stacks.bytes(stack));
+                referenced.stacks.write(stack, w);
                 match &samples.observations {
                     Observations::Totals(values) => {
                         let values = values.get(row * types..(row + 1) * types).unwrap_or_default();
