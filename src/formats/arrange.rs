@@ -108,12 +108,9 @@ pub(super) fn pays(dictionary: &Dictionary, stacks: usize) -> bool {
         && dictionary.stacks.items().len() / FRAMES_FOR_LOCATION >= dictionary.locations.len()
 }
 
-/// The places of these stacks in the order in which they are written: where it pays those of one leaf together, and of these those of one
-/// depth; else as they came. `numbers` are those of the locations on the wire.
+/// The places of these stacks, so that those of one leaf stand together, and of these those of one depth. `numbers` are those of the
+/// locations on the wire.
 pub(super) fn alike_together(dictionary: &Dictionary, numbers: &[u32], these: &[StackId]) -> Vec<usize> {
-    if !pays(dictionary, these.len()) {
-        return (0..these.len()).collect();
-    }
     let keys = these.iter().map(|stack| {
         let frames = &dictionary.stacks[*stack];
         let leaf = frames.first().and_then(|leaf| numbers.get(leaf.index()));

@@ -13,9 +13,8 @@ use crate::profile::{
 /// Writes an `ExportProfilesServiceRequest`, which is also a `ProfilesData`.
 ///
 /// Entry 0 of every table is its zero value, nothing stands twice and nothing is unused, and locations, stacks and samples have an
-/// order of our own (see `arrange`). OTLP has no list of mappings, so those in
-/// which no location lies are left out. Texts of attributes stand where they are used, because not every reader looks them up. A
-/// profile of several types becomes as many profiles, the one to show first in front, and its scope says what the order was.
+/// order of our own (see `arrange`). OTLP has no list of mappings, so those in which no location lies are left out. Texts of attributes
+/// stand where they are used, because not every reader looks them up. A profile of several types becomes as many profiles, the one to show first in front, and its scope says what the order was.
 pub fn encode(profiles: &Profiles) -> Vec<u8> {
     write(profiles, usize::MAX).finish()
 }
@@ -33,11 +32,13 @@ fn write(profiles: &Profiles, most: usize) -> Writer {
     let lowered = lower(profiles);
     let dictionary = lowered.dictionary();
     let mut out = Writer::within(most, expected_bytes(&lowered));
+    let is_arranged = pays(dictionary, dictionary.stacks.len());
     let locations = locations(dictionary);
     let mut encoder = Encoder {
         dictionary,
         most,
-        stacks: stacks(dictionary, &locations),
+        stacks: stacks(dictionary, &locations, is_arranged),
+        is_arranged,
         locations,
         strings: Numbers::new(dictionary.strings.len()),
         attributes: Numbers::new(dictionary.attributes.len()),
@@ -71,9 +72,12 @@ fn locations(dictionary: &Dictionary) -> Numbers<Location> {
     )
 }
 
-fn stacks(dictionary: &Dictionary, locations: &Numbers<Location>) -> Numbers<Stack> {
+fn stacks(dictionary: &Dictionary, locations: &Numbers<Location>, is_arranged: bool) -> Numbers<Stack> {
     let stacks = &dictionary.stacks;
     let ids: Vec<StackId> = stacks.ids().collect();
+    if !is_arranged {
+        return Numbers::of(stacks.len(), ids);
+    }
     let order = alike_together(dictionary, &locations.numbers, &ids);
     Numbers::of(stacks.len(), order.iter().filter_map(|place| ids.get(*place).copied()))
 }
@@ -84,6 +88,8 @@ struct Encoder<'a> {
     most: usize,
     locations: Numbers<Location>,
     stacks: Numbers<Stack>,
+    /// Whether stacks have an order of their own, which samples follow.
+    is_arranged: bool,
     /// Those that stand where they are used are not among them.
     strings: Numbers<Text>,
     attributes: Numbers<Attribute>,
@@ -155,8 +161,7 @@ impl Encoder<'_> {
             out.message(2, |out| {
                 out.message(1, |out| self.about_scope(out, scope, run));
                 for profile in run {
-                    // in the order of their stacks, so that neighbours have numbers that are alike
-                    let rows = by_key(profile.samples.stacks.iter().map(|stack| self.stacks.known(*stack)));
+                    let rows = self.rows(profile);
                     for column in self.order(profile) {
                         out.message(2, |out| self.profile(out, profile, &rows, column));
                     }
@@ -197,6 +202,15 @@ impl Encoder<'_> {
         let rest = (0..types.len()).filter(|column| *column != first);
         let first = (first < types.len()).then_some(first);
         first.into_iter().chain(rest).collect()
+    }
+
+    /// The samples in the order in which they are written, behind the numbers of their stacks.
+    fn rows(&self, profile: &Profile) -> Vec<(u32, u32)> {
+        let stacks = profile.samples.stacks.iter().map(|stack| self.stacks.known(*stack));
+        match self.is_arranged {
+            true => by_key(stacks),
+            false => stacks.zip(0..).collect(),
+        }
     }
 
     fn profile(&mut self, out: &mut Writer, profile: &Profile, rows: &[(u32, u32)], column: usize) {
@@ -385,7 +399,7 @@ impl Encoder<'_> {
             });
         }
         let mut stacks = Stacks::new(d, &self.locations.numbers);
-        if pays(d, d.stacks.len()) && !stacks.make(self.most, |_| true) {
+        if self.is_arranged && !stacks.make(self.most, |_| true) {
             out.fill();
             return;
         }

@@ -116,6 +116,8 @@ fn estimate(dictionary: &Dictionary, profile: &Profile, referenced: &Referenced)
 
 /// The rows that the samples reach, with their ids to be.
 struct Referenced<'a> {
+    /// The samples in the order in which they are written.
+    samples: Vec<usize>,
     stacks: Stacks<'a>,
     locations: Ordered<Location>,
     functions: Ordered<Function>,
@@ -185,10 +187,15 @@ impl<'a> Referenced<'a> {
             .ids()
             .filter(|row| functions.has(row.index()) && (row.is_set() || has_nameless));
         let mut stacks = Stacks::new(dictionary, &locations.ids);
-        if pays(dictionary, profile.samples.len()) && !stacks.make(most, |stack| of_stack(stack) > 0) {
-            return None;
+        let mut order = (0..profile.samples.len()).collect();
+        if pays(dictionary, profile.samples.len()) {
+            if !stacks.make(most, |stack| of_stack(stack) > 0) {
+                return None;
+            }
+            order = alike_together(dictionary, &locations.ids, &profile.samples.stacks);
         }
         Some(Self {
+            samples: order,
             stacks,
             locations,
             functions: Ordered::new(&dictionary.functions, functions),
@@ -241,7 +248,7 @@ impl<'a> Encoder<'a> {
         let types = self.profile.sample_types.len();
         let mut labels = Labels::new(self.dictionary, resource, most);
         let texts = &mut self.texts;
-        for row in alike_together(self.dictionary, &referenced.locations.ids, &samples.stacks) {
+        for row in referenced.samples.iter().copied() {
             if self.writer.is_full() {
                 break;
             }
