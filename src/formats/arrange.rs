@@ -24,6 +24,7 @@ const FEW: usize = 256;
 pub(super) struct Frequencies<'a> {
     dictionary: &'a Dictionary,
     counts: Vec<u32>,
+    frames: usize,
 }
 
 impl<'a> Frequencies<'a> {
@@ -32,16 +33,24 @@ impl<'a> Frequencies<'a> {
         Self {
             dictionary,
             counts: vec![0; dictionary.locations.len()],
+            frames: 0,
         }
     }
 
     /// Counts the frames of a stack that is written so many times.
     pub(super) fn add(&mut self, stack: StackId, times: u32) {
-        for location in &self.dictionary.stacks[stack] {
+        let frames = &self.dictionary.stacks[stack];
+        for location in frames {
             if let Some(count) = self.counts.get_mut(location.index()) {
                 *count = count.saturating_add(times);
             }
         }
+        self.frames = self.frames.saturating_add(frames.len().saturating_mul(times as usize));
+    }
+
+    /// How many were counted in all.
+    pub(super) fn frames(&self) -> usize {
+        self.frames
     }
 
     /// Those of the locations that came, in the order of their table; where it pays, those in front that came so often that they should

@@ -152,6 +152,17 @@ impl<'a> Allowance<'a> {
         }
     }
 
+    /// Pays at once for rows that are foreseen. False if there are not so many to be had, which is no reason to refuse what comes.
+    pub fn prepay(&mut self, rows: usize) -> bool {
+        let short = rows.saturating_sub(self.paid);
+        let is_paid = short <= self.left && self.room.take(short.saturating_mul(self.bytes_each)).is_ok();
+        if is_paid {
+            self.left -= short;
+            self.paid += short;
+        }
+        is_paid
+    }
+
     #[cold]
     fn pay(&mut self, rows: usize) -> Result<(), Excess> {
         let short = rows - self.paid;
@@ -217,6 +228,22 @@ pub(crate) mod tests {
         assert!(other.spend(10).is_ok());
         assert_eq!(room.used.get(), 804_096);
         assert!(matches!(other.spend(90_000), Err(Excess::NoRoom(_))));
+    }
+
+    #[test]
+    fn what_was_paid_ahead_is_not_paid_again() {
+        let room = Counted::new(10_000);
+        let mut allowance = Allowance::new(1_000, 8, &room);
+        assert!(!allowance.prepay(1_001));
+        assert_eq!(room.used.get(), 0);
+        assert!(allowance.prepay(1_000));
+        assert!(allowance.prepay(900));
+        assert!(allowance.spend(1_000).is_ok());
+        assert_eq!(room.used.get(), 8_000);
+        assert!(matches!(allowance.spend(1), Err(Excess::TooMany)));
+        let mut other = Allowance::new(1_000, 8, &room);
+        assert!(!other.prepay(1_000));
+        assert!(other.spend(10).is_err());
     }
 
     #[test]

@@ -271,6 +271,11 @@ impl Writer {
         self.out.len()
     }
 
+    /// What was written behind the first `start` bytes.
+    pub fn since(&self, start: usize) -> &[u8] {
+        self.out.get(start..).unwrap_or_default()
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
@@ -292,9 +297,14 @@ impl Writer {
             self.out.push(rest as u8 | 0x80);
             rest >>= 7;
         }
-        let last = ShortVarint::new(rest);
-        let end = self.out.len() + last.len();
-        self.out.extend_from_slice(&last.bytes());
+        self.raw_short(ShortVarint::new(rest));
+    }
+
+    /// Eight bytes are copied whatever it is, so that nothing waits for its length.
+    #[inline]
+    fn raw_short(&mut self, number: ShortVarint) {
+        let end = self.out.len() + number.len();
+        self.out.extend_from_slice(&number.bytes());
         self.out.truncate(end);
     }
 
@@ -386,7 +396,11 @@ impl Writer {
         self.out.push(0);
         let start = self.out.len();
         for value in values {
-            self.raw_varint(value);
+            // of values, too, it cannot be foretold which are long
+            match value {
+                ..=ShortVarint::MAX => self.raw_short(ShortVarint::new(value)),
+                _ => self.raw_longer(value),
+            }
         }
         if self.out.len() == start {
             self.out.truncate(before);
@@ -435,13 +449,12 @@ impl Writer {
     }
 
     fn move_over(&mut self, start: usize, len: usize) {
-        let mut encoded = Self::default();
-        encoded.raw_varint(len as u64);
-        let prefix = encoded.out.as_slice();
-        self.out.resize(start - 1 + prefix.len() + len, 0);
-        self.out.copy_within(start..start + len, start - 1 + prefix.len());
-        if let Some(slot) = self.out.get_mut(start - 1..start - 1 + prefix.len()) {
-            slot.copy_from_slice(prefix);
+        let prefix = ShortVarint::new(len as u64);
+        let place = start - 1..start - 1 + prefix.len();
+        self.out.resize(place.end + len, 0);
+        self.out.copy_within(start..start + len, place.end);
+        if let Some((slot, bytes)) = self.out.get_mut(place).zip(prefix.bytes().get(..prefix.len())) {
+            slot.copy_from_slice(bytes);
         }
     }
 }

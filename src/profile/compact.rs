@@ -211,6 +211,8 @@ struct Moves<Row> {
     end: usize,
     /// Whether every row stays where it is.
     are_none: bool,
+    /// Whether rows in use became one.
+    do_join: bool,
 }
 
 impl<Row> Moves<Row> {
@@ -219,16 +221,15 @@ impl<Row> Moves<Row> {
         let hasher = RandomState::default();
         let hash = |id: &Id<Row>| hasher.hash_one(row(*id));
         let mut firsts = HashTable::with_capacity(used.rows().count());
-        let mut moves = Self {
-            to: Vec::new(),
-            end: used.end(),
-            are_none: used.end() == used.ids().len(),
-        };
+        let mut moves = Self::none(used);
         for id in used.ids().take(moves.end) {
             let new = match used.has(id) {
                 false => Id::UNSET,
                 true => match firsts.entry(hash(&id), |first| row(*first) == row(id), hash) {
-                    Entry::Occupied(first) => moves.new_id(*first.get()),
+                    Entry::Occupied(first) => {
+                        moves.do_join = true;
+                        moves.new_id(*first.get())
+                    }
                     Entry::Vacant(place) => {
                         place.insert(id);
                         Id::at(firsts.len() as u32 - 1)
@@ -238,6 +239,28 @@ impl<Row> Moves<Row> {
             moves.put(id, new);
         }
         moves
+    }
+
+    /// The same where no two rows are equal.
+    fn of_distinct(used: &Marks<Row>) -> Self {
+        let mut moves = Self::none(used);
+        let mut next = 0;
+        for id in used.ids().take(moves.end) {
+            let is_used = used.has(id);
+            moves.put(id, if is_used { Id::at(next) } else { Id::UNSET });
+            next += u32::from(is_used);
+        }
+        moves
+    }
+
+    /// Before any row has moved.
+    fn none(used: &Marks<Row>) -> Self {
+        Self {
+            to: Vec::new(),
+            end: used.end(),
+            are_none: used.end() == used.ids().len(),
+            do_join: false,
+        }
     }
 
     fn put(&mut self, old: Id<Row>, new: Id<Row>) {
@@ -375,8 +398,13 @@ fn places(
     let locations = Moves::of(&used.locations, |id| (d.locations[id], &d.lines[id]));
     d.locations.retain(locations.stays());
     d.lines.retain(locations.stays());
+    let are_distinct = d.stacks.are_distinct() && !locations.do_join;
     locations.follow_all(d.stacks.items_mut());
-    let stacks = Moves::of(&used.stacks, |id| &d.stacks[id]);
+    let stacks = match are_distinct {
+        true => Moves::of_distinct(&used.stacks),
+        false => Moves::of(&used.stacks, |id| &d.stacks[id]),
+    };
     d.stacks.retain(stacks.stays());
+    d.stacks.be_distinct();
     stacks
 }

@@ -1,5 +1,7 @@
 //! The samples of one profile, as columns.
 
+use std::borrow::Cow;
+
 use super::dictionary::{AttributeSetId, LinkId, StackId};
 
 /// The samples of one profile: row `i` of every column is sample `i`.
@@ -127,13 +129,13 @@ impl Samples {
     /// The given rows, in the given order.
     pub fn pick(&self, types: usize, rows: &[usize]) -> Self {
         let observations = match &self.observations {
-            Observations::Totals(values) => Observations::Totals(
-                rows.iter()
-                    .filter_map(|row| values.get(row * types..(row + 1) * types))
-                    .flatten()
-                    .copied()
-                    .collect(),
-            ),
+            Observations::Totals(values) => {
+                let mut picked = Vec::with_capacity(rows.len() * types);
+                for row in rows {
+                    picked.extend_from_slice(values.get(row * types..(row + 1) * types).unwrap_or_default());
+                }
+                Observations::Totals(picked)
+            }
             Observations::Series(series) => {
                 let mut picked = Series::default();
                 for row in rows {
@@ -143,6 +145,14 @@ impl Samples {
             }
         };
         self.pick_measured(rows, observations)
+    }
+
+    /// All rows, in the given order.
+    pub fn in_order(&self, types: usize, order: &[usize]) -> Cow<'_, Self> {
+        match order.is_sorted() {
+            true => Cow::Borrowed(self),
+            false => Cow::Owned(self.pick(types, order)),
+        }
     }
 
     /// The given rows, at which this was measured.

@@ -6,6 +6,7 @@
 use std::ops::Index;
 
 use super::ids::Id;
+use super::table::give_back;
 
 /// The row type of the string table; only its id is ever used.
 #[derive(Debug)]
@@ -121,7 +122,7 @@ impl Strings {
     /// Gives room for further strings back.
     pub(super) fn shrink(&mut self) {
         self.text.shrink_to_fit();
-        self.ends.shrink_to_fit();
+        give_back(&mut self.ends);
     }
 
     /// Bytes of all strings together.

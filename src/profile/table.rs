@@ -50,7 +50,7 @@ impl<Row> Table<Row> {
 
     /// Gives room for further rows back.
     pub(super) fn shrink(&mut self) {
-        self.rows.shrink_to_fit();
+        give_back(&mut self.rows);
     }
 
     /// The id of a position read from a wire, if the table has it.
@@ -93,11 +93,12 @@ impl<Row> Index<Id<Row>> for Table<Row> {
 }
 
 /// Lists of `Item`, one for every `Id<Owner>`, flat behind an offset array.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Lists<Owner, Item> {
     /// `ends[i]` is where list `i` ends and list `i + 1` begins.
     ends: Vec<u32>,
     items: Vec<Item>,
+    are_distinct: bool,
     owner: std::marker::PhantomData<fn() -> Owner>,
 }
 
@@ -106,8 +107,15 @@ impl<Owner, Item: Clone> Clone for Lists<Owner, Item> {
         Self {
             ends: self.ends.clone(),
             items: self.items.clone(),
+            are_distinct: self.are_distinct,
             owner: self.owner,
         }
+    }
+}
+
+impl<Owner, Item: PartialEq> PartialEq for Lists<Owner, Item> {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.ends, &self.items) == (&other.ends, &other.items)
     }
 }
 
@@ -125,8 +133,14 @@ impl<Owner, Item> Lists<Owner, Item> {
         Self {
             ends,
             items: Vec::with_capacity(items),
+            are_distinct: false,
             owner: std::marker::PhantomData,
         }
+    }
+
+    /// Makes room for so many items, those that are there included.
+    pub fn reserve_items(&mut self, items: usize) {
+        self.items.reserve_exact(items.saturating_sub(self.items.len()));
     }
 
     /// Adds an item to the list that [`close`](Self::close) will end. For decoders that meet items one by one.
@@ -134,17 +148,40 @@ impl<Owner, Item> Lists<Owner, Item> {
         self.items.push(item);
     }
 
+    /// The items added after the last list.
+    pub fn open(&self) -> &[Item] {
+        let start = self.ends.last().map_or(0, |end| *end as usize);
+        &self.items[start..]
+    }
+
+    /// Removes the items added after the last list.
+    pub fn abandon(&mut self) {
+        let start = self.ends.last().map_or(0, |end| *end as usize);
+        self.items.truncate(start);
+    }
+
     /// Ends the list begun after the last one.
     pub fn close(&mut self) -> Id<Owner> {
         let id = next_id(self.ends.len());
+        self.are_distinct = false;
         self.ends.push(next_position(self.items.len()));
         id
     }
 
+    /// Notes that no two lists are equal; holds until a list is added or an item changed.
+    pub fn be_distinct(&mut self) {
+        self.are_distinct = true;
+    }
+
+    /// Whether it is known that no two lists are equal.
+    pub fn are_distinct(&self) -> bool {
+        self.are_distinct
+    }
+
     /// Gives room for further lists and items back.
     pub(super) fn shrink(&mut self) {
-        self.ends.shrink_to_fit();
-        self.items.shrink_to_fit();
+        give_back(&mut self.ends);
+        give_back(&mut self.items);
     }
 
     /// The id of a position read from a wire, if the table has it.
@@ -159,6 +196,7 @@ impl<Owner, Item> Lists<Owner, Item> {
 
     /// The items of all lists, to be changed in place.
     pub fn items_mut(&mut self) -> &mut [Item] {
+        self.are_distinct = false;
         &mut self.items
     }
 
@@ -215,6 +253,7 @@ impl<Owner, Item: Copy> Lists<Owner, Item> {
     /// Changes the items of each list.
     pub(super) fn change(&mut self, mut change: impl FnMut(Id<Owner>, &mut [Item])) {
         let mut start = 0;
+        self.are_distinct = false;
         for (id, end) in self.ids().zip(&self.ends) {
             let end = *end as usize;
             change(id, &mut self.items[start..end]);
@@ -247,6 +286,13 @@ impl<Owner, Item> Index<Id<Owner>> for Lists<Owner, Item> {
             i => self.ends[i - 1] as usize,
         };
         &self.items[start..end]
+    }
+}
+
+/// Room for further rows, unless it is little: to move would cost more than it takes.
+pub(super) fn give_back<Row>(rows: &mut Vec<Row>) {
+    if rows.capacity() - rows.len() > rows.capacity() / 8 {
+        rows.shrink_to_fit();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Writes proto 1.10, which is also that of 1.11.
 
+use std::borrow::Cow;
+
 use super::lift::{DEFAULT_SAMPLE_TYPE, SAMPLE_TYPE_ORDER};
 use super::lower::lower;
 use crate::formats::arrange::{Frequencies, Stacks, alike_together, by_key, pays};
@@ -95,6 +97,12 @@ struct Encoder<'a> {
     attributes: Numbers<Attribute>,
 }
 
+/// The samples of a profile with the numbers of their stacks.
+struct NumberedSamples<'p> {
+    stacks: Vec<u32>,
+    samples: Cow<'p, Samples>,
+}
+
 /// A table to be.
 struct Numbers<Row> {
     /// By id; 0 if not in the table.
@@ -161,9 +169,9 @@ impl Encoder<'_> {
             out.message(2, |out| {
                 out.message(1, |out| self.about_scope(out, scope, run));
                 for profile in run {
-                    let rows = self.rows(profile);
+                    let samples = self.samples(profile);
                     for column in self.order(profile) {
-                        out.message(2, |out| self.profile(out, profile, &rows, column));
+                        out.message(2, |out| self.profile(out, profile, &samples, column));
                     }
                 }
                 self.text(out, 3, scope.schema_url);
@@ -204,26 +212,35 @@ impl Encoder<'_> {
         first.into_iter().chain(rest).collect()
     }
 
-    /// The samples in the order in which they are written, behind the numbers of their stacks.
-    fn rows(&self, profile: &Profile) -> Vec<(u32, u32)> {
-        let stacks = profile.samples.stacks.iter().map(|stack| self.stacks.known(*stack));
-        match self.is_arranged {
-            true => by_key(stacks),
-            false => stacks.zip(0..).collect(),
+    /// The samples in the order in which they are written.
+    fn samples<'p>(&self, profile: &'p Profile) -> NumberedSamples<'p> {
+        let numbers = profile.samples.stacks.iter().map(|stack| self.stacks.known(*stack));
+        if !self.is_arranged {
+            return NumberedSamples {
+                stacks: numbers.collect(),
+                samples: Cow::Borrowed(&profile.samples),
+            };
+        }
+        let (stacks, order): (Vec<u32>, Vec<usize>) = by_key(numbers)
+            .into_iter()
+            .map(|(number, place)| (number, place as usize))
+            .unzip();
+        NumberedSamples {
+            stacks,
+            samples: profile.samples.in_order(profile.sample_types.len(), &order),
         }
     }
 
-    fn profile(&mut self, out: &mut Writer, profile: &Profile, rows: &[(u32, u32)], column: usize) {
+    fn profile(&mut self, out: &mut Writer, profile: &Profile, samples: &NumberedSamples<'_>, column: usize) {
         let types = profile.sample_types.len();
         if let Some(sample_type) = profile.sample_types.get(column) {
             out.message(1, |out| self.value_type(out, *sample_type));
         }
-        for (stack, row) in rows {
+        for (row, stack) in samples.stacks.iter().enumerate() {
             if out.is_full() {
                 break;
             }
-            let row = *row as usize;
-            out.message(2, |out| self.sample(out, &profile.samples, row, *stack, column, types));
+            out.message(2, |out| self.sample(out, &samples.samples, row, *stack, column, types));
         }
         out.fixed64(3, profile.time_unix_nano);
         out.uint(4, profile.duration_nano);

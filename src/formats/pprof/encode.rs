@@ -13,7 +13,7 @@ use super::labels::{Labels, plain_text};
 use super::{BUILD_ID_GNU, BUILD_ID_GO, BUILD_ID_HTLHASH, IS_FOLDED, MAPPING_FLAGS};
 use crate::profile::{
     AttributeSetId, Dictionary, Function, Id, Location, LocationId, Mapping, MappingId, Observations, Profile,
-    ResourceProfiles, StackId, StringId, Table, Value, ValueType,
+    ResourceProfiles, Samples, StackId, StringId, Table, Value, ValueType,
 };
 
 /// Where the attributes of the resource go, as pprof has no place for them.
@@ -104,20 +104,16 @@ fn estimate(dictionary: &Dictionary, profile: &Profile, referenced: &Referenced)
     let tables = referenced.functions.rows.len() * 16 + referenced.locations.rows.len() * 24;
     let samples = profile.samples.len() * (12 + profile.sample_types.len() * 3);
     // a stack of very many samples is written as often, and so is not foreseen
-    let frames: usize = profile
-        .samples
-        .stacks
-        .iter()
-        .map(|stack| dictionary.stacks[*stack].len())
-        .sum();
-    let frames = frames.min(dictionary.stacks.items().len()) * 3 / 2;
+    let frames = referenced.frames.min(dictionary.stacks.items().len()) * 3 / 2;
     tables + dictionary.strings.text_bytes() + frames + samples
 }
 
 /// The rows that the samples reach, with their ids to be.
 struct Referenced<'a> {
-    /// The samples in the order in which they are written.
-    samples: Vec<usize>,
+    /// In the order in which they are written.
+    samples: Cow<'a, Samples>,
+    /// Those of all samples.
+    frames: usize,
     stacks: Stacks<'a>,
     locations: Ordered<Location>,
     functions: Ordered<Function>,
@@ -159,9 +155,9 @@ impl<Row> Ordered<Row> {
 
 impl<'a> Referenced<'a> {
     /// None if their stacks alone are more than may be written.
-    fn by(dictionary: &'a Dictionary, profile: &Profile, most: usize) -> Option<Self> {
-        let samples = samples_of_stacks(dictionary, profile);
-        let of_stack = |stack: StackId| samples.get(stack.index()).copied().unwrap_or_default();
+    fn by(dictionary: &'a Dictionary, profile: &'a Profile, most: usize) -> Option<Self> {
+        let counts = samples_of_stacks(dictionary, profile);
+        let of_stack = |stack: StackId| counts.get(stack.index()).copied().unwrap_or_default();
         let mut frequencies = Frequencies::new(dictionary);
         for stack in dictionary.stacks.ids().filter(|stack| of_stack(*stack) > 0) {
             frequencies.add(stack, of_stack(stack));
@@ -187,15 +183,17 @@ impl<'a> Referenced<'a> {
             .ids()
             .filter(|row| functions.has(row.index()) && (row.is_set() || has_nameless));
         let mut stacks = Stacks::new(dictionary, &locations.ids);
-        let mut order = (0..profile.samples.len()).collect();
+        let mut samples = Cow::Borrowed(&*profile.samples);
         if pays(dictionary, profile.samples.len()) {
             if !stacks.make(most, |stack| of_stack(stack) > 0) {
                 return None;
             }
-            order = alike_together(dictionary, &locations.ids, &profile.samples.stacks);
+            let order = alike_together(dictionary, &locations.ids, &profile.samples.stacks);
+            samples = profile.samples.in_order(profile.sample_types.len(), &order);
         }
         Some(Self {
-            samples: order,
+            samples,
+            frames: frequencies.frames(),
             stacks,
             locations,
             functions: Ordered::new(&dictionary.functions, functions),
@@ -244,11 +242,11 @@ impl<'a> Encoder<'a> {
     }
 
     fn samples(&mut self, referenced: &Referenced, resource: Option<&'a ResourceProfiles>, most: usize) {
-        let samples = &self.profile.samples;
+        let samples = &referenced.samples;
         let types = self.profile.sample_types.len();
-        let mut labels = Labels::new(self.dictionary, resource, most);
+        let mut labels = Labels::new(self.dictionary, samples.len(), resource, most);
         let texts = &mut self.texts;
-        for row in referenced.samples.iter().copied() {
+        for row in 0..samples.len() {
             if self.writer.is_full() {
                 break;
             }

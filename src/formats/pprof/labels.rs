@@ -2,11 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use super::super::wire::Writer;
 use super::encode::Texts;
 use crate::profile::trace_ids::TraceKeys;
 use crate::profile::{Attribute, AttributeSetId, Dictionary, KeyValue, LinkId, ResourceProfiles, StringId, Value};
+
+/// As many samples for each set, and more, share them often enough.
+const SAMPLES_FOR_SET: usize = 8;
 
 /// Writes the labels of samples.
 ///
@@ -22,6 +26,15 @@ pub(super) struct Labels<'a> {
     is_too_long: bool,
     /// Those of the current sample.
     labels: Vec<Label<'a>>,
+    written: Written,
+}
+
+/// What was written for sets of attributes that many samples share, to be written again.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    /// By set; empty for those that have not come yet.
+    places: Vec<Range<usize>>,
 }
 
 struct Label<'a> {
@@ -38,9 +51,14 @@ enum LabelValue<'a> {
 }
 
 impl<'a> Labels<'a> {
-    /// For the samples of one profile; the attributes of `resource` are added to each, but for ids of traces and spans: they would
+    /// For so many samples of one profile; the attributes of `resource` are added to each, but for ids of traces and spans: they would
     /// claim every sample for one span.
-    pub(super) fn new(dictionary: &'a Dictionary, resource: Option<&'a ResourceProfiles>, most: usize) -> Self {
+    pub(super) fn new(
+        dictionary: &'a Dictionary,
+        samples: usize,
+        resource: Option<&'a ResourceProfiles>,
+        most: usize,
+    ) -> Self {
         let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
         let is_id = |key| TraceKeys::built_in().has(dictionary.str(key));
         Self {
@@ -49,11 +67,25 @@ impl<'a> Labels<'a> {
             most,
             is_too_long: false,
             labels: Vec::new(),
+            written: Written::of(dictionary.attribute_sets.len(), samples),
         }
     }
 
     /// Writes the labels of one sample.
     pub(super) fn write(&mut self, set: AttributeSetId, link: LinkId, w: &mut Writer, texts: &mut Texts<'a>) {
+        match self.written.get(set) {
+            Some(known) if !link.is_set() => w.raw(known),
+            _ => {
+                let start = w.len();
+                self.write_anew(set, link, w, texts);
+                if !link.is_set() {
+                    self.written.keep(set, w.since(start));
+                }
+            }
+        }
+    }
+
+    fn write_anew(&mut self, set: AttributeSetId, link: LinkId, w: &mut Writer, texts: &mut Texts<'a>) {
         self.labels.clear();
         for attribute in self.dictionary.attributes_of(set) {
             self.add_attribute(attribute);
@@ -127,6 +159,29 @@ impl<'a> Labels<'a> {
             }
         }
         self.resource = resource;
+    }
+}
+
+impl Written {
+    /// Of so many sets; none is kept if samples share them seldom.
+    fn of(sets: usize, samples: usize) -> Self {
+        let kept = if sets <= samples / SAMPLES_FOR_SET { sets } else { 0 };
+        Self {
+            bytes: Vec::new(),
+            places: vec![0..0; kept],
+        }
+    }
+
+    fn get(&self, set: AttributeSetId) -> Option<&[u8]> {
+        let place = self.places.get(set.index()).filter(|place| !place.is_empty())?;
+        self.bytes.get(place.clone())
+    }
+
+    fn keep(&mut self, set: AttributeSetId, labels: &[u8]) {
+        if let Some(place) = self.places.get_mut(set.index()) {
+            *place = self.bytes.len()..self.bytes.len() + labels.len();
+            self.bytes.extend_from_slice(labels);
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 mod decode;
 mod encode;
 mod identity;
+mod known_stacks;
 mod labels;
 mod outline;
 mod samples;

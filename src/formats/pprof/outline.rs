@@ -3,6 +3,7 @@
 use super::super::room::{Allowance, Room};
 use super::super::wire::{Field, Reader};
 use super::super::{DecodeError, Limits};
+use super::known_stacks::KNOWN_STACK_BYTES;
 use super::{excess, malformed, not_protobuf, wrong_type};
 use crate::profile::{
     AttributeSetId, Function, Line, LinkId, Location, Mapping, MappingId, StackId, StringId, ValueType,
@@ -55,6 +56,12 @@ impl<'a> Section<'a> {
     pub(super) fn longest(&self) -> usize {
         let lengths = self.places.iter().map(|(start, end)| end - start);
         lengths.max().unwrap_or_default() as usize
+    }
+
+    /// Bytes from the first message to the end of the last one.
+    pub(super) fn span(&self) -> usize {
+        let ends = self.places.first().zip(self.places.last());
+        ends.map_or(0, |((start, _), (_, end))| (end - start) as usize)
     }
 
     /// Every message of the table, in order.
@@ -187,7 +194,7 @@ impl<'a> Outline<'a> {
     /// About the bytes that the tables take, whose rows are all known now. What hangs on the rows is asked for as it comes.
     pub(super) fn memory(&self) -> usize {
         let ids = size_of::<StackId>() + size_of::<AttributeSetId>() + size_of::<LinkId>() + size_of::<u32>();
-        let sample = ids + self.sample_types.rows().saturating_mul(size_of::<i64>());
+        let sample = ids + KNOWN_STACK_BYTES + self.sample_types.rows().saturating_mul(size_of::<i64>());
         let rows = [
             (self.strings.rows(), size_of::<u32>() + 1),
             (self.functions.rows(), size_of::<Function>() + ID_BYTES),

@@ -1,9 +1,10 @@
-//! The samples of a pprof: nearly all of its bytes, so nothing here is hashed and little is allocated.
+//! The samples of a pprof: nearly all of its bytes, so little here is allocated.
 
 use super::super::wire::{Field, Reader};
 use super::super::{DecodeError, Limit, Limits};
 use super::decode::Decoder;
 use super::identity::Identities;
+use super::known_stacks::{KnownStacks, NewList};
 use super::outline::{Once, Section};
 use super::{excess, malformed, not_protobuf, too_large, wrong_type};
 use crate::profile::{
@@ -13,13 +14,29 @@ use crate::profile::{
 /// Positions of locations, as many as are looked at together.
 type Positions = [u32; 128];
 
+/// So many samples tell about how many frames the others have, and somewhat more is made room for.
+const FORESEEN_BY: usize = 1024;
+const MORE_THAN_FORESEEN: f64 = 1.0 + 1.0 / 16.0;
+
 /// What decoding samples needs beside the tables.
-struct Scratch {
+struct Scratch<'a> {
     positions: Positions,
+    known_stacks: KnownStacks<'a>,
     values: Vec<i64>,
     labels: Vec<AttributeId>,
     last_set: AttributeSetId,
     recent: Recent,
+}
+
+/// The frames of a sample, as far as they were read.
+enum Frames<'a> {
+    None,
+    /// Those of a stack that came before: they are not read again.
+    Known(StackId),
+    /// One list.
+    List(NewList<'a>),
+    /// Any others.
+    Others,
 }
 
 impl Decoder<'_> {
@@ -32,14 +49,21 @@ impl Decoder<'_> {
         let mut attributes = Vec::with_capacity(rows);
         let mut scratch = Scratch {
             positions: [0; 128],
+            known_stacks: KnownStacks::new(rows),
             values: Vec::with_capacity(values),
             labels: Vec::new(),
             last_set: Id::UNSET,
             recent: Recent::default(),
         };
         for message in section.messages() {
+            if stacks.len() == FORESEEN_BY {
+                self.foresee_frames(section, message.offset());
+            }
             stacks.push(self.sample(message, types, &mut scratch)?);
             attributes.push(self.attribute_set(&mut scratch)?);
+        }
+        if scratch.known_stacks.are_distinct() {
+            self.dictionary.stacks.be_distinct();
         }
         Ok(Samples {
             stacks,
@@ -49,19 +73,48 @@ impl Decoder<'_> {
         })
     }
 
-    fn sample(&mut self, mut message: Reader<'_>, types: usize, scratch: &mut Scratch) -> Result<StackId, DecodeError> {
+    /// Makes room for all frames at once, judged by those of the samples that end at `offset`: a table that doubles is touched twice.
+    fn foresee_frames(&mut self, section: &Section<'_>, offset: usize) {
+        let first = section.messages().next().map_or(0, |message| message.offset());
+        let (read, all) = (offset.saturating_sub(first), section.span());
+        let so_far = self.dictionary.stacks.items().len();
+        let frames = (so_far as f64 * all as f64 / read.max(1) as f64 * MORE_THAN_FORESEEN) as usize;
+        // a frame is paid for twice, as tables double
+        if self.frames.prepay(frames.saturating_sub(so_far) / 2) {
+            self.dictionary.stacks.reserve_items(frames);
+        }
+    }
+
+    fn sample<'a>(
+        &mut self,
+        mut message: Reader<'a>,
+        types: usize,
+        scratch: &mut Scratch<'a>,
+    ) -> Result<StackId, DecodeError> {
         let start = message.offset();
         let first = scratch.values.len();
         let before = self.dictionary.stacks.items().len();
+        let mut frames = Frames::None;
         scratch.labels.clear();
         loop {
             let at = message.offset();
             match message.field().map_err(not_protobuf)? {
                 Some((1, Field::Bytes(packed))) => {
+                    frames = match frames {
+                        Frames::None => match scratch.known_stacks.find(packed) {
+                            Ok(stack) => {
+                                frames = Frames::Known(stack);
+                                continue;
+                            }
+                            Err(new) => Frames::List(new),
+                        },
+                        some => self.go_on(some),
+                    };
                     self.check_depth(before, packed)?;
                     self.frames(packed, &mut scratch.positions)?;
                 }
                 Some((1, Field::Varint(id))) => {
+                    frames = self.go_on(frames);
                     self.check_depth(before, Reader::new(&[0]))?;
                     let frame = self.frame(id, at)?;
                     self.used_locations.mark(frame.index());
@@ -97,7 +150,39 @@ impl Decoder<'_> {
             let problem = format!("a sample of {found} values in a profile of {types} sample types");
             return Err(malformed(start, problem));
         }
-        self.stack(before)
+        self.stack(frames, before, &mut scratch.known_stacks)
+    }
+
+    /// What frames are to which more are added.
+    fn go_on<'a>(&mut self, so_far: Frames<'a>) -> Frames<'a> {
+        if let Frames::Known(stack) = so_far {
+            let stacks = &mut self.dictionary.stacks;
+            let frames = stacks[stack].to_vec();
+            stacks.add_all(&frames);
+        }
+        Frames::Others
+    }
+
+    /// The stack of the frames that were added since `before`, if it did not come before.
+    fn stack<'a>(
+        &mut self,
+        frames: Frames<'a>,
+        before: usize,
+        known: &mut KnownStacks<'a>,
+    ) -> Result<StackId, DecodeError> {
+        if let Frames::Known(stack) = frames {
+            return Ok(stack);
+        }
+        let stacks = &mut self.dictionary.stacks;
+        let added = stacks.items().len() - before;
+        // a stack has few frames: it does no harm that they are there already
+        let spent = self.frames.spend(added);
+        spent.map_err(|why| excess(why, self.limits, "frames"))?;
+        Ok(match frames {
+            _ if added == 0 => Id::UNSET,
+            Frames::List(list) => known.add(list, stacks),
+            _ => known.add_other(stacks),
+        })
     }
 
     /// Whether the ids of a packed list may be added to the stack whose frames were added since `before`. There are never more
@@ -140,19 +225,6 @@ impl Decoder<'_> {
             self.dictionary.stacks.add(frame);
         }
         Ok(())
-    }
-
-    /// Ends the stack whose frames were added since `before`.
-    fn stack(&mut self, before: usize) -> Result<StackId, DecodeError> {
-        let all = self.dictionary.stacks.items().len();
-        let frames = all - before;
-        // a stack has few frames: it does no harm that they are there already
-        let spent = self.frames.spend(frames);
-        spent.map_err(|why| excess(why, self.limits, "frames"))?;
-        Ok(match frames {
-            0 => Id::UNSET,
-            _ => self.dictionary.stacks.close(),
-        })
     }
 
     /// Neighbours often carry the same labels.
