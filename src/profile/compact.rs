@@ -408,3 +408,60 @@ fn places(
     d.stacks.be_distinct();
     stacks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Observations, Samples, ValueType};
+
+    /// Three stacks of one location each, of which the last two lie at one address.
+    fn three_stacks() -> Profiles {
+        let mut d = Dictionary::default();
+        for address in [1, 2, 2] {
+            let location = Location {
+                address,
+                ..Location::default()
+            };
+            let location = d.push_location(location, &[]);
+            d.stacks.push(&[location]);
+        }
+        d.stacks.be_distinct();
+        let rows = d.stacks.len() - 1;
+        let samples = Samples {
+            stacks: d.stacks.ids().skip(1).collect(),
+            attributes: vec![Id::UNSET; rows],
+            links: vec![Id::UNSET; rows],
+            observations: Observations::Totals(vec![1; rows]),
+        };
+        let profile = Profile {
+            sample_types: vec![ValueType::default()],
+            samples: Arc::new(samples),
+            ..Profile::default()
+        };
+        Profiles::of(d, vec![profile])
+    }
+
+    #[test]
+    fn stacks_become_equal_with_their_locations() {
+        let mut profiles = three_stacks();
+        profiles.compact();
+        assert_eq!(profiles.dictionary().stacks.len(), 3);
+        let samples = &profiles.iter().next().unwrap().profile.samples;
+        assert_eq!((samples.len(), samples.sum(0, 1)), (2, 3));
+    }
+
+    #[test]
+    fn stacks_that_are_known_to_be_distinct_go_when_nobody_needs_them() {
+        let mut profiles = three_stacks();
+        let (d, resources) = profiles.edit();
+        for profile in profiles_mut(resources) {
+            Arc::make_mut(&mut profile.samples).retain(1, |row| row == 1);
+        }
+        assert!(d.stacks.are_distinct());
+        profiles.compact();
+        let d = profiles.dictionary();
+        assert_eq!((d.stacks.len(), d.locations.len()), (2, 2));
+        let stack = profiles.iter().next().unwrap().profile.samples.stacks[0];
+        assert_eq!(d.locations[d.stacks[stack][0]].address, 2);
+    }
+}

@@ -18,6 +18,8 @@ fn assert_compact(profiles: &Profiles) {
     });
     assert_eq!(used.len(), d.strings.len(), "a string is an orphan");
     let stacks: HashSet<StackId> = profiles.iter().flat_map(|p| p.profile.samples.stacks.clone()).collect();
+    let lists: HashSet<_> = d.stacks.ids().map(|id| &d.stacks[id]).collect();
+    assert_eq!(lists.len(), d.stacks.len(), "a stack stands twice");
     let in_table = d.stacks.ids().filter(|id| id.is_set()).count();
     assert_eq!(
         stacks.iter().filter(|id| id.is_set()).count(),

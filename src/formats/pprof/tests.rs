@@ -4,6 +4,7 @@ mod fields;
 mod hostile;
 mod oracle;
 mod round_trip;
+mod stacks;
 
 use std::io::Read;
 
