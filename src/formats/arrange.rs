@@ -17,45 +17,81 @@ const STACKS_FOR_SET: usize = 8;
 /// As many frames for each location mean that stacks have much in common.
 const FRAMES_FOR_LOCATION: usize = 32;
 
+/// So many frames are counted in no time; of more only those of stacks that have much in common.
+const SOON_COUNTED: usize = 1 << 16;
+
 /// Fewer are sorted sooner by comparing them.
 const FEW: usize = 256;
 
+/// The locations of those stacks that are written, each so many times, in the order of their table; where it pays, those in front that
+/// come so often that they should have short numbers. What was written so and is read again keeps its order.
+pub(super) fn often_first(dictionary: &Dictionary, times: impl Fn(StackId) -> u32) -> Vec<LocationId> {
+    let stacks = &dictionary.stacks;
+    if stacks.items().len() > SOON_COUNTED && !have_much_in_common(dictionary) {
+        return in_use(dictionary, |stack| times(stack) > 0);
+    }
+    let mut frequencies = Frequencies::new(dictionary);
+    for stack in stacks.ids() {
+        frequencies.add(stack, times(stack));
+    }
+    frequencies.often_first()
+}
+
+/// The locations of these stacks, in the order of their table.
+fn in_use(dictionary: &Dictionary, is_used: impl Fn(StackId) -> bool) -> Vec<LocationId> {
+    let Dictionary { locations, stacks, .. } = dictionary;
+    if stacks.do_reach_all_of(locations.len()) && stacks.ids().skip(1).all(&is_used) {
+        // no early end, so that many are compared at once
+        let has_unset = stacks
+            .items()
+            .iter()
+            .fold(false, |any, location| any | !location.is_set());
+        return locations.ids().skip(usize::from(!has_unset)).collect();
+    }
+    let mut are_used = vec![false; locations.len()];
+    for stack in stacks.ids().filter(|stack| is_used(*stack)) {
+        for location in &stacks[stack] {
+            if let Some(is_used) = are_used.get_mut(location.index()) {
+                *is_used = true;
+            }
+        }
+    }
+    let marked = locations.ids().zip(are_used);
+    marked
+        .filter(|(_, is_used)| *is_used)
+        .map(|(location, _)| location)
+        .collect()
+}
+
 /// How often each location comes in stacks.
-pub(super) struct Frequencies<'a> {
+struct Frequencies<'a> {
     dictionary: &'a Dictionary,
     counts: Vec<u32>,
-    frames: usize,
 }
 
 impl<'a> Frequencies<'a> {
     /// None was counted yet.
-    pub(super) fn new(dictionary: &'a Dictionary) -> Self {
+    fn new(dictionary: &'a Dictionary) -> Self {
         Self {
             dictionary,
             counts: vec![0; dictionary.locations.len()],
-            frames: 0,
         }
     }
 
     /// Counts the frames of a stack that is written so many times.
-    pub(super) fn add(&mut self, stack: StackId, times: u32) {
-        let frames = &self.dictionary.stacks[stack];
-        for location in frames {
+    fn add(&mut self, stack: StackId, times: u32) {
+        if times == 0 {
+            return;
+        }
+        for location in &self.dictionary.stacks[stack] {
             if let Some(count) = self.counts.get_mut(location.index()) {
                 *count = count.saturating_add(times);
             }
         }
-        self.frames = self.frames.saturating_add(frames.len().saturating_mul(times as usize));
     }
 
-    /// How many were counted in all.
-    pub(super) fn frames(&self) -> usize {
-        self.frames
-    }
-
-    /// Those of the locations that came, in the order of their table; where it pays, those in front that came so often that they should
-    /// have short numbers. What was written so and is read again keeps its order.
-    pub(super) fn often_first(&self, locations: impl Iterator<Item = LocationId>) -> Vec<LocationId> {
+    fn often_first(&self) -> Vec<LocationId> {
+        let locations = self.dictionary.locations.ids();
         let came: Vec<LocationId> = locations.filter(|location| self.of(*location) > 0).collect();
         let mut counts: Vec<u32> = came.iter().map(|location| self.of(*location)).collect();
         let as_they_came = bytes_in_order(&counts);
@@ -113,8 +149,11 @@ fn bytes_in_order(counts: &[u32]) -> usize {
 /// beside that of the sample before is soon found, and elsewhere memory is waited for.
 pub(super) fn pays(dictionary: &Dictionary, stacks: usize) -> bool {
     let said = dictionary.attribute_sets.len().max(dictionary.links.len());
-    said <= stacks / STACKS_FOR_SET
-        && dictionary.stacks.items().len() / FRAMES_FOR_LOCATION >= dictionary.locations.len()
+    said <= stacks / STACKS_FOR_SET && have_much_in_common(dictionary)
+}
+
+fn have_much_in_common(dictionary: &Dictionary) -> bool {
+    dictionary.stacks.items().len() / FRAMES_FOR_LOCATION >= dictionary.locations.len()
 }
 
 /// The places of these stacks, so that those of one leaf stand together, and of these those of one depth. `numbers` are those of the
@@ -287,9 +326,7 @@ mod tests {
     }
 
     fn check_numbers(d: &Dictionary) -> Result<(), TestCaseError> {
-        let mut frequencies = Frequencies::new(d);
-        d.stacks.ids().for_each(|stack| frequencies.add(stack, 1));
-        let ordered = frequencies.often_first(d.locations.ids());
+        let ordered = often_first(d, |_| 1);
         let mut counts = vec![0u32; d.locations.len()];
         d.stacks
             .items()

@@ -284,14 +284,15 @@ impl Writer {
     /// A number without a key: an item of a packed list.
     #[inline]
     pub fn raw_varint(&mut self, value: u64) {
-        if value < 0x80 {
-            self.out.push(value as u8);
-        } else {
-            self.raw_longer(value);
+        match value {
+            ..0x80 => self.out.push(value as u8),
+            ..=ShortVarint::MAX => self.raw_short(ShortVarint::new(value)),
+            _ => self.raw_longest(value),
         }
     }
 
-    fn raw_longer(&mut self, value: u64) {
+    #[cold]
+    fn raw_longest(&mut self, value: u64) {
         let mut rest = value;
         while rest > ShortVarint::MAX {
             self.out.push(rest as u8 | 0x80);
@@ -399,7 +400,7 @@ impl Writer {
             // of values, too, it cannot be foretold which are long
             match value {
                 ..=ShortVarint::MAX => self.raw_short(ShortVarint::new(value)),
-                _ => self.raw_longer(value),
+                _ => self.raw_longest(value),
             }
         }
         if self.out.len() == start {

@@ -107,8 +107,12 @@ impl Used {
 
     /// From stacks to functions and mappings.
     fn places(&mut self, d: &Dictionary) {
-        for stack in self.stacks.rows() {
-            self.locations.mark_all(&d.stacks[stack]);
+        if self.stacks.are_all() && d.stacks.do_reach_all_of(d.locations.len()) {
+            self.locations.mark_every_row();
+        } else {
+            for stack in self.stacks.rows() {
+                self.locations.mark_all(&d.stacks[stack]);
+            }
         }
         for location in self.locations.rows() {
             let row = &d.locations[location];
@@ -176,6 +180,14 @@ impl<Row> Marks<Row> {
                 }
             }
         }
+    }
+
+    fn mark_every_row(&mut self) {
+        self.marks.fill(true);
+    }
+
+    fn are_all(&self) -> bool {
+        self.marks.iter().all(|marked| *marked)
     }
 
     pub(super) fn has(&self, row: Id<Row>) -> bool {
@@ -406,6 +418,7 @@ fn places(
     };
     d.stacks.retain(stacks.stays());
     d.stacks.be_distinct();
+    d.stacks.reach_all_of(d.locations.len());
     stacks
 }
 

@@ -99,6 +99,8 @@ pub struct Lists<Owner, Item> {
     ends: Vec<u32>,
     items: Vec<Item>,
     are_distinct: bool,
+    /// Of the table that items point into so many rows are pointed at, all but row 0; 0 if that is not known.
+    reached: usize,
     owner: std::marker::PhantomData<fn() -> Owner>,
 }
 
@@ -108,6 +110,7 @@ impl<Owner, Item: Clone> Clone for Lists<Owner, Item> {
             ends: self.ends.clone(),
             items: self.items.clone(),
             are_distinct: self.are_distinct,
+            reached: self.reached,
             owner: self.owner,
         }
     }
@@ -134,6 +137,7 @@ impl<Owner, Item> Lists<Owner, Item> {
             ends,
             items: Vec::with_capacity(items),
             are_distinct: false,
+            reached: 0,
             owner: std::marker::PhantomData,
         }
     }
@@ -173,6 +177,16 @@ impl<Owner, Item> Lists<Owner, Item> {
         self.are_distinct = true;
     }
 
+    /// Notes that each of so many rows, but for row 0, is in some list; holds until a list goes or an item is changed.
+    pub fn reach_all_of(&mut self, rows: usize) {
+        self.reached = rows;
+    }
+
+    /// Whether it is known that each of so many rows, but for row 0, is in some list.
+    pub fn do_reach_all_of(&self, rows: usize) -> bool {
+        self.reached == rows
+    }
+
     /// Whether it is known that no two lists are equal.
     pub fn are_distinct(&self) -> bool {
         self.are_distinct
@@ -197,6 +211,7 @@ impl<Owner, Item> Lists<Owner, Item> {
     /// The items of all lists, to be changed in place.
     pub fn items_mut(&mut self) -> &mut [Item] {
         self.are_distinct = false;
+        self.reached = 0;
         &mut self.items
     }
 
@@ -246,6 +261,9 @@ impl<Owner, Item: Copy> Lists<Owner, Item> {
             }
             start = end;
         }
+        if lists < self.ends.len() {
+            self.reached = 0;
+        }
         self.ends.truncate(lists);
         self.items.truncate(items);
     }
@@ -254,6 +272,7 @@ impl<Owner, Item: Copy> Lists<Owner, Item> {
     pub(super) fn change(&mut self, mut change: impl FnMut(Id<Owner>, &mut [Item])) {
         let mut start = 0;
         self.are_distinct = false;
+        self.reached = 0;
         for (id, end) in self.ids().zip(&self.ends) {
             let end = *end as usize;
             change(id, &mut self.items[start..end]);

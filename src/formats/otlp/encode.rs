@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::lift::{DEFAULT_SAMPLE_TYPE, SAMPLE_TYPE_ORDER};
 use super::lower::lower;
-use crate::formats::arrange::{Frequencies, Stacks, alike_together, by_key, pays};
+use crate::formats::arrange::{Stacks, alike_together, by_key, often_first, pays};
 use crate::formats::wire::Writer;
 use crate::formats::{EncodeError, Format};
 use crate::profile::{
@@ -35,7 +35,7 @@ fn write(profiles: &Profiles, most: usize) -> Writer {
     let dictionary = lowered.dictionary();
     let mut out = Writer::within(most, expected_bytes(&lowered));
     let is_arranged = pays(dictionary, dictionary.stacks.len());
-    let locations = locations(dictionary);
+    let locations = Numbers::of(dictionary.locations.len(), often_first(dictionary, |_| 1));
     let mut encoder = Encoder {
         dictionary,
         most,
@@ -61,17 +61,6 @@ fn expected_bytes(profiles: &Profiles) -> usize {
         .sum();
     let lists = d.stacks.items().len() * 2 + d.lines.items().len() * 8 + d.locations.len() * 12;
     d.strings.text_bytes() + d.strings.len() * 3 + lists + samples * 16 + 1024
-}
-
-fn locations(dictionary: &Dictionary) -> Numbers<Location> {
-    let mut frequencies = Frequencies::new(dictionary);
-    for stack in dictionary.stacks.ids() {
-        frequencies.add(stack, 1);
-    }
-    Numbers::of(
-        dictionary.locations.len(),
-        frequencies.often_first(dictionary.locations.ids().skip(1)),
-    )
 }
 
 fn stacks(dictionary: &Dictionary, locations: &Numbers<Location>, is_arranged: bool) -> Numbers<Stack> {

@@ -464,8 +464,12 @@ impl<'l> Decoder<'l> {
         row.ok_or_else(|| dangling(at, "sample.location_id", id))
     }
 
-    fn finish(self, profile: Profile) -> Decoded {
-        let no_orphans = self.used_strings.all() && self.used_functions.all() && self.used_locations.all();
+    fn finish(mut self, profile: Profile) -> Decoded {
+        let are_locations_used = self.used_locations.all();
+        if are_locations_used {
+            self.dictionary.stacks.reach_all_of(self.dictionary.locations.len());
+        }
+        let no_orphans = self.used_strings.all() && self.used_functions.all() && are_locations_used;
         Decoded {
             profiles: Profiles::of(self.dictionary, vec![profile]),
             exact: self.exact && no_orphans && self.repairs == 0,

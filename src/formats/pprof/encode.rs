@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::super::arrange::{Frequencies, Stacks, alike_together, pays};
+use super::super::arrange::{Stacks, alike_together, often_first, pays};
 use super::super::wire::Writer;
 use super::super::{EncodeError, Format};
 use super::identity::Used;
@@ -101,11 +101,12 @@ fn check(profile: &Profile) -> Result<(), EncodeError> {
 
 /// Bytes that will do for most profiles, so that the buffer seldom grows.
 fn estimate(dictionary: &Dictionary, profile: &Profile, referenced: &Referenced) -> usize {
-    let tables = referenced.functions.rows.len() * 16 + referenced.locations.rows.len() * 24;
-    let samples = profile.samples.len() * (12 + profile.sample_types.len() * 3);
+    let tables = referenced.functions.rows.len() * 20 + referenced.locations.rows.len() * 28;
+    let texts = dictionary.strings.text_bytes() + dictionary.strings.len() * 3;
+    let samples = profile.samples.len() * (12 + profile.sample_types.len() * 4);
     // a stack of very many samples is written as often, and so is not foreseen
     let frames = referenced.frames.min(dictionary.stacks.items().len()) * 3 / 2;
-    tables + dictionary.strings.text_bytes() + frames + samples
+    tables + texts + samples + frames
 }
 
 /// The rows that the samples reach, with their ids to be.
@@ -158,15 +159,8 @@ impl<'a> Referenced<'a> {
     fn by(dictionary: &'a Dictionary, profile: &'a Profile, most: usize) -> Option<Self> {
         let counts = samples_of_stacks(dictionary, profile);
         let of_stack = |stack: StackId| counts.get(stack.index()).copied().unwrap_or_default();
-        let mut frequencies = Frequencies::new(dictionary);
-        for stack in dictionary.stacks.ids().filter(|stack| of_stack(*stack) > 0) {
-            frequencies.add(stack, of_stack(stack));
-        }
         // a frame at location 0 says nothing, but it is a frame: it needs a location of its own
-        let locations = Ordered::new(
-            &dictionary.locations,
-            frequencies.often_first(dictionary.locations.ids()),
-        );
+        let locations = Ordered::new(&dictionary.locations, often_first(dictionary, of_stack));
         let mut functions = Used::new(dictionary.functions.len());
         let mut mappings = Used::new(dictionary.mappings.len());
         // readers of pprof pass over a line without a function: what has no name gets a function without one, as Go writes it
@@ -182,6 +176,8 @@ impl<'a> Referenced<'a> {
             .functions
             .ids()
             .filter(|row| functions.has(row.index()) && (row.is_set() || has_nameless));
+        let frames_of = |stack: StackId| dictionary.stacks[stack].len().saturating_mul(of_stack(stack) as usize);
+        let frames = dictionary.stacks.ids().map(frames_of).fold(0, usize::saturating_add);
         let mut stacks = Stacks::new(dictionary, &locations.ids);
         let mut samples = Cow::Borrowed(&*profile.samples);
         if pays(dictionary, profile.samples.len()) {
@@ -193,7 +189,7 @@ impl<'a> Referenced<'a> {
         }
         Some(Self {
             samples,
-            frames: frequencies.frames(),
+            frames,
             stacks,
             locations,
             functions: Ordered::new(&dictionary.functions, functions),

@@ -14,6 +14,8 @@ use super::measures::{Class, Masking};
 
 /// Texts longer than this are not worth their room.
 const LONGEST: usize = 4096;
+/// So many texts are looked up together.
+pub const TOGETHER: usize = 32;
 /// Bytes that an entry takes beside its text.
 const ENTRY: usize = size_of::<Entry>() * 2;
 
@@ -70,6 +72,11 @@ impl Generation {
         })
     }
 
+    /// Something of the entry that `find` will look at first.
+    fn touch(&self, hash: u64) -> u32 {
+        self.entries.find(hash, |_| true).map_or(0, |entry| entry.start)
+    }
+
     fn bytes(&self) -> usize {
         self.texts.len() + self.entries.len() * ENTRY + self.masked_bytes
     }
@@ -110,10 +117,33 @@ impl Memory {
         if text.len() > LONGEST {
             return None;
         }
-        let hash = self.hasher.hash_one((class, text));
+        self.find_hashed(self.hasher.hash_one((class, text)), class, text)
+    }
+
+    fn find_hashed(&self, hash: u64, class: Class, text: &str) -> Option<Found> {
         self.young
             .find(hash, class, text)
             .or_else(|| self.old.find(hash, class, text))
+    }
+
+    /// The same of [`TOGETHER`] texts at most, with the place of each. Nothing waits for the memory of one entry before it asks for that of
+    /// the next.
+    pub fn find_each<'t>(
+        &self,
+        texts: impl Iterator<Item = (Class, &'t str)> + Clone,
+        mut tell: impl FnMut(usize, Option<Found>),
+    ) {
+        let mut hashes = [0; TOGETHER];
+        let mut touched = 0;
+        for (slot, text) in hashes.iter_mut().zip(texts.clone()) {
+            *slot = self.hasher.hash_one(text);
+            touched ^= self.young.touch(*slot);
+        }
+        std::hint::black_box(touched);
+        for (place, ((class, text), hash)) in texts.zip(hashes).enumerate() {
+            let is_kept = text.len() <= LONGEST;
+            tell(place, is_kept.then(|| self.find_hashed(hash, class, text)).flatten());
+        }
     }
 
     /// Texts and bytes that it holds.
@@ -191,6 +221,28 @@ mod tests {
         );
         assert!(memory.find(Class::Name, "a").unwrap().is_none());
         assert!(memory.find(Class::Name, "a@x.com").is_none() && memory.find(Class::Text, "b@x.com").is_none());
+        let texts = [
+            (Class::Text, "b@x.com"),
+            (Class::Text, "a@x.com"),
+            (Class::Name, "a"),
+            (Class::Name, "a@x.com"),
+        ];
+        let mut told = Vec::new();
+        memory.find_each(texts.into_iter(), |place, found| told.push((place, found)));
+        let expected: Vec<_> = texts
+            .map(|(class, text)| memory.find(class, text))
+            .into_iter()
+            .enumerate()
+            .collect();
+        assert_eq!(told.len(), expected.len());
+        for ((place, found), (expected_place, expected)) in told.iter().zip(&expected) {
+            let text = |found: &Option<Found>| {
+                found
+                    .as_ref()
+                    .map(|found| found.as_ref().map(|masking| masking.text.clone()))
+            };
+            assert_eq!((place, text(found)), (expected_place, text(expected)));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::cache::{Memory, TOGETHER};
 use super::config::TextAction;
 use super::measures::{Class, Masking, Measures};
 use crate::profile::{Dictionary, Profiles, Role, StringId};
@@ -39,27 +40,48 @@ impl<'m> Texts<'m> {
         let d = profiles.dictionary();
         let mut changes = false;
         let memory = measures.cache.read();
+        let mut asked = Vec::with_capacity(TOGETHER);
         profiles.strings_by_role(|role, id| {
             if !id.is_set() || is_value(role) {
                 return;
             }
             let class = Class::of(role);
-            if self.state(d, class, id) == UNKNOWN {
-                match memory.find(class, d.str(id)) {
-                    Some(found) => self.know(class, id, found),
-                    None => {
-                        self.set(class, id, PENDING);
-                        self.fresh.push((class, id));
-                    }
+            let state = self.state(d, class, id);
+            changes |= state >= MASKED;
+            if state == UNKNOWN {
+                self.set(class, id, PENDING);
+                asked.push((class, id));
+                if asked.len() == TOGETHER {
+                    changes |= self.recall(&memory, d, &mut asked);
                 }
             }
-            changes |= self.state(d, class, id) >= MASKED;
         });
+        changes |= self.recall(&memory, d, &mut asked);
         drop(memory);
         for (class, id) in std::mem::take(&mut self.fresh) {
             changes |= self.look_at(d, class, id).is_some();
         }
         changes || self.carriers_change(profiles)
+    }
+
+    /// Looks up what earlier batches had, and says whether one of these texts changes.
+    fn recall(&mut self, memory: &Memory, d: &Dictionary, asked: &mut Vec<(Class, StringId)>) -> bool {
+        let mut changes = false;
+        let texts = asked.iter().map(|(class, id)| (*class, d.str(*id)));
+        memory.find_each(texts, |place, found| {
+            let Some((class, id)) = asked.get(place).copied() else {
+                return;
+            };
+            match found {
+                Some(found) => {
+                    changes |= found.is_some();
+                    self.know(class, id, found);
+                }
+                None => self.fresh.push((class, id)),
+            }
+        });
+        asked.clear();
+        changes
     }
 
     fn carriers_change(&mut self, profiles: &Profiles) -> bool {

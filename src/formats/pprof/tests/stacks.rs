@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::hostile::{location, small};
 use super::oracle::RawLocation;
@@ -115,7 +115,11 @@ proptest! {
 
 /// So many stacks of four frames, of which each comes so often.
 fn many(stacks: u64, times: usize) -> Vec<(Vec<u64>, Way)> {
-    let digits = |n: u64| [n, n / LOCATIONS, n / LOCATIONS.pow(2), 7].map(|n| n % LOCATIONS + 1).to_vec();
+    let digits = |n: u64| {
+        [n, n / LOCATIONS, n / LOCATIONS.pow(2), 7]
+            .map(|n| n % LOCATIONS + 1)
+            .to_vec()
+    };
     let all = (0..stacks).map(|n| (digits(n), Way::List));
     std::iter::repeat_n(all, times).flatten().collect()
 }
