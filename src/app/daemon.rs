@@ -102,6 +102,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
 
 fn budget(config: &Config) -> Budget {
     let levels = memory::levels(config);
+    memory::keep_freed(levels);
     let budget = Budget::new(levels.hard);
     budget.set_levels(levels);
     budget
@@ -301,7 +302,9 @@ impl Daemon {
     /// What is set in place, and what cannot be.
     fn apply(&self, before: &Config) {
         let (service, old) = (&self.setup.config.service, &before.service);
-        self.sources.budget.set_levels(memory::levels(&self.setup.config));
+        let levels = memory::levels(&self.setup.config);
+        memory::keep_freed(levels);
+        self.sources.budget.set_levels(levels);
         logs::set_level(level(service.telemetry.logs.level));
         let fixed = [
             (

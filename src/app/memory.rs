@@ -1,4 +1,4 @@
-//! How much memory batches may hold: as configured, else half of what the container has.
+//! How much memory batches may hold: as configured, else half of what the container has; and what the process keeps for the next ones.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,25 @@ use crate::processors::memory_limiter;
 const DEFAULT: usize = 256 << 20;
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
+
+/// From such a budget on, memory that was freed is kept.
+const ROOMY: usize = 512 << 20;
+/// The largest block that is kept.
+const KEPT_BLOCK: usize = 8 << 20;
+
+/// Has the process keep what a budget of this size can spare.
+pub(super) fn keep_freed(levels: Levels) {
+    if levels.hard >= ROOMY {
+        keep_freed_blocks();
+    }
+}
+
+/// Has the allocator keep freed memory instead of giving it back to the system, which hands it out again page by page: glibc keeps
+/// blocks as large as the largest that it has seen freed, up to 32 MiB, and twice as much for each arena. So it sees one of 8 MiB,
+/// as after the first large request. Other allocators do as they do.
+pub fn keep_freed_blocks() {
+    std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BLOCK));
+}
 
 /// The levels of a configuration.
 pub(super) fn levels(config: &Config) -> Levels {

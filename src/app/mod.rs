@@ -30,6 +30,7 @@ use crate::{exporters, extensions, processors, receivers};
 
 pub use daemon::{RunError, run};
 pub use kill::components;
+pub use memory::keep_freed_blocks;
 pub use quickstart::CONFIG as QUICKSTART;
 pub use setup::RunOptions;
 

@@ -208,7 +208,13 @@ impl<Row> Marks<Row> {
         self.ids().filter(|id| self.has(*id))
     }
 
-    /// The same out of the table itself.
+    /// Whether each row that is marked has a higher key than the one before, as names have that writers number by first use: then no
+    /// two of the rows are equal.
+    fn rise<Key: Ord>(&self, key: impl Fn(Id<Row>) -> Key) -> bool {
+        self.rows().is_sorted_by(|before, row| key(*before) < key(*row))
+    }
+
+    /// The rows that are marked, out of the table itself.
     fn of<'a, T>(&'a self, table: &'a mut [T]) -> impl Iterator<Item = &'a mut T> {
         let rows = table.iter_mut().zip(&self.marks);
         rows.filter(|(_, marked)| **marked).map(|(row, _)| row)
@@ -388,7 +394,10 @@ fn places(
     used: &Used,
     sets: &Moves<AttributeSet>,
 ) -> Moves<Stack> {
-    let functions = Moves::of(&used.functions, |id| d.functions[id]);
+    let functions = match used.functions.rise(|id| d.functions[id].name) {
+        true => Moves::of_distinct(&used.functions),
+        false => Moves::of(&used.functions, |id| d.functions[id]),
+    };
     d.functions.retain(functions.stays());
     d.mappings
         .rows_mut()

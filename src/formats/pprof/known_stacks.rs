@@ -19,8 +19,9 @@ const WORTH_LOOKING: usize = 16;
 pub(super) struct KnownStacks<'a> {
     hasher: RandomState,
     lists: HashTable<StackId>,
-    /// By stack, the list it was read from.
-    bytes: Vec<&'a [u8]>,
+    request: &'a [u8],
+    /// By stack, where the list lies that it was read from; requests are far shorter than 4 GiB.
+    places: Vec<(u32, u32)>,
     others: HashTable<StackId>,
     looked: usize,
     found: usize,
@@ -33,22 +34,23 @@ pub(super) struct KnownStacks<'a> {
 }
 
 /// What one stack may take.
-pub(super) const KNOWN_STACK_BYTES: usize = size_of::<&[u8]>() + 2 * (size_of::<StackId>() + 1);
+pub(super) const KNOWN_STACK_BYTES: usize = size_of::<(u32, u32)>() + 2 * (size_of::<StackId>() + 1);
 
 /// A list that has not come before.
 #[derive(Clone, Copy)]
 pub(super) struct NewList<'a> {
-    bytes: &'a [u8],
+    list: Reader<'a>,
     hash: u64,
 }
 
 impl<'a> KnownStacks<'a> {
-    /// None yet of at most so many.
-    pub(super) fn new(most: usize) -> Self {
+    /// None yet of at most so many in a request.
+    pub(super) fn new(request: &'a [u8], most: usize) -> Self {
         Self {
             hasher: RandomState::default(),
             lists: HashTable::new(),
-            bytes: Vec::new(),
+            request,
+            places: Vec::new(),
             others: HashTable::new(),
             looked: 0,
             found: 0,
@@ -62,15 +64,15 @@ impl<'a> KnownStacks<'a> {
     /// The stack of a list of ids, if it came before.
     #[inline]
     pub(super) fn find(&mut self, list: Reader<'a>) -> Result<StackId, NewList<'a>> {
-        let bytes = list.bytes();
         if self.is_in_vain() {
-            return Err(NewList { bytes, hash: 0 });
+            return Err(NewList { list, hash: 0 });
         }
-        let hash = self.hasher.hash_one(bytes);
-        let known = self.lists.find(hash, |stack| bytes_of(&self.bytes, *stack) == bytes);
+        let hash = self.hasher.hash_one(list.bytes());
+        let is_equal = |stack: &StackId| list_of(self.request, &self.places, *stack) == list.bytes();
+        let known = self.lists.find(hash, is_equal);
         self.looked += 1;
         self.found += usize::from(known.is_some());
-        known.copied().ok_or(NewList { bytes, hash })
+        known.copied().ok_or(NewList { list, hash })
     }
 
     fn is_in_vain(&self) -> bool {
@@ -78,21 +80,23 @@ impl<'a> KnownStacks<'a> {
     }
 
     /// Closes the stack that was read from a list.
-    pub(super) fn add(&mut self, list: NewList<'a>, stacks: &mut Lists<Stack, LocationId>) -> StackId {
+    pub(super) fn add(&mut self, new: NewList<'a>, stacks: &mut Lists<Stack, LocationId>) -> StackId {
         self.shortest_list = self.shortest_list.min(stacks.open().len());
         let stack = stacks.close();
         if self.is_in_vain() {
             return stack;
         }
-        self.are_plain &= is_plain(list.bytes);
-        self.bytes.resize(stack.index(), &[]);
-        self.bytes.push(list.bytes);
-        let (hasher, bytes) = (&self.hasher, &self.bytes);
-        let hash = |stack: &StackId| hasher.hash_one(bytes_of(bytes, *stack));
+        self.are_plain &= is_plain(new.list.bytes());
+        let start = new.list.offset();
+        let end = start + new.list.bytes().len();
+        self.places.resize(stack.index(), (0, 0));
+        self.places.push((start as u32, end as u32));
+        let (hasher, request, places) = (&self.hasher, self.request, &self.places);
+        let hash = |stack: &StackId| hasher.hash_one(list_of(request, places, *stack));
         if self.looked == TRIED {
             self.lists.reserve(self.most.saturating_sub(self.lists.len()), hash);
         }
-        self.lists.insert_unique(list.hash, stack, hash);
+        self.lists.insert_unique(new.hash, stack, hash);
         stack
     }
 
@@ -129,6 +133,7 @@ fn is_plain(list: &[u8]) -> bool {
     !list.iter().fold(false, |any, byte| any | (*byte == 0))
 }
 
-fn bytes_of<'a>(bytes: &[&'a [u8]], stack: StackId) -> &'a [u8] {
-    bytes.get(stack.index()).copied().unwrap_or_default()
+fn list_of<'a>(request: &'a [u8], places: &[(u32, u32)], stack: StackId) -> &'a [u8] {
+    let (start, end) = places.get(stack.index()).copied().unwrap_or_default();
+    request.get(start as usize..end as usize).unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use crate::profile::{
 #[derive(Debug)]
 pub(super) struct Section<'a> {
     pub(super) name: &'static str,
-    request: &'a [u8],
+    pub(super) request: &'a [u8],
     /// Where each message begins and ends; requests are far shorter than 4 GiB.
     places: Vec<(u32, u32)>,
     allowed: Allowance<'a>,

@@ -49,7 +49,7 @@ impl Decoder<'_> {
         let mut attributes = Vec::with_capacity(rows);
         let mut scratch = Scratch {
             positions: [0; 128],
-            known_stacks: KnownStacks::new(rows),
+            known_stacks: KnownStacks::new(section.request, rows),
             values: Vec::with_capacity(values),
             labels: Vec::new(),
             last_set: Id::UNSET,
