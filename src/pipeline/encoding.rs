@@ -58,7 +58,7 @@ impl Batch {
         MOST_ENCODED.min(self.permit().limit() / 8)
     }
 
-    /// About what encoding takes: a request has seldom more bytes than its columns.
+    /// About what encoding takes: what is written, and what is put in order for it, has seldom more bytes than the columns.
     fn expected_bytes(&self, form: Form) -> usize {
         match (
             self.received().filter(|received| received.format == form.format),

@@ -93,7 +93,7 @@ impl<'a> KnownStacks<'a> {
         self.places.push((start as u32, end as u32));
         let (hasher, request, places) = (&self.hasher, self.request, &self.places);
         let hash = |stack: &StackId| hasher.hash_one(list_of(request, places, *stack));
-        if self.looked == TRIED {
+        if self.looked >= TRIED && self.lists.len() == self.lists.capacity() {
             self.lists.reserve(self.most.saturating_sub(self.lists.len()), hash);
         }
         self.lists.insert_unique(new.hash, stack, hash);

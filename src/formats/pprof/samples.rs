@@ -99,20 +99,7 @@ impl Decoder<'_> {
         loop {
             let at = message.offset();
             match message.field().map_err(not_protobuf)? {
-                Some((1, Field::Bytes(packed))) => {
-                    frames = match frames {
-                        Frames::None => match scratch.known_stacks.find(packed) {
-                            Ok(stack) => {
-                                frames = Frames::Known(stack);
-                                continue;
-                            }
-                            Err(new) => Frames::List(new),
-                        },
-                        some => self.go_on(some),
-                    };
-                    self.check_depth(before, packed)?;
-                    self.frames(packed, &mut scratch.positions)?;
-                }
+                Some((1, Field::Bytes(packed))) => frames = self.list(frames, packed, before, scratch)?,
                 Some((1, Field::Varint(id))) => {
                     frames = self.go_on(frames);
                     self.check_depth(before, Reader::new(&[0]))?;
@@ -151,6 +138,26 @@ impl Decoder<'_> {
             return Err(malformed(start, problem));
         }
         self.stack(frames, before, &mut scratch.known_stacks)
+    }
+
+    /// Reads a list of ids, unless it is all of a stack that came before.
+    fn list<'a>(
+        &mut self,
+        so_far: Frames<'a>,
+        packed: Reader<'a>,
+        before: usize,
+        scratch: &mut Scratch<'a>,
+    ) -> Result<Frames<'a>, DecodeError> {
+        let frames = match so_far {
+            Frames::None => match scratch.known_stacks.find(packed) {
+                Ok(stack) => return Ok(Frames::Known(stack)),
+                Err(new) => Frames::List(new),
+            },
+            some => self.go_on(some),
+        };
+        self.check_depth(before, packed)?;
+        self.frames(packed, &mut scratch.positions)?;
+        Ok(frames)
     }
 
     /// What frames are to which more are added.
