@@ -286,7 +286,7 @@ impl Writer {
     pub fn raw_varint(&mut self, value: u64) {
         match value {
             ..0x80 => self.out.push(value as u8),
-            ..=ShortVarint::MAX => self.raw_short(ShortVarint::new(value)),
+            0x80..=ShortVarint::MAX => self.raw_short(ShortVarint::new(value)),
             _ => self.raw_longest(value),
         }
     }
