@@ -355,7 +355,37 @@ mod tests {
 
     #[test]
     fn a_dictionary_of_very_many_locations_has_the_least_bytes() {
-        check_numbers(&made(40_000, &[255; 300])).unwrap();
+        check_numbers(&made(17_000, &[255; 2_200])).unwrap();
+    }
+
+    #[test]
+    fn locations_of_many_frames_that_have_little_in_common_keep_their_order() {
+        let d = made(40_000, &[255; 300]);
+        let mut came: Vec<LocationId> = d.stacks.items().to_vec();
+        came.sort();
+        came.dedup();
+        assert_eq!(often_first(&d, |_| 1), came);
+        // nor is one written that only other stacks have
+        let last = d.stacks.ids().last();
+        let mut of_last = last.map_or(Vec::new(), |stack| d.stacks[stack].to_vec());
+        of_last.sort();
+        of_last.dedup();
+        assert_eq!(often_first(&d, |stack| u32::from(Some(stack) == last)), of_last);
+    }
+
+    #[test]
+    fn what_is_known_of_locations_is_what_a_walk_finds() {
+        let mut d = made(3_000, &[255; 300]);
+        let all: Vec<LocationId> = d.locations.ids().skip(1).collect();
+        d.stacks.push(&all);
+        let walked = often_first(&d, |_| 1);
+        assert_eq!(walked.len(), d.locations.len() - 1);
+        d.stacks.reach_all_of(d.locations.len());
+        assert_eq!(often_first(&d, |_| 1), walked);
+        // a frame without a location is one
+        d.stacks.push(&[LocationId::UNSET]);
+        let with_unset = often_first(&d, |_| 1);
+        assert_eq!(with_unset.len(), d.locations.len());
     }
 
     proptest! {
