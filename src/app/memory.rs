@@ -11,16 +11,25 @@ const DEFAULT: usize = 256 << 20;
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// From such a budget on, memory that was freed is kept.
+/// From such a budget on, memory that was freed is kept,
 const ROOMY: usize = 512 << 20;
+/// as long as it is no more than such a part of it.
+const KEPT_PART: usize = 4;
 /// The largest block that is kept.
 const KEPT_BLOCK: usize = 8 << 20;
+/// For each core one thread that waits and one that works, each of which may keep two blocks.
+const BLOCKS_OF_CORE: usize = 4;
 
-/// Has the process keep what a budget of this size can spare.
+/// Has the process keep what a budget of this size can spare; it is not undone.
 pub(super) fn keep_freed(levels: Levels) {
-    if levels.hard >= ROOMY {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if can_spare(levels.hard, cores) {
         keep_freed_blocks();
     }
+}
+
+fn can_spare(budget: usize, cores: usize) -> bool {
+    budget >= ROOMY && cores * BLOCKS_OF_CORE * KEPT_BLOCK <= budget / KEPT_PART
 }
 
 /// Has the allocator keep freed memory instead of giving it back to the system, which hands it out again page by page: glibc keeps
@@ -171,6 +180,13 @@ mod tests {
             smallest_limit(root.path(), "5:cpu:/c\n4:hugetlb,memory:/c\n"),
             Some(700)
         );
+    }
+
+    #[test]
+    fn memory_is_kept_where_a_quarter_of_the_budget_is_enough_for_all_cores() {
+        let mib = |budget: usize, cores| can_spare(budget << 20, cores);
+        assert!(mib(512, 2) && mib(512, 4) && mib(1024, 8) && mib(8192, 64));
+        assert!(!mib(511, 1) && !mib(512, 5) && !mib(1024, 64));
     }
 
     #[test]

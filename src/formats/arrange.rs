@@ -23,32 +23,40 @@ const SOON_COUNTED: usize = 1 << 16;
 /// Fewer are sorted sooner by comparing them.
 const FEW: usize = 256;
 
-/// The locations of those stacks that are written, each so many times, in the order of their table; where it pays, those in front that
-/// come so often that they should have short numbers. What was written so and is read again keeps its order.
-pub(super) fn often_first(dictionary: &Dictionary, times: impl Fn(StackId) -> u32) -> Vec<LocationId> {
+/// Those of the locations that are in stacks that are written, each so many times, in the order of their table; where it pays, those
+/// in front that come so often that they should have short numbers. What was written so and is read again keeps its order.
+pub(super) fn often_first(
+    dictionary: &Dictionary,
+    locations: impl Iterator<Item = LocationId>,
+    times: impl Fn(StackId) -> u32,
+) -> Vec<LocationId> {
     let stacks = &dictionary.stacks;
     if stacks.items().len() > SOON_COUNTED && !have_much_in_common(dictionary) {
-        return in_use(dictionary, |stack| times(stack) > 0);
+        return in_use(dictionary, locations, |stack| times(stack) > 0);
     }
     let mut frequencies = Frequencies::new(dictionary);
     for stack in stacks.ids() {
         frequencies.add(stack, times(stack));
     }
-    frequencies.often_first()
+    frequencies.often_first(locations)
 }
 
-/// The locations of these stacks, in the order of their table.
-fn in_use(dictionary: &Dictionary, is_used: impl Fn(StackId) -> bool) -> Vec<LocationId> {
-    let Dictionary { locations, stacks, .. } = dictionary;
-    if stacks.do_reach_all_of(locations.len()) && stacks.ids().skip(1).all(&is_used) {
+/// Those of the locations that are in these stacks.
+fn in_use(
+    dictionary: &Dictionary,
+    locations: impl Iterator<Item = LocationId>,
+    is_used: impl Fn(StackId) -> bool,
+) -> Vec<LocationId> {
+    let stacks = &dictionary.stacks;
+    if stacks.do_reach_all_of(dictionary.locations.len()) && stacks.ids().skip(1).all(&is_used) {
         // no early end, so that many are compared at once
         let has_unset = stacks
             .items()
             .iter()
             .fold(false, |any, location| any | !location.is_set());
-        return locations.ids().skip(usize::from(!has_unset)).collect();
+        return locations.filter(|location| location.is_set() || has_unset).collect();
     }
-    let mut are_used = vec![false; locations.len()];
+    let mut are_used = vec![false; dictionary.locations.len()];
     for stack in stacks.ids().filter(|stack| is_used(*stack)) {
         for location in &stacks[stack] {
             if let Some(is_used) = are_used.get_mut(location.index()) {
@@ -56,10 +64,8 @@ fn in_use(dictionary: &Dictionary, is_used: impl Fn(StackId) -> bool) -> Vec<Loc
             }
         }
     }
-    let marked = locations.ids().zip(are_used);
-    marked
-        .filter(|(_, is_used)| *is_used)
-        .map(|(location, _)| location)
+    locations
+        .filter(|location| are_used.get(location.index()).copied().unwrap_or_default())
         .collect()
 }
 
@@ -90,8 +96,7 @@ impl<'a> Frequencies<'a> {
         }
     }
 
-    fn often_first(&self) -> Vec<LocationId> {
-        let locations = self.dictionary.locations.ids();
+    fn often_first(&self, locations: impl Iterator<Item = LocationId>) -> Vec<LocationId> {
         let came: Vec<LocationId> = locations.filter(|location| self.of(*location) > 0).collect();
         let mut counts: Vec<u32> = came.iter().map(|location| self.of(*location)).collect();
         let as_they_came = bytes_in_order(&counts);
@@ -278,6 +283,7 @@ fn sort_by_digits(rows: &mut Vec<(u32, u32)>) {
 #[cfg(test)]
 mod tests {
     use std::cmp::Reverse;
+    use std::collections::HashSet;
 
     use proptest::prelude::*;
 
@@ -326,7 +332,7 @@ mod tests {
     }
 
     fn check_numbers(d: &Dictionary) -> Result<(), TestCaseError> {
-        let ordered = often_first(d, |_| 1);
+        let ordered = often_first(d, d.locations.ids(), |_| 1);
         let mut counts = vec![0u32; d.locations.len()];
         d.stacks
             .items()
@@ -364,13 +370,16 @@ mod tests {
         let mut came: Vec<LocationId> = d.stacks.items().to_vec();
         came.sort();
         came.dedup();
-        assert_eq!(often_first(&d, |_| 1), came);
+        assert_eq!(often_first(&d, d.locations.ids(), |_| 1), came);
         // nor is one written that only other stacks have
         let last = d.stacks.ids().last();
         let mut of_last = last.map_or(Vec::new(), |stack| d.stacks[stack].to_vec());
         of_last.sort();
         of_last.dedup();
-        assert_eq!(often_first(&d, |stack| u32::from(Some(stack) == last)), of_last);
+        assert_eq!(
+            often_first(&d, d.locations.ids(), |stack| u32::from(Some(stack) == last)),
+            of_last
+        );
     }
 
     #[test]
@@ -378,13 +387,17 @@ mod tests {
         let mut d = made(3_000, &[255; 300]);
         let all: Vec<LocationId> = d.locations.ids().skip(1).collect();
         d.stacks.push(&all);
-        let walked = often_first(&d, |_| 1);
+        let walked = often_first(&d, d.locations.ids(), |_| 1);
         assert_eq!(walked.len(), d.locations.len() - 1);
         d.stacks.reach_all_of(d.locations.len());
-        assert_eq!(often_first(&d, |_| 1), walked);
+        assert_eq!(often_first(&d, d.locations.ids(), |_| 1), walked);
+        // but not of those in some of the stacks
+        let is_written = |stack: StackId| u32::from(stack.raw() == 1);
+        let in_first: HashSet<LocationId> = d.stacks.items().iter().take(255).copied().collect();
+        assert_eq!(often_first(&d, d.locations.ids(), is_written).len(), in_first.len());
         // a frame without a location is one
         d.stacks.push(&[LocationId::UNSET]);
-        let with_unset = often_first(&d, |_| 1);
+        let with_unset = often_first(&d, d.locations.ids(), |_| 1);
         assert_eq!(with_unset.len(), d.locations.len());
     }
 

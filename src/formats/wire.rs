@@ -291,7 +291,7 @@ impl Writer {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn raw_longest(&mut self, value: u64) {
         let mut rest = value;
         while rest > ShortVarint::MAX {

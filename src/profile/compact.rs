@@ -448,6 +448,7 @@ mod tests {
             d.stacks.push(&[location]);
         }
         d.stacks.be_distinct();
+        d.stacks.reach_all_of(d.locations.len());
         let rows = d.stacks.len() - 1;
         let samples = Samples {
             stacks: d.stacks.ids().skip(1).collect(),

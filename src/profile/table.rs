@@ -5,6 +5,8 @@
 // The one place that indexes: every `Id` was handed out by the table it is used on.
 #![allow(clippy::indexing_slicing)]
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::ops::Index;
 
 use super::ids::Id;
@@ -172,16 +174,6 @@ impl<Owner, Item> Lists<Owner, Item> {
         id
     }
 
-    /// Notes that no two lists are equal; holds until a list is added or an item changed.
-    pub fn be_distinct(&mut self) {
-        self.are_distinct = true;
-    }
-
-    /// Notes that each of so many rows, but for row 0, is in some list; holds until a list goes or an item is changed.
-    pub fn reach_all_of(&mut self, rows: usize) {
-        self.reached = rows;
-    }
-
     /// Whether it is known that each of so many rows, but for row 0, is in some list.
     pub fn do_reach_all_of(&self, rows: usize) -> bool {
         self.reached == rows
@@ -245,6 +237,18 @@ impl<Owner, Item: Clone> Lists<Owner, Item> {
     }
 }
 
+impl<Owner, Item: Hash + Eq> Lists<Owner, Item> {
+    /// Notes that no two lists are equal; holds until a list is added or an item changed.
+    pub fn be_distinct(&mut self) {
+        self.are_distinct = true;
+        debug_assert_eq!(
+            self.ids().map(|id| &self[id]).collect::<HashSet<_>>().len(),
+            self.len(),
+            "equal lists"
+        );
+    }
+}
+
 impl<Owner, Item: Copy> Lists<Owner, Item> {
     /// Keeps the lists of which `stays`, asked of one after the other, says so.
     pub(super) fn retain(&mut self, mut stays: impl FnMut(Id<Owner>) -> bool) {
@@ -282,6 +286,16 @@ impl<Owner, Item: Copy> Lists<Owner, Item> {
 }
 
 impl<Owner, Row> Lists<Owner, Id<Row>> {
+    /// Notes that each of so many rows, but for row 0, is in some list; holds until a list goes or an item is changed.
+    pub fn reach_all_of(&mut self, rows: usize) {
+        self.reached = rows;
+        debug_assert_eq!(
+            self.items.iter().filter(|id| id.is_set()).collect::<HashSet<_>>().len() + 1,
+            rows,
+            "rows in no list"
+        );
+    }
+
     /// Adds ids of rows of `table` by their positions as read from a wire: all, or none if one is below `lowest` or the table
     /// does not have it.
     pub fn add_positions(&mut self, positions: &[u32], lowest: u32, table: &Table<Row>) -> bool {
@@ -331,4 +345,55 @@ fn next_id<Row>(len: usize) -> Id<Row> {
 fn next_position(len: usize) -> u32 {
     assert!(len < u32::MAX as usize, "a profile table holds 2^32 rows");
     len as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Location, Stack};
+
+    /// Two stacks, of which all is known.
+    fn known() -> (Table<Location>, Lists<Stack, Id<Location>>) {
+        let mut locations = Table::default();
+        let mut stacks = Lists::default();
+        for _ in 0..2 {
+            let location = locations.push(Location::default());
+            stacks.push(&[location]);
+        }
+        stacks.be_distinct();
+        stacks.reach_all_of(locations.len());
+        (locations, stacks)
+    }
+
+    #[test]
+    fn what_is_known_of_lists_holds_until_they_change() {
+        let (mut locations, stacks) = known();
+        let said = |stacks: &Lists<Stack, Id<Location>>, rows| (stacks.are_distinct(), stacks.do_reach_all_of(rows));
+        assert_eq!(said(&stacks, 3), (true, true));
+        assert_eq!(said(&stacks.clone(), 3), (true, true));
+        locations.push(Location::default());
+        assert_eq!(said(&stacks, locations.len()), (true, false));
+
+        let after = |change: fn(&mut Lists<Stack, Id<Location>>)| {
+            let mut stacks = known().1;
+            change(&mut stacks);
+            said(&stacks, 3)
+        };
+        assert_eq!(after(|stacks| _ = stacks.close()), (false, true));
+        assert_eq!(after(|stacks| _ = stacks.items_mut()), (false, false));
+        assert_eq!(after(|stacks| stacks.change(|_, _| {})), (false, false));
+        assert_eq!(after(|stacks| stacks.retain(|_| true)), (true, true));
+        assert_eq!(after(|stacks| stacks.retain(|id| !id.is_set())), (true, false));
+    }
+
+    #[test]
+    fn what_is_abandoned_was_never_there() {
+        let (locations, mut stacks) = known();
+        let before = stacks.clone();
+        locations.ids().for_each(|location| stacks.add(location));
+        assert_eq!(stacks.open().len(), 3);
+        stacks.abandon();
+        assert_eq!(stacks, before);
+        assert!(stacks.open().is_empty());
+    }
 }

@@ -35,7 +35,10 @@ fn write(profiles: &Profiles, most: usize) -> Writer {
     let dictionary = lowered.dictionary();
     let mut out = Writer::within(most, expected_bytes(&lowered));
     let is_arranged = pays(dictionary, dictionary.stacks.len());
-    let locations = Numbers::of(dictionary.locations.len(), often_first(dictionary, |_| 1));
+    let locations = Numbers::of(
+        dictionary.locations.len(),
+        often_first(dictionary, dictionary.locations.ids().skip(1), |_| 1),
+    );
     let mut encoder = Encoder {
         dictionary,
         most,

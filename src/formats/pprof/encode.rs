@@ -160,7 +160,8 @@ impl<'a> Referenced<'a> {
         let counts = samples_of_stacks(dictionary, profile);
         let of_stack = |stack: StackId| counts.get(stack.index()).copied().unwrap_or_default();
         // a frame at location 0 says nothing, but it is a frame: it needs a location of its own
-        let locations = Ordered::new(&dictionary.locations, often_first(dictionary, of_stack));
+        let locations = often_first(dictionary, dictionary.locations.ids(), of_stack);
+        let locations = Ordered::new(&dictionary.locations, locations);
         let mut functions = Used::new(dictionary.functions.len());
         let mut mappings = Used::new(dictionary.mappings.len());
         // readers of pprof pass over a line without a function: what has no name gets a function without one, as Go writes it

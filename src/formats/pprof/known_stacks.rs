@@ -29,12 +29,15 @@ pub(super) struct KnownStacks<'a> {
     /// Frames of the shortest list, and of the longest of the others.
     shortest_list: usize,
     longest_other: usize,
-    /// Whether lists of other bytes were other stacks so far.
-    are_plain: bool,
+    /// Whether every stack that came again was found.
+    all_found: bool,
 }
 
-/// What one stack may take.
-pub(super) const KNOWN_STACK_BYTES: usize = size_of::<(u32, u32)>() + 2 * (size_of::<StackId>() + 1);
+/// What one stack may take; tables are at most twice as large as they need be.
+pub(super) const KNOWN_STACK_BYTES: usize = size_of::<(u32, u32)>() + 5 * (size_of::<StackId>() + 1) / 2;
+
+/// So many others are remembered: profilers write short stacks this way, if any.
+const MOST_OTHERS: usize = 4096;
 
 /// A list that has not come before.
 #[derive(Clone, Copy)]
@@ -57,7 +60,7 @@ impl<'a> KnownStacks<'a> {
             most,
             shortest_list: usize::MAX,
             longest_other: 0,
-            are_plain: true,
+            all_found: true,
         }
     }
 
@@ -86,14 +89,19 @@ impl<'a> KnownStacks<'a> {
         if self.is_in_vain() {
             return stack;
         }
-        self.are_plain &= is_plain(new.list.bytes());
+        self.all_found &= is_plain(new.list.bytes());
         let start = new.list.offset();
         let end = start + new.list.bytes().len();
+        let is_worth_while = self.looked >= TRIED;
+        if is_worth_while && self.places.len() == self.places.capacity() {
+            let places = self.most.saturating_add(1);
+            self.places.reserve_exact(places.saturating_sub(self.places.len()));
+        }
         self.places.resize(stack.index(), (0, 0));
         self.places.push((start as u32, end as u32));
         let (hasher, request, places) = (&self.hasher, self.request, &self.places);
         let hash = |stack: &StackId| hasher.hash_one(list_of(request, places, *stack));
-        if self.looked >= TRIED && self.lists.len() == self.lists.capacity() {
+        if is_worth_while && self.lists.len() == self.lists.capacity() {
             self.lists.reserve(self.most.saturating_sub(self.lists.len()), hash);
         }
         self.lists.insert_unique(new.hash, stack, hash);
@@ -103,6 +111,10 @@ impl<'a> KnownStacks<'a> {
     /// Closes a stack that was not read from one list, or finds it.
     pub(super) fn add_other(&mut self, stacks: &mut Lists<Stack, LocationId>) -> StackId {
         self.longest_other = self.longest_other.max(stacks.open().len());
+        if self.others.len() == MOST_OTHERS {
+            self.all_found = false;
+            return stacks.close();
+        }
         let hash = self.hasher.hash_one(stacks.open());
         let is_equal = |stack: &StackId| stacks[*stack] == *stacks.open();
         let rehash = |stack: &StackId| self.hasher.hash_one(&stacks[*stack]);
@@ -123,7 +135,7 @@ impl<'a> KnownStacks<'a> {
     /// Whether no two of the stacks can be equal. Go writes one or two ids alone and more as a list: no stack of one kind is equal to one
     /// of the other as long as their lengths tell them apart.
     pub(super) fn are_distinct(&self) -> bool {
-        self.are_plain && !self.is_in_vain() && self.longest_other < self.shortest_list
+        self.all_found && !self.is_in_vain() && self.longest_other < self.shortest_list
     }
 }
 

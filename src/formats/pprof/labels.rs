@@ -12,6 +12,9 @@ use crate::profile::{Attribute, AttributeSetId, Dictionary, KeyValue, LinkId, Re
 /// As many samples for each set, and more, share them often enough.
 const SAMPLES_FOR_SET: usize = 8;
 
+/// Bytes of labels that are kept to be written again.
+const MOST_KEPT: usize = 1 << 20;
+
 /// Writes the labels of samples.
 ///
 /// Text stays text and a whole number keeps its unit. An array becomes one label for each value. What pprof cannot say
@@ -178,6 +181,9 @@ impl Written {
     }
 
     fn keep(&mut self, set: AttributeSetId, labels: &[u8]) {
+        if self.bytes.len() + labels.len() > MOST_KEPT {
+            return;
+        }
         if let Some(place) = self.places.get_mut(set.index()) {
             *place = self.bytes.len()..self.bytes.len() + labels.len();
             self.bytes.extend_from_slice(labels);

@@ -58,10 +58,10 @@ impl<'a> Section<'a> {
         lengths.max().unwrap_or_default() as usize
     }
 
-    /// Bytes from the first message to the end of the last one.
-    pub(super) fn span(&self) -> usize {
-        let ends = self.places.first().zip(self.places.last());
-        ends.map_or(0, |((start, _), (_, end))| (end - start) as usize)
+    /// Bytes of the first so many messages.
+    pub(super) fn bytes(&self, rows: usize) -> usize {
+        let lengths = self.places.iter().take(rows).map(|(start, end)| (end - start) as usize);
+        lengths.sum()
     }
 
     /// Every message of the table, in order.

@@ -57,7 +57,7 @@ impl Decoder<'_> {
         };
         for message in section.messages() {
             if stacks.len() == FORESEEN_BY {
-                self.foresee_frames(section, message.offset());
+                self.foresee_frames(section);
             }
             stacks.push(self.sample(message, types, &mut scratch)?);
             attributes.push(self.attribute_set(&mut scratch)?);
@@ -73,12 +73,12 @@ impl Decoder<'_> {
         })
     }
 
-    /// Makes room for all frames at once, judged by those of the samples that end at `offset`: a table that doubles is touched twice.
-    fn foresee_frames(&mut self, section: &Section<'_>, offset: usize) {
-        let first = section.messages().next().map_or(0, |message| message.offset());
-        let (read, all) = (offset.saturating_sub(first), section.span());
+    /// Makes room for all frames at once, judged by those of the first samples: a table that doubles is touched twice.
+    fn foresee_frames(&mut self, section: &Section<'_>) {
+        let (read, all) = (section.bytes(FORESEEN_BY), section.bytes(section.rows()));
         let so_far = self.dictionary.stacks.items().len();
-        let frames = (so_far as f64 * all as f64 / read.max(1) as f64 * MORE_THAN_FORESEEN) as usize;
+        let frames = so_far as f64 * all as f64 / read.max(1) as f64 * MORE_THAN_FORESEEN;
+        let frames = (frames as usize).min(self.limits.elements);
         // a frame is paid for twice, as tables double
         if self.frames.prepay(frames.saturating_sub(so_far) / 2) {
             self.dictionary.stacks.reserve_items(frames);

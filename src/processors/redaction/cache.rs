@@ -221,27 +221,31 @@ mod tests {
         );
         assert!(memory.find(Class::Name, "a").unwrap().is_none());
         assert!(memory.find(Class::Name, "a@x.com").is_none() && memory.find(Class::Text, "b@x.com").is_none());
-        let texts = [
-            (Class::Text, "b@x.com"),
-            (Class::Text, "a@x.com"),
-            (Class::Name, "a"),
-            (Class::Name, "a@x.com"),
-        ];
-        let mut told = Vec::new();
-        memory.find_each(texts.into_iter(), |place, found| told.push((place, found)));
-        let expected: Vec<_> = texts
-            .map(|(class, text)| memory.find(class, text))
-            .into_iter()
-            .enumerate()
-            .collect();
-        assert_eq!(told.len(), expected.len());
-        for ((place, found), (expected_place, expected)) in told.iter().zip(&expected) {
-            let text = |found: &Option<Found>| {
-                found
-                    .as_ref()
-                    .map(|found| found.as_ref().map(|masking| masking.text.clone()))
-            };
-            assert_eq!((place, text(found)), (expected_place, text(expected)));
+    }
+
+    #[test]
+    fn texts_are_found_together_as_they_are_one_by_one() {
+        let cache = cache(200, 1 << 20);
+        let long = "x".repeat(LONGEST + 1);
+        let texts: Vec<String> = (0..100).map(|i| format!("text {i}")).collect();
+        let masking = || {
+            Arc::new(Masking {
+                text: "masked".to_owned(),
+                rules: vec!["email"],
+            })
+        };
+        let known = texts.iter().enumerate().filter(|(i, _)| i % 3 != 0);
+        cache.add(known.map(|(i, text)| (Class::Text, text.as_str(), (i % 3 == 1).then(masking))));
+        let memory = cache.read();
+        for count in [0, 1, TOGETHER - 1, TOGETHER] {
+            let mut asked: Vec<(Class, &str)> = texts.iter().map(|text| (Class::Text, text.as_str())).collect();
+            asked.splice(5..7, [(Class::Name, "text 1"), (Class::Text, long.as_str())]);
+            asked.truncate(count);
+            let said = |found: Option<Found>| found.map(|found| found.map(|masking| masking.text.clone()));
+            let mut told = Vec::new();
+            memory.find_each(asked.iter().copied(), |place, found| told.push((place, said(found))));
+            let one_by_one = asked.iter().map(|(class, text)| said(memory.find(*class, text)));
+            assert_eq!(told, one_by_one.enumerate().collect::<Vec<_>>());
         }
     }
 

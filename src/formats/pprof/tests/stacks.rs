@@ -85,6 +85,11 @@ fn check(stacks: &[(Vec<u64>, Way)]) -> bool {
     }
     let lists: HashSet<&[LocationId]> = d.stacks.ids().map(|stack| &d.stacks[stack]).collect();
     let are_distinct = d.stacks.are_distinct();
+    let reached: HashSet<&LocationId> = d.stacks.items().iter().collect();
+    assert_eq!(
+        d.stacks.do_reach_all_of(d.locations.len()),
+        reached.len() as u64 == LOCATIONS
+    );
     assert!(!are_distinct || lists.len() == d.stacks.len());
 
     let different = stacks.iter().map(|(ids, _)| ids).filter(|ids| !ids.is_empty());
@@ -125,13 +130,21 @@ fn many(stacks: u64, times: usize) -> Vec<(Vec<u64>, Way)> {
 }
 
 #[test]
-fn stacks_that_come_again_after_thousands_are_found() {
-    // none of the first thousand comes a second time
+fn stacks_are_found_if_the_first_thousand_come_again() {
     assert!(!check(&many(3_000, 2)));
     assert!(check(&many(900, 5)));
     let mut mixed = many(500, 4);
     mixed.extend(many(4_000, 1));
     assert!(check(&mixed));
+}
+
+#[test]
+fn of_very_many_stacks_of_ids_alone_nobody_says_that_they_are_distinct() {
+    let alone = |n: u64| (vec![n % LOCATIONS + 1, n / LOCATIONS + 1], Way::Alone);
+    let few: Vec<_> = (0..4_000).map(alone).collect();
+    let many: Vec<_> = (0..5_000).chain(0..5_000).map(alone).collect();
+    assert!(check(&few));
+    assert!(!check(&many));
 }
 
 #[test]
