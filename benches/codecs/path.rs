@@ -124,7 +124,7 @@ pub fn run() {
     println!("path: gunzip, decode, redact, encode, gzip 6 over gunzip, gzip 6; best of {ROUNDS} rounds each");
     let path = Path::new();
     tell_all(&path);
-    println!("  the same where freed memory is kept, as by a gate with a budget of 512 MiB or more");
+    println!("  the same where freed memory is kept, as by a gate with a memory budget of 128 MiB for each core");
     flamegate::app::keep_freed_blocks();
     tell_all(&path);
 }

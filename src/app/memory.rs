@@ -11,9 +11,7 @@ const DEFAULT: usize = 256 << 20;
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// From such a budget on, memory that was freed is kept,
-const ROOMY: usize = 512 << 20;
-/// as long as it is no more than such a part of it.
+/// Memory that was freed is kept if all threads together keep no more than such a part of the budget.
 const KEPT_PART: usize = 4;
 /// The largest block that is kept.
 const KEPT_BLOCK: usize = 8 << 20;
@@ -29,7 +27,7 @@ pub(super) fn keep_freed(levels: Levels) {
 }
 
 fn can_spare(budget: usize, cores: usize) -> bool {
-    budget >= ROOMY && cores * BLOCKS_OF_CORE * KEPT_BLOCK <= budget / KEPT_PART
+    cores * BLOCKS_OF_CORE * KEPT_BLOCK <= budget / KEPT_PART
 }
 
 /// Has the allocator keep freed memory instead of giving it back to the system, which hands it out again page by page: glibc keeps
@@ -185,8 +183,8 @@ mod tests {
     #[test]
     fn memory_is_kept_where_a_quarter_of_the_budget_is_enough_for_all_cores() {
         let mib = |budget: usize, cores| can_spare(budget << 20, cores);
-        assert!(mib(512, 2) && mib(512, 4) && mib(1024, 8) && mib(8192, 64));
-        assert!(!mib(511, 1) && !mib(512, 5) && !mib(1024, 64));
+        assert!(mib(128, 1) && mib(256, 2) && mib(1024, 8) && mib(8192, 64));
+        assert!(!mib(64, 1) && !mib(255, 2) && !mib(1024, 64));
     }
 
     #[test]

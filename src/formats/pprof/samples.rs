@@ -14,8 +14,9 @@ use crate::profile::{
 /// Positions of locations, as many as are looked at together.
 type Positions = [u32; 128];
 
-/// So many samples tell about how many frames the others have, and somewhat more is made room for.
-const FORESEEN_BY: usize = 1024;
+/// Of so many samples or more the first quarter tells about how many frames the others have (stacks that come again come later on), and
+/// somewhat more is made room for.
+const MANY: usize = 4096;
 const MORE_THAN_FORESEEN: f64 = 1.0 + 1.0 / 16.0;
 
 /// What decoding samples needs beside the tables.
@@ -56,7 +57,7 @@ impl Decoder<'_> {
             recent: Recent::default(),
         };
         for message in section.messages() {
-            if stacks.len() == FORESEEN_BY {
+            if rows >= MANY && stacks.len() == rows / 4 {
                 self.foresee_frames(section);
             }
             stacks.push(self.sample(message, types, &mut scratch)?);
@@ -73,9 +74,9 @@ impl Decoder<'_> {
         })
     }
 
-    /// Makes room for all frames at once, judged by those of the first samples: a table that doubles is touched twice.
+    /// Makes room for all frames at once, judged by those of the first quarter: a table that doubles is touched twice.
     fn foresee_frames(&mut self, section: &Section<'_>) {
-        let (read, all) = (section.bytes(FORESEEN_BY), section.bytes(section.rows()));
+        let (read, all) = (section.bytes(section.rows() / 4), section.bytes(section.rows()));
         let so_far = self.dictionary.stacks.items().len();
         let frames = so_far as f64 * all as f64 / read.max(1) as f64 * MORE_THAN_FORESEEN;
         let frames = (frames as usize).min(self.limits.elements);

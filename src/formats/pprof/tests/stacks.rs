@@ -149,8 +149,8 @@ fn of_very_many_stacks_of_ids_alone_nobody_says_that_they_are_distinct() {
 
 #[test]
 fn frames_that_were_not_foreseen_are_read_too() {
-    let mut stacks = many(1_500, 1);
-    stacks.extend((0..500).map(|n| (vec![n % LOCATIONS + 1; 100], Way::List)));
+    let mut stacks = many(4_500, 1);
+    stacks.extend((0..1_500).map(|n| (vec![n % LOCATIONS + 1; 100], Way::List)));
     check(&stacks);
     stacks.reverse();
     check(&stacks);
