@@ -92,20 +92,25 @@ impl<'a> KnownStacks<'a> {
         self.all_found &= is_plain(new.list.bytes());
         let start = new.list.offset();
         let end = start + new.list.bytes().len();
-        let is_worth_while = self.looked >= TRIED;
-        if is_worth_while && self.places.len() == self.places.capacity() {
-            let places = self.most.saturating_add(1);
-            self.places.reserve_exact(places.saturating_sub(self.places.len()));
+        if self.looked >= TRIED && self.lists.len() == self.lists.capacity() {
+            self.make_room();
         }
         self.places.resize(stack.index(), (0, 0));
         self.places.push((start as u32, end as u32));
         let (hasher, request, places) = (&self.hasher, self.request, &self.places);
         let hash = |stack: &StackId| hasher.hash_one(list_of(request, places, *stack));
-        if is_worth_while && self.lists.len() == self.lists.capacity() {
-            self.lists.reserve(self.most.saturating_sub(self.lists.len()), hash);
-        }
         self.lists.insert_unique(new.hash, stack, hash);
         stack
+    }
+
+    /// Makes room for all that may come: it pays to look for them.
+    #[inline(never)]
+    fn make_room(&mut self) {
+        let (hasher, request, places) = (&self.hasher, self.request, &self.places);
+        let hash = |stack: &StackId| hasher.hash_one(list_of(request, places, *stack));
+        self.lists.reserve(self.most.saturating_sub(self.lists.len()), hash);
+        let places = self.most.saturating_add(1);
+        self.places.reserve_exact(places.saturating_sub(self.places.len()));
     }
 
     /// Closes a stack that was not read from one list, or finds it.

@@ -75,6 +75,7 @@ impl Decoder<'_> {
     }
 
     /// Makes room for all frames at once, judged by those of the first quarter: a table that doubles is touched twice.
+    #[inline(never)]
     fn foresee_frames(&mut self, section: &Section<'_>) {
         let (read, all) = (section.bytes(section.rows() / 4), section.bytes(section.rows()));
         let so_far = self.dictionary.stacks.items().len();
@@ -142,6 +143,7 @@ impl Decoder<'_> {
     }
 
     /// Reads a list of ids, unless it is all of a stack that came before.
+    #[inline(always)]
     fn list<'a>(
         &mut self,
         so_far: Frames<'a>,
@@ -162,6 +164,7 @@ impl Decoder<'_> {
     }
 
     /// What frames are to which more are added.
+    #[inline(never)]
     fn go_on<'a>(&mut self, so_far: Frames<'a>) -> Frames<'a> {
         if let Frames::Known(stack) = so_far {
             let stacks = &mut self.dictionary.stacks;
