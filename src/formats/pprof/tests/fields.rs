@@ -9,7 +9,9 @@ use super::oracle::{
 };
 use super::*;
 use crate::formats::otlp;
-use crate::profile::Profiles;
+use crate::profile::{
+    Attribute, Dictionary, Link, LinkId, Observations, Profile, Profiles, Samples, StackId, Value, ValueType,
+};
 
 const TEXTS: [&str; 8] = [
     "",
@@ -278,4 +280,66 @@ fn the_main_binary_stays_first_through_otlp() {
         otlp::WireVersion::default(),
     );
     assert_eq!(files(carried.expect("our own").profiles), order);
+}
+
+#[test]
+fn labels_that_samples_share_are_those_of_each_with_its_own_link() {
+    const ROWS: usize = 64;
+    let mut d = Dictionary::default();
+    let sets = ["shop", "cart"].map(|name| {
+        let attribute = Attribute {
+            key: d.strings.push("service"),
+            value: Value::String(d.strings.push(name)),
+            ..Attribute::default()
+        };
+        let attribute = d.attributes.push(attribute);
+        d.attribute_sets.push(&[attribute])
+    });
+    let link = d.links.push(Link {
+        trace_id: [7; 16],
+        span_id: [9; 8],
+    });
+    let samples = Samples {
+        stacks: vec![StackId::UNSET; ROWS],
+        attributes: (0..ROWS).map(|row| sets[row % 2]).collect(),
+        links: (0..ROWS)
+            .map(|row| if row % 3 == 1 { link } else { LinkId::UNSET })
+            .collect(),
+        observations: Observations::Totals(vec![1; ROWS]),
+    };
+    let profile = Profile {
+        sample_types: vec![ValueType::default()],
+        samples: samples.into(),
+        ..Profile::default()
+    };
+    let profiles = Profiles::of(d, vec![profile]);
+    let at = profiles.iter().next().unwrap();
+    let bytes = encode(
+        profiles.dictionary(),
+        at.resource,
+        at.profile,
+        &EncodeOptions::default(),
+    )
+    .unwrap();
+
+    let raw = RawProfile::decode(bytes.as_slice()).unwrap();
+    let text = |position: i64| String::from_utf8(raw.string_table[position as usize].clone()).unwrap();
+    assert_eq!(raw.sample.len(), ROWS);
+    for (row, sample) in raw.sample.iter().enumerate() {
+        let labels: Vec<String> = sample
+            .label
+            .iter()
+            .map(|label| format!("{}={}", text(label.key), text(label.text)))
+            .collect();
+        let service = ["service=shop", "service=cart"][row % 2].to_owned();
+        let ids = [
+            format!("span_id={}", "09".repeat(8)),
+            format!("trace_id={}", "07".repeat(16)),
+        ];
+        let expected = match row % 3 {
+            1 => vec![service, ids[0].clone(), ids[1].clone()],
+            _ => vec![service],
+        };
+        assert_eq!(labels, expected, "{row}");
+    }
 }
