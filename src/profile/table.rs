@@ -156,14 +156,17 @@ impl<Owner, Item> Lists<Owner, Item> {
 
     /// The items added after the last list.
     pub fn open(&self) -> &[Item] {
-        let start = self.ends.last().map_or(0, |end| *end as usize);
-        &self.items[start..]
+        &self.items[self.closed()..]
     }
 
     /// Removes the items added after the last list.
     pub fn abandon(&mut self) {
-        let start = self.ends.last().map_or(0, |end| *end as usize);
-        self.items.truncate(start);
+        self.items.truncate(self.closed());
+    }
+
+    /// How many items are in lists.
+    fn closed(&self) -> usize {
+        self.ends.last().map_or(0, |end| *end as usize)
     }
 
     /// Ends the list begun after the last one.

@@ -16,7 +16,8 @@ use crate::profile::{
 ///
 /// Entry 0 of every table is its zero value, nothing stands twice and nothing is unused, and locations, stacks and samples have an
 /// order of our own (see `arrange`). OTLP has no list of mappings, so those in which no location lies are left out. Texts of attributes
-/// stand where they are used, because not every reader looks them up. A profile of several types becomes as many profiles, the one to show first in front, and its scope says what the order was.
+/// stand where they are used, because not every reader looks them up. A profile of several types becomes as many profiles, the one to
+/// show first in front, and its scope says what the order was.
 pub fn encode(profiles: &Profiles) -> Vec<u8> {
     write(profiles, usize::MAX).finish()
 }

@@ -33,7 +33,7 @@ pub(super) struct KnownStacks<'a> {
     all_found: bool,
 }
 
-/// What one stack may take; tables are at most twice as large as they need be.
+/// What one stack may take; tables may have somewhat more than twice as many places as they need.
 pub(super) const KNOWN_STACK_BYTES: usize = size_of::<(u32, u32)>() + 5 * (size_of::<StackId>() + 1) / 2;
 
 /// So many others are remembered: profilers write short stacks this way, if any.

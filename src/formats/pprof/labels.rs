@@ -33,7 +33,6 @@ pub(super) struct Labels<'a> {
 }
 
 /// What was written for sets of attributes that many samples share, to be written again.
-#[derive(Default)]
 struct Written {
     bytes: Vec<u8>,
     /// By set; empty for those that have not come yet.
