@@ -6,6 +6,7 @@
 mod connect;
 mod grpc;
 mod headers;
+mod lost;
 mod proxy;
 mod reach;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use headers::Headers;
 pub use reach::Reach;
 
 use self::connect::{Connector, LastFault};
+use self::lost::Way;
 use self::proxy::{Proxies, ProxyError};
 use self::reach::OutOfReach;
 use super::auth::Credentials;
@@ -277,19 +279,30 @@ impl Client {
             request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
         }
         let begun = Instant::now();
-        let answer = self.pool.request(request).await;
-        let answer = answer.map_err(|error| {
-            if is_out_of_reach(&error) {
-                return ClientError::OutOfReach;
-            }
-            let why = self.why(uri, begun, &error);
-            match error.is_connect() {
-                true => ClientError::Connect(why),
-                false => ClientError::Broken(self.with_suspicion(why)),
-            }
-        })?;
+        let way = Way::of(&mut request);
+        let answer = tokio::select! {
+            biased;
+            answer = self.pool.request(request) => answer.map_err(|error| self.no_answer(uri, begun, &error))?,
+            () = way.lost() => return Err(self.lost(uri, begun)),
+        };
         self.was_answered.store(true, Ordering::Relaxed);
         Ok((begun, answer))
+    }
+
+    fn no_answer(&self, uri: &Uri, begun: Instant, error: &hyper_util::client::legacy::Error) -> ClientError {
+        if is_out_of_reach(error) {
+            return ClientError::OutOfReach;
+        }
+        let why = self.why(uri, begun, error);
+        match error.is_connect() {
+            true => ClientError::Connect(why),
+            false => ClientError::Broken(self.with_suspicion(why)),
+        }
+    }
+
+    fn lost(&self, uri: &Uri, begun: Instant) -> ClientError {
+        let why = self.fault.since(begun, uri);
+        ClientError::Broken(self.with_suspicion(why.unwrap_or_else(|| "it ended".to_owned())))
     }
 
     /// Why a request that was begun then came to nothing.

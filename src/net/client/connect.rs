@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceExt};
 
+use super::lost::Life;
 use super::proxy::{Proxies, Proxy, ProxyError};
 use super::reach::{OutOfReach, Reach, Resolver};
 use crate::net::tls::{self, ClientTls, TlsError};
@@ -93,6 +94,7 @@ impl Connector {
             is_asked,
             to: to.into_parts().authority,
             fault: self.fault,
+            life: Life::begin(),
         })
     }
 
@@ -143,6 +145,7 @@ pub(super) struct Stream {
     /// Whom it leads to.
     to: Option<Authority>,
     fault: LastFault,
+    life: Life,
 }
 
 /// The last fault of TLS on any connection of a client. A server of TLS 1.3 refuses a client when the handshake is over for it,
@@ -184,7 +187,7 @@ impl LastFault {
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         // a proxy is told the whole address of what it is asked for
-        self.end.connected().proxy(self.is_asked)
+        self.life.tell(self.end.connected().proxy(self.is_asked))
     }
 }
 
