@@ -11,7 +11,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::pipeline::spec::BuildError;
-use crate::pipeline::units::Span;
+use crate::pipeline::units::{Secret, Span};
 use crate::receivers::pull::Capture;
 
 /// The parameter by which Go, and most others, are told how long to measure.
@@ -52,8 +52,8 @@ pub(super) struct CustomConfig {
     pub name: Option<String>,
     /// Path of the profile.
     pub path: Option<String>,
-    /// Parameters of the query, texts by name.
-    pub params: BTreeMap<String, String>,
+    /// Parameters of the query, texts by name; never printed, as there may be a token among them.
+    pub params: BTreeMap<String, Secret>,
     /// How long the target measures before it answers; 0 for what it knows already.
     pub duration: Option<Span>,
     /// The parameter in which the target is told the duration, in whole seconds; `seconds` unless set, none if empty.
@@ -204,7 +204,7 @@ fn capture(at: &str, config: &ProfileConfig, margin: Duration) -> Result<Capture
 fn with_query(path: &str, config: &CustomConfig, takes: Duration) -> String {
     let mut query = Query::new(String::new());
     for (name, value) in &config.params {
-        query.append_pair(name, value);
+        query.append_pair(name, value.expose());
     }
     let duration_param = config.duration_param.as_deref().unwrap_or(SECONDS);
     if !takes.is_zero() && !duration_param.is_empty() && !config.params.contains_key(duration_param) {
