@@ -1,6 +1,6 @@
 //! The stacks of a pprof that came before: a heap profile has a sample for each size of block that one stack allocates.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -70,7 +70,7 @@ impl<'a> KnownStacks<'a> {
         if self.is_in_vain() {
             return Err(NewList { list, hash: 0 });
         }
-        let hash = self.hasher.hash_one(list.bytes());
+        let hash = hash_of(&self.hasher, list.bytes());
         let is_equal = |stack: &StackId| list_of(self.request, &self.places, *stack) == list.bytes();
         let known = self.lists.find(hash, is_equal);
         self.looked += 1;
@@ -98,7 +98,7 @@ impl<'a> KnownStacks<'a> {
         self.places.resize(stack.index(), (0, 0));
         self.places.push((start as u32, end as u32));
         let (hasher, request, places) = (&self.hasher, self.request, &self.places);
-        let hash = |stack: &StackId| hasher.hash_one(list_of(request, places, *stack));
+        let hash = |stack: &StackId| hash_of(hasher, list_of(request, places, *stack));
         self.lists.insert_unique(new.hash, stack, hash);
         stack
     }
@@ -107,7 +107,7 @@ impl<'a> KnownStacks<'a> {
     #[inline(never)]
     fn make_room(&mut self) {
         let (hasher, request, places) = (&self.hasher, self.request, &self.places);
-        let hash = |stack: &StackId| hasher.hash_one(list_of(request, places, *stack));
+        let hash = |stack: &StackId| hash_of(hasher, list_of(request, places, *stack));
         self.lists.reserve(self.most.saturating_sub(self.lists.len()), hash);
         let places = self.most.saturating_add(1);
         self.places.reserve_exact(places.saturating_sub(self.places.len()));
@@ -148,6 +148,13 @@ impl<'a> KnownStacks<'a> {
 fn is_plain(list: &[u8]) -> bool {
     // no early end, so that many are compared at once
     !list.iter().fold(false, |any, byte| any | (*byte == 0))
+}
+
+/// Of the bytes alone: whoever hashes a slice hashes its length as well, which a list of numbers does not need.
+fn hash_of(hasher: &RandomState, list: &[u8]) -> u64 {
+    let mut hash = hasher.build_hasher();
+    hash.write(list);
+    hash.finish()
 }
 
 fn list_of<'a>(request: &'a [u8], places: &[(u32, u32)], stack: StackId) -> &'a [u8] {
