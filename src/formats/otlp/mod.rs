@@ -13,6 +13,7 @@
 //! [`Profile`]: crate::profile::Profile
 
 mod attributes;
+mod columns;
 mod cut;
 mod decode;
 mod defect;
@@ -24,6 +25,8 @@ mod lower;
 mod outline;
 mod profile;
 mod response;
+mod samples;
+mod samples_1_7;
 mod scale;
 mod sets;
 pub mod span_edit;
