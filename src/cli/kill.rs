@@ -1,6 +1,6 @@
 //! `kill`, `unkill`, `kills`: by the route of a running gate, or in the file that it watches. `validate-kill` checks such a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -123,7 +123,8 @@ pub fn kill(args: &KillArgs) -> Result<(), Failure> {
         let lasts = asked.lasts.take().map_or(USUAL, |lasts| lasts.0);
         asked.expires = Some(Date(SystemTime::now() + lasts));
         kill::add_to(file, asked).map_err(Failure::Trouble)?;
-        return print(&format!("{}: written\n", file.display()));
+        let written = in_file(file)?.pop().unwrap_or_default();
+        return print(&line(&written));
     }
     let answer = args.place.ask(Method::POST, "", &json!(asked))?;
     if of(&answer, "stored") == false {
@@ -171,16 +172,7 @@ pub fn unkill(args: &UnkillArgs) -> Result<(), Failure> {
 /// Lists kills.
 pub fn kills(args: &KillsArgs) -> Result<(), Failure> {
     let kills = match &args.place.file {
-        Some(file) => {
-            let kills = kill::read(file).map_err(Failure::No)?;
-            let mut kills = json!(kills);
-            for (place, kill) in kills.as_array_mut().into_iter().flatten().enumerate() {
-                if let Some(kill) = kill.as_object_mut() {
-                    kill.insert("id".to_owned(), json!((place + 1).to_string()));
-                }
-            }
-            kills
-        }
+        Some(file) => in_file(file)?.into(),
         None => of(&args.place.ask(Method::GET, "", &Value::Null)?, "kills").clone(),
     };
     if args.json {
@@ -191,6 +183,19 @@ pub fn kills(args: &KillsArgs) -> Result<(), Failure> {
         return print("nothing is killed\n");
     }
     print(&kills.iter().map(line).collect::<String>())
+}
+
+/// The kills in a file, numbered.
+fn in_file(file: &Path) -> Result<Vec<Value>, Failure> {
+    let kills = kill::read(file).map_err(Failure::No)?;
+    let numbered = kills.iter().enumerate().map(|(place, asked)| {
+        let mut kill = json!(asked);
+        if let Some(kill) = kill.as_object_mut() {
+            kill.insert("id".to_owned(), json!((place + 1).to_string()));
+        }
+        kill
+    });
+    Ok(numbered.collect())
 }
 
 /// Checks a file of kills before it is rolled out.

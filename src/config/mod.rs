@@ -28,7 +28,7 @@ use std::path::Path;
 
 pub use crate::pipeline::units::io_reason;
 pub use catalog::{Catalog, Kind};
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, plain_message};
 pub use interpolate::{Environment, filled_in};
 pub use print::{to_json, to_yaml};
 pub use resolve::{Component, Config};

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::{Asked, MOST, MOST_BYTES};
-use crate::config::{ConfigError, Loaded, Node, Tree, io_reason};
+use crate::config::{ConfigError, Loaded, Node, Tree, io_reason, plain_message};
 use crate::pipeline::kill::Order;
 use crate::pipeline::spec::{BuildError, parse};
 
@@ -81,8 +81,8 @@ pub(super) fn parse_text(text: &[u8], name: &str) -> Result<Vec<(Asked, Arc<Orde
         warnings: Vec::new(),
     };
     let wrong = |path: &str, error: &str| at(&loaded, path, error).to_string();
-    let written: Written =
-        parse(loaded.tree.to_json()).map_err(|BuildError { path, message }| wrong(&path, &message))?;
+    let written = parse::<Written>(loaded.tree.to_json());
+    let written = written.map_err(|BuildError { path, message }| wrong(&path, &plain_message(&message)))?;
     if written.kills.len() > MOST {
         return Err(wrong("kills", &format!("more than {MOST} kills")));
     }

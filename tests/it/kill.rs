@@ -557,7 +557,11 @@ fn commands_kill_list_and_lift() {
     until_discarded(&ports, "command, by file", Instant::now());
     let checked = run(&["validate-kill", &file, "--config", &path]);
     assert_eq!((checked.code(), checked.err().as_str()), (0, ""), "{}", checked.out());
-    assert_eq!(in_file(&["kill", "--exporter", "fil", "--reason", "a slip"]).code(), 0);
+    let killed = in_file(&["kill", "--exporter", "fil", "--reason", "a slip"]).out();
+    assert!(
+        killed.starts_with("2  exporter fil, until ") && killed.ends_with(": a slip\n"),
+        "{killed}"
+    );
     let checked = run(&["validate-kill", &file, "--config", &path]);
     assert!(
         checked.err().contains("warning: kill 2: no exporter"),
@@ -586,6 +590,11 @@ fn kills_of_a_file_are_listed_with_how_long_they_last() {
     for (line, expected) in listed.lines().zip(expected) {
         assert!(line.contains(expected), "{line}");
     }
+    std::fs::write(&file, "kills:\n- match: all\n  resaon: a slip\n").unwrap();
+    let wrong = run(&["validate-kill", file.to_str().unwrap()]);
+    assert_eq!(wrong.code(), 1);
+    let expected = ":3:11: kills[0].resaon: unknown key; did you mean \"reason\"?";
+    assert!(wrong.err().contains(expected), "{}", wrong.err());
 }
 
 #[test]
