@@ -305,6 +305,16 @@ pub fn arrival(good: usize, defective: u64, permit: Permit) -> Arrival {
 }
 
 impl Bench {
+    /// Sends a request of so many profiles of a tenant.
+    pub async fn send_as(&self, tenant: &str, good: usize) -> Result<Receipt, Refusal> {
+        let mut arrival = arrival(good, 0, self.budget.permit());
+        arrival.origin = Arc::new(Origin {
+            tenant: tenant.into(),
+            ..Origin::local("door")
+        });
+        self.out.receive(move || Ok(vec![arrival])).await
+    }
+
     /// Sends a request of spans.
     pub async fn send_traces(&self, traces: crate::formats::otlp::Traces) -> Result<Receipt, Refusal> {
         let permit = self.budget.permit();

@@ -137,3 +137,43 @@ async fn small_batches_are_merged_when_asked() {
     assert_eq!(bench.stop(DRAIN).await.of("a").0, 10);
     assert_eq!(*exporter.weights.lock().unwrap(), [10]);
 }
+
+/// Merges up to these sizes, and waits for long.
+fn patient(min_size: usize, max_size: usize) -> SinkConfig {
+    let mut config = SinkConfig::default();
+    config.queue.num_consumers = 1;
+    config.queue.batch = Some(crate::pipeline::sink::BatchConfig {
+        min_size,
+        max_size,
+        flush_timeout: Span::secs(10),
+        ..Default::default()
+    });
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_sends_little_keeps_no_other_waiting() {
+    let exporter = fake([]);
+    // four samples in each profile
+    let bench = single(exporter.clone(), Unit::Batch, patient(8, 0)).await;
+    for (tenant, profiles) in [("quiet", 1), ("loud", 1), ("loud", 1), ("loud", 2)] {
+        assert!(bench.send_as(tenant, profiles).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(*exporter.weights.lock().unwrap(), [2, 2]);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(*exporter.weights.lock().unwrap(), [2, 2, 1]);
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_cannot_grow_does_not_wait() {
+    let exporter = fake([]);
+    let bench = single(exporter.clone(), Unit::Batch, patient(9, 10)).await;
+    for sent in 0..3 {
+        assert!(bench.send(2, 0).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(exporter.calls.load(Ordering::SeqCst), sent, "the newest waits for more");
+    }
+    assert_eq!(bench.stop(DRAIN).await.of("a").0, 6);
+}

@@ -42,6 +42,16 @@ impl SinkConfig {
                 "a backend in trouble would be asked without a pause; write 100ms or more, or `enabled: false`";
             return Err(BuildError::at("retry_on_failure.initial_interval", message));
         }
+        for (key, most) in [
+            ("queue_size", self.queue.queue_size),
+            ("queue_bytes", self.queue.queue_bytes.as_usize()),
+        ] {
+            if self.queue.enabled && most == 0 {
+                let message =
+                    "nothing would find room; write more than 0, or `enabled: false` to send one request at a time";
+                return Err(BuildError::at(format!("sending_queue.{key}"), message));
+            }
+        }
         Ok(())
     }
 
@@ -218,6 +228,28 @@ impl Default for BatchConfig {
             min_size: 8192,
             max_size: 0,
             sizer: BatchSizer::Items,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_without_any_room_is_refused() {
+        let wrong = |queue: serde_json::Value| {
+            let config = SinkConfig {
+                queue: serde_json::from_value(queue).unwrap(),
+                ..SinkConfig::default()
+            };
+            config.check().err().map(|error| error.path)
+        };
+        for key in ["queue_size", "queue_bytes"] {
+            let path = format!("sending_queue.{key}");
+            assert_eq!(wrong(serde_json::json!({ key: 0 })), Some(path));
+            assert_eq!(wrong(serde_json::json!({ key: 0, "enabled": false })), None);
+            assert_eq!(wrong(serde_json::json!({ key: 1 })), None);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What waits for one exporter: bounded as configured and in bytes, and room is reserved before anything is put in. Bytes on their
 //! way count until they are through: else a dead backend would hold the memory of the whole process, and close the door for all.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -234,12 +234,16 @@ impl Queue {
         let Some(merge) = &self.config.batch else {
             return Next::Take(take_out(state, &[0]));
         };
-        let (chosen, size) = equals(&state.waiting, merge);
-        let age = first.since.elapsed();
-        if size < merge.min_size as u64 && age < merge.flush_timeout.0 && !state.closed {
-            return Next::Wait(merge.flush_timeout.0 - age);
+        let longest = merge.flush_timeout.0;
+        let is_ready = |group: &Group| {
+            let is_large = group.is_full || group.size >= merge.min_size as u64;
+            is_large || group.since.elapsed() >= longest || state.closed
+        };
+        // a tenant that sends little keeps no other one waiting
+        match groups(&state.waiting, merge).into_iter().find(is_ready) {
+            Some(ready) => Next::Take(take_out(state, &ready.positions)),
+            None => Next::Wait(longest.saturating_sub(first.since.elapsed())),
         }
-        Next::Take(take_out(state, &chosen))
     }
 }
 
@@ -249,31 +253,43 @@ enum Next {
     Take(Taken),
 }
 
-/// Positions of the first batch and those that may be merged with it, and the size of all.
-fn equals(waiting: &VecDeque<Waiting>, merge: &BatchConfig) -> (Vec<usize>, u64) {
-    let (mut chosen, mut size) = (Vec::new(), 0);
-    let Some(first) = waiting.front() else {
-        return (chosen, size);
+/// Batches of one tenant that may be merged.
+struct Group {
+    positions: Vec<usize>,
+    size: u64,
+    /// When the first of them came.
+    since: Instant,
+    /// Another one of the tenant waits, and does not fit.
+    is_full: bool,
+}
+
+/// The first group of each tenant; the one whose first batch came first stands first.
+fn groups(waiting: &VecDeque<Waiting>, merge: &BatchConfig) -> Vec<Group> {
+    let has_room = |group: &Group, size: u64| match merge.max_size {
+        0 => group.size < merge.min_size as u64,
+        most => group.size.saturating_add(size) <= most as u64,
     };
-    for (at, other) in waiting.iter().enumerate() {
-        let (mine, theirs) = (first.batch.origin(), other.batch.origin());
-        if mine.tenant != theirs.tenant {
-            continue;
-        }
-        let more = merge.size(&other.batch);
-        if !chosen.is_empty() && merge.max_size > 0 && size + more > merge.max_size as u64 {
-            break;
-        }
-        chosen.push(at);
-        size += more;
-        if size >= merge.min_size as u64 && merge.max_size == 0 {
-            break;
+    let mut groups: Vec<Group> = Vec::new();
+    let mut of_tenant = HashMap::new();
+    for (position, Waiting { batch, since, .. }) in waiting.iter().enumerate() {
+        let at = *of_tenant.entry(&batch.origin().tenant).or_insert(groups.len());
+        let size = merge.size(batch);
+        match groups.get_mut(at) {
+            None => groups.push(Group {
+                positions: vec![position],
+                size,
+                since: *since,
+                is_full: false,
+            }),
+            Some(group) if group.is_full => {}
+            Some(group) if has_room(group, size) => {
+                group.positions.push(position);
+                group.size += size;
+            }
+            Some(group) => group.is_full = true,
         }
     }
-    if chosen.is_empty() {
-        chosen.push(0);
-    }
-    (chosen, size)
+    groups
 }
 
 fn take_out(state: &mut State, positions: &[usize]) -> Taken {
