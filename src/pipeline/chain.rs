@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
+use tokio::sync::Notify;
+
 use super::batch::Batch;
 use super::component::{Context, Processor, Reason, Refusal, Verdict};
 use super::compute::guard;
@@ -35,6 +37,7 @@ pub struct Chain {
     readiness: Readiness,
     /// Nobody will ask what is due any more: what would be held back goes on.
     ends: AtomicBool,
+    held: Notify,
 }
 
 /// What came of one batch.
@@ -112,6 +115,7 @@ impl Chain {
             metrics,
             readiness,
             ends: AtomicBool::new(false),
+            held: Notify::new(),
         }
     }
 
@@ -132,7 +136,13 @@ impl Chain {
             self.flush_into(true, &mut outcome);
         }
         self.settle(&outcome);
+        self.held.notify_one();
         outcome
+    }
+
+    /// Waits until something is held back. Several may wait only while one takes the other's place: one is told.
+    pub(super) async fn held(&self) {
+        self.held.notified().await;
     }
 
     /// From now on nothing is held back; what is, has to be [flushed](Self::flush).

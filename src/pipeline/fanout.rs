@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::future::join_all;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -35,8 +35,6 @@ pub struct Pipeline {
     pub chain: Arc<Chain>,
     /// Its exporters.
     pub sinks: Vec<Arc<Sink>>,
-    /// Wakes the timer when something is held back.
-    pub held: Notify,
 }
 
 /// What all receivers share.
@@ -543,7 +541,6 @@ impl Pipeline {
                 sink.take(one, room);
             }
         }
-        self.held.notify_one();
     }
 
     /// Hands over what was held back, of which there may be much at once: queues have until then to make room, each at its own pace.

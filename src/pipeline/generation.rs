@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -80,7 +80,8 @@ pub(super) struct Line {
     pipeline: Arc<Pipeline>,
     /// What months may cost, as its processors registered it.
     plans: Vec<Arc<Plan>>,
-    timer: AbortHandle,
+    /// Sends on what is due, once this generation is the one that runs.
+    timer: Option<AbortHandle>,
     feeding: Arc<Feeding>,
 }
 
@@ -109,7 +110,7 @@ impl Generation {
         for mut wiring in graph.pipelines {
             fed_by.push(std::mem::take(&mut wiring.receivers));
             let kept = before.lines.iter().find(|known| known.is(&wiring));
-            lines.push(Line::start(wiring, kept, &deliveries, &under_way, shared));
+            lines.push(Line::start(wiring, kept, &deliveries, shared));
         }
         let mut receivers = Vec::with_capacity(graph.receivers.len());
         for receiver in graph.receivers {
@@ -162,11 +163,22 @@ impl Generation {
         Ok(())
     }
 
-    /// From now on what arrives goes to the pipelines of this generation.
-    pub(super) fn take_over(&self) {
+    /// From now on what arrives, and what becomes due, goes to the pipelines of this generation.
+    pub(super) fn take_over(&mut self, before: &Self, shared: &Arc<Shared>) {
         for receiver in &self.receivers {
             receiver.fanout.feed(receiver.wired.clone());
         }
+        let kept = before.lines.iter().filter(|line| self.has(line));
+        kept.for_each(Line::stop_timer);
+        for line in &mut self.lines {
+            line.start_timer(&self.under_way, shared);
+        }
+    }
+
+    /// Whether it has the chain of a line.
+    fn has(&self, line: &Line) -> bool {
+        let mut chains = self.lines.iter().map(|line| &line.pipeline.chain);
+        chains.any(|chain| Arc::ptr_eq(chain, &line.pipeline.chain))
     }
 
     /// Asks the receivers that `stays` does not have to take nothing new.
@@ -180,14 +192,10 @@ impl Generation {
     }
 
     /// Ends whatever `stays` does not have: receivers stop, everyone behind them drains until its input ends, before one deadline.
-    pub(super) async fn retire(self, stays: &Self, shared: &Arc<Shared>, deadline: Instant) {
+    /// Of `earlier` generations something may be on its way to the same sinks.
+    pub(super) async fn retire(self, stays: &Self, earlier: &[TaskTracker], shared: &Arc<Shared>, deadline: Instant) {
         self.stop_receiving(stays);
-        let ends = |line: &&Line| {
-            !stays
-                .lines
-                .iter()
-                .any(|kept| Arc::ptr_eq(&kept.pipeline.chain, &line.pipeline.chain))
-        };
+        let ends = |line: &&Line| !stays.has(line);
         // before receivers end: one that takes its time must not take that of what is held
         let end = |line: &Line| {
             line.pipeline.chain.hold_no_more();
@@ -199,7 +207,7 @@ impl Generation {
             receiver.end(deadline).await;
             shared.readiness.worked(&receiver.fanout.component());
         }
-        self.lines.iter().for_each(|line| line.timer.abort());
+        self.lines.iter().for_each(Line::stop_timer);
         self.under_way.close();
         let _ = timeout_at(deadline, self.under_way.wait()).await;
         for line in self.lines.iter().filter(ends) {
@@ -215,6 +223,9 @@ impl Generation {
                 .iter()
                 .any(|kept| Arc::ptr_eq(&kept.sink, &delivery.sink))
         };
+        for under_way in earlier {
+            let _ = timeout_at(deadline, under_way.wait()).await;
+        }
         let deliveries: Vec<&Delivery> = self.deliveries.iter().filter(keeps).collect();
         for delivery in &deliveries {
             shared.readiness.worked(&delivery.sink.component());
@@ -303,17 +314,25 @@ impl Status {
 }
 
 impl Line {
+    /// What a month may cost tells, where nothing else is said, which exporters count: those of the pipelines.
     fn is(&self, wiring: &Wiring) -> bool {
-        self.id == wiring.id && self.processors == wiring.processors
+        let counts = |plans: &[Arc<Plan>]| plans.iter().map(|plan| plan.terms.prices.clone()).collect::<Vec<_>>();
+        self.id == wiring.id && self.processors == wiring.processors && counts(&self.plans) == counts(&wiring.plans)
     }
 
-    fn start(
-        wiring: Wiring,
-        kept: Option<&Self>,
-        deliveries: &[Delivery],
-        under_way: &TaskTracker,
-        shared: &Arc<Shared>,
-    ) -> Self {
+    fn start_timer(&mut self, under_way: &TaskTracker, shared: &Arc<Shared>) {
+        let timer = flush_when_due(self.pipeline.clone(), shared.clone(), under_way.clone());
+        let timer = guard_async(timer).map(|ended| ended.map(|never| match never {}));
+        self.timer = Some(shared.task(Kind::Pipeline.named(self.id.clone()), timer));
+    }
+
+    fn stop_timer(&self) {
+        if let Some(timer) = &self.timer {
+            timer.abort();
+        }
+    }
+
+    fn start(wiring: Wiring, kept: Option<&Self>, deliveries: &[Delivery], shared: &Arc<Shared>) -> Self {
         let (chain, feeding, plans) = match kept {
             Some(line) => (line.pipeline.chain.clone(), line.feeding.clone(), line.plans.clone()),
             None => {
@@ -333,12 +352,9 @@ impl Line {
                 .filter(|sink| sink.signal() == wiring.signal && wiring.exporters.contains(sink.id()))
                 .cloned()
                 .collect(),
-            held: Notify::new(),
         });
-        let timer = flush_when_due(pipeline.clone(), shared.clone(), under_way.clone());
-        let timer = guard_async(timer).map(|ended| ended.map(|never| match never {}));
         Self {
-            timer: shared.task(Kind::Pipeline.named(wiring.id.clone()), timer),
+            timer: None,
             id: wiring.id,
             processors: wiring.processors,
             pipeline,
@@ -380,7 +396,7 @@ impl Delivery {
 async fn flush_when_due(pipeline: Arc<Pipeline>, shared: Arc<Shared>, under_way: TaskTracker) -> Infallible {
     loop {
         let Some(due) = pipeline.chain.due() else {
-            pipeline.held.notified().await;
+            pipeline.chain.held().await;
             continue;
         };
         let pause = due.saturating_duration_since(std::time::Instant::now());
@@ -392,7 +408,7 @@ async fn flush_when_due(pipeline: Arc<Pipeline>, shared: Arc<Shared>, under_way:
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = pipeline.held.notified() => {}
+            () = pipeline.chain.held() => {}
         }
     }
 }

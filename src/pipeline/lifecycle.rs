@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::budget::Budget;
 use super::compute::{Compute, cores};
@@ -36,6 +37,7 @@ pub struct Running {
 struct Retiring {
     drained: JoinHandle<()>,
     sinks: Vec<Arc<Sink>>,
+    under_way: TaskTracker,
 }
 
 /// A part that ended although nobody asked it to.
@@ -74,8 +76,10 @@ impl Graph {
             readiness: Readiness::expecting(self.receivers.iter().map(|receiver| receiver.id.clone())),
             failed: watch::Sender::new(None),
         });
+        let mut now = Generation::start(self, &Generation::default(), &shared);
+        now.take_over(&Generation::default(), &shared);
         Running {
-            now: Generation::start(self, &Generation::default(), &shared),
+            now,
             shared,
             retiring: Vec::new(),
         }
@@ -135,7 +139,7 @@ impl Running {
     ///
     /// If a new receiver does not come up, everything stays as it was.
     pub async fn reload(&mut self, graph: Graph, drain_timeout: Duration) -> Result<(), Failure> {
-        let next = Generation::start(graph, &self.now, &self.shared);
+        let mut next = Generation::start(graph, &self.now, &self.shared);
         let serving = timeout(START_TIMEOUT, next.serving()).await.unwrap_or_else(|_| {
             Err(Failure {
                 section: "service",
@@ -148,7 +152,7 @@ impl Running {
             self.retire(next, stays, drain_timeout);
             return Err(failure);
         }
-        next.take_over();
+        next.take_over(&self.now, &self.shared);
         let old = std::mem::replace(&mut self.now, next);
         let stays = self.now.clone();
         self.retire(old, stays, drain_timeout);
@@ -162,10 +166,20 @@ impl Running {
         let (shared, deadline) = (self.shared.clone(), Instant::now() + drain_timeout);
         let sinks = gone.deliveries.iter().map(|delivery| delivery.sink.clone());
         let sinks = sinks.filter(|sink| !stays.deliveries.iter().any(|kept| Arc::ptr_eq(&kept.sink, sink)));
+        let earlier = self.earlier();
         self.retiring.push(Retiring {
             sinks: sinks.collect(),
-            drained: tokio::spawn(async move { gone.retire(&stays, &shared, deadline).await }),
+            under_way: gone.under_way.clone(),
+            drained: tokio::spawn(async move { gone.retire(&stays, &earlier, &shared, deadline).await }),
         });
+    }
+
+    /// What is still on its way of generations that were replaced.
+    fn earlier(&self) -> Vec<TaskTracker> {
+        self.retiring
+            .iter()
+            .map(|retiring| retiring.under_way.clone())
+            .collect()
     }
 
     /// Ends in order: receivers stop, everyone behind them drains until its input ends, all before one deadline. What was not
@@ -173,7 +187,9 @@ impl Running {
     pub async fn stop(self, drain_timeout: Duration) {
         let deadline = Instant::now() + drain_timeout;
         self.shared.readiness.stopping();
-        self.now.retire(&Generation::default(), &self.shared, deadline).await;
+        let earlier = self.earlier();
+        let nothing = Generation::default();
+        self.now.retire(&nothing, &earlier, &self.shared, deadline).await;
         for mut retiring in self.retiring {
             if timeout_at(deadline, &mut retiring.drained).await.is_err() {
                 retiring.sinks.iter().for_each(|sink| sink.expire());

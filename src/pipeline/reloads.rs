@@ -118,6 +118,91 @@ async fn a_chain_keeps_what_it_holds_until_it_changes() {
     assert_eq!(bench.stop(DRAIN).await.of("a").0, 5);
 }
 
+#[tokio::test]
+async fn what_is_held_for_an_old_request_goes_on_after_a_reload() {
+    let exporter = fake([]);
+    let holding = vec![(vec![holding(Holder::until(1))], vec!["a"])];
+    let mut bench = bench(holding, output(&exporter)).await;
+    let (go, wait) = std::sync::mpsc::channel();
+    let (out, budget) = (bench.out.clone(), bench.budget.clone());
+    let request = tokio::spawn(async move {
+        let arrival = arrival(1, 0, budget.permit());
+        let decode = move || {
+            wait.recv().unwrap();
+            Ok(vec![arrival])
+        };
+        out.receive(decode).await
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    reload(&mut bench, &exporter, [0; 3]).await;
+    // the old generation has nothing to do but this
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    go.send(()).unwrap();
+    assert!(request.await.unwrap().is_ok());
+    let sent = async {
+        while exporter.calls.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let sent = tokio::time::timeout(Duration::from_secs(20), sent).await;
+    assert!(sent.is_ok(), "it is due, and nobody was told");
+    bench.stop(DRAIN).await.of("a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_old_chain_held_reaches_exporters_that_are_stopped_meanwhile() {
+    let exporter = fake([Step::Slow]);
+    let mut narrow = SinkConfig::default();
+    (narrow.queue.num_consumers, narrow.queue.queue_size) = (1, 1);
+    let output = || vec![("a", exporter.clone(), Unit::Batch, narrow.clone())];
+    let holding = || (vec![holding(Holder::until(usize::MAX))], vec!["a"]);
+    let mut bench = bench(vec![(vec![], vec!["a"]), holding()], output()).await;
+    for _ in 0..2 {
+        assert!(bench.send(1, 0).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let lines = vec![(vec![], vec!["a"]), holding()];
+    let (next, _opened) = graph(lines, output(), &bench.metrics, [0, 1, 0]);
+    bench.running.reload(next, DRAIN).await.unwrap();
+    assert_eq!(bench.stop(DRAIN).await.of("a"), (4, Default::default()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_month_counts_the_exporters_that_there_are() {
+    let exporter = fake([]);
+    let counts = |exporter: &str| {
+        let terms = plan::Terms {
+            ceiling: plan::Ceiling {
+                amount: 1e9,
+                currency: None,
+            },
+            tenants: Default::default(),
+            prices: [(exporter.into(), 0.0)].into(),
+            start_day: 1,
+            alert_at: Vec::new(),
+            at_ceiling: Default::default(),
+            webhook: None,
+            storage: Default::default(),
+        };
+        vec![Arc::new(plan::Plan::new("step".into(), terms))]
+    };
+    let mut bench = bench_of(vec![(vec![], vec!["a"])], output(&exporter), |graph| {
+        graph.pipelines[0].plans = counts("a");
+    })
+    .await;
+    for (exporter_of_plan, is_kept) in [("a", true), ("b", false)] {
+        let before = bench.running.plans();
+        let lines = vec![(vec![], vec!["a"])];
+        let (mut next, _opened) = graph(lines, output(&exporter), &bench.metrics, [0; 3]);
+        next.pipelines[0].plans = counts(exporter_of_plan);
+        bench.running.reload(next, DRAIN).await.unwrap();
+        let now = bench.running.plans();
+        assert_eq!(Arc::ptr_eq(&before[0], &now[0]), is_kept);
+        assert!(now[0].terms.prices.contains_key(exporter_of_plan));
+    }
+    bench.stop(DRAIN).await.of("a");
+}
+
 /// A receiver whose port is taken.
 struct Busy;
 #[async_trait]
