@@ -284,6 +284,10 @@ impl Daemon {
         audit::try_open(&next.loaded, &next.config)?;
         let switching = kill::settings(&next.loaded, &next.config, self.options.dry_run)?;
         let drain_timeout = next.config.service.drain_timeout.0;
+        if !self.ledger_runs {
+            // what was sent while nobody kept accounts is of no day that is known
+            drop(running.spending().take());
+        }
         let before = std::mem::replace(&mut self.setup, next);
         if let Err(failure) = running.reload(graph, drain_timeout).await {
             let error = self.located(&failure);

@@ -44,8 +44,8 @@ pub const EVERY: Duration = Duration::from_secs(1);
 const SAVED_EVERY: Duration = Duration::from_secs(20);
 /// How often the log says that it cannot be.
 const TOLD_EVERY: Duration = Duration::from_secs(600);
-/// Alerts that are remembered, the latest.
-const MOST_ALERTS: usize = 4_096;
+/// Alerts that are remembered, the latest: more than a month has. One that is forgotten is raised again.
+const MOST_ALERTS: usize = 65_536;
 /// Bytes after which the ratio of what is sent to what passes is known well enough.
 const KNOWN_FROM: f64 = 65_536.0;
 /// What is left of the weight of the past after a look: half of it after about ten minutes.

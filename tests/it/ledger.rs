@@ -307,6 +307,23 @@ fn a_ceiling_that_is_raised_lets_pass_again_without_a_restart() {
 }
 
 #[test]
+fn a_month_that_is_kept_from_now_on_has_nothing_of_before() {
+    let ports = ports();
+    let kept = gate_config(&ports, "ceiling: 5 TB, at_ceiling: alert_only", "file/one");
+    let without: Vec<&str> = kept.lines().filter(|line| !line.contains("monthly:")).collect();
+    let (folder, path) = config(&without.join("\n"));
+    let gate = Gate::start(folder.path(), &["--config", &path]);
+    send(&ports);
+    let before = wait_for("bytes", || Some(sent(&ports, "bytes")).filter(|sent| *sent > 0));
+    std::fs::write(&path, &kept).unwrap();
+    gate.signal("HUP");
+    wait_for("the reload", || gate.err().contains("reloaded").then_some(()));
+    send(&ports);
+    let booked = wait_for("a booking", || Some(booked(&ports)).filter(|booked| *booked > 0));
+    assert_eq!(booked, sent(&ports, "bytes") - before);
+}
+
+#[test]
 fn validate_says_what_cannot_be_kept() {
     let ports = ports();
     for (monthly, exporters, told) in [
