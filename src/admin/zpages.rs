@@ -15,6 +15,7 @@ use http::StatusCode;
 use tokio::time::timeout;
 
 use super::Show;
+use super::kills::{Caller, Who};
 use crate::kill::Switch;
 use crate::ledger::Ledger;
 use crate::pipeline::compute::Compute;
@@ -170,7 +171,14 @@ async fn level() -> String {
     format!("{}\n", name(logs::level()))
 }
 
-async fn set_level(request: Request<Body>) -> Response {
+async fn set_level(State(watched): State<Watched>, who: Who, request: Request<Body>) -> Response {
+    if matches!(Caller::of(&watched.switch, who), Caller::Tenant(_)) {
+        return (
+            StatusCode::FORBIDDEN,
+            "the level is that of the whole gate: not a tenant's to set\n",
+        )
+            .into_response();
+    }
     let whole = timeout(PATIENCE, to_bytes(request.into_body(), LEVEL_BYTES)).await;
     let body = whole.ok().and_then(Result::ok).unwrap_or_default();
     let wanted = std::str::from_utf8(&body).unwrap_or_default().trim();

@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Component, Config, ConfigErrors, Loaded};
 use crate::kill::{Asked, Components, EVERY, LONGEST, Now, Settings, Source, Switch, What};
+use crate::pipeline::compute;
 
 /// What the configuration says of it.
 pub(super) fn settings(loaded: &Loaded, config: &Config, dry_run: bool) -> Result<Settings, ConfigErrors> {
@@ -68,7 +69,11 @@ pub(super) fn start(switch: &Arc<Switch>) -> std::io::Result<()> {
 /// A thread of its own: neither requests nor disks that others wait for hold it up.
 fn watch(switch: &Weak<Switch>) {
     while let Some(switch) = switch.upgrade() {
-        switch.look(Now::read());
+        // whoever kills must go on, whatever happens
+        if let Err(panicked) = compute::guard(|| switch.look(Now::read())) {
+            let fingerprint = panicked.fingerprint;
+            tracing::error!(fingerprint, "the kill switch panicked, and goes on");
+        }
         drop(switch);
         std::thread::sleep(EVERY);
     }

@@ -126,6 +126,8 @@ impl Switch {
         }
         drop(state);
         self.look(now);
+        // storage may be another one, and kills of a file that is not watched any more are lifted
+        let _ = self.finish();
     }
 
     /// Looks at the file, and at the clock. Waits on the disk.

@@ -402,6 +402,20 @@ fn other_settings_keep_what_is_in_force() {
 }
 
 #[test]
+fn kills_go_along_to_another_storage() {
+    let bench = Bench::new();
+    bench.kill(json!({ "match": { "tenant": "a" } }));
+    let moved = Settings {
+        storage: bench.folder.path().join("elsewhere"),
+        ..settings(bench.folder.path())
+    };
+    bench.switch.configure(moved.clone(), bench.now);
+    let next = Switch::new(moved, Kills::default(), Arc::new(Metrics::default()));
+    next.begin(bench.now);
+    assert_eq!(next.kills().len(), 1);
+}
+
+#[test]
 fn a_kill_belongs_to_a_tenant_only_if_it_can_be_no_others() {
     let of_shop = |asked: serde_json::Value| serde_json::from_value::<What>(asked).unwrap().is_of_tenant("shop");
     assert!(of_shop(json!({ "tenant": "shop" })));

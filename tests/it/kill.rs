@@ -213,6 +213,8 @@ fn who_may_kill_what() {
     ] {
         assert_eq!(kill(&ports, BOB, others).0, 403, "{others}");
     }
+    let set = |who| http_with("PUT", ports.pages, "/debug/loglevel", &[who], b"info").0;
+    assert_eq!((set(BOB), set(ANN)), (403, 200));
     let (status, answer) = kill(&ports, BOB, r#"{"match": {"tenant": "bob"}, "actor": "ann"}"#);
     assert_eq!((status, &answer["kill"]["actor"]), (201, &"bob".into()));
     let own = answer["kill"]["id"].as_str().unwrap().to_owned();
