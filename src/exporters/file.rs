@@ -285,12 +285,9 @@ impl Exporter for FileExporter {
     async fn export(&self, part: &Batch, encoded: Encoded) -> Result<Sent, ExportError> {
         let name = name(part);
         let (target, form) = (self.target.clone(), self.form);
-        let written = tokio::task::spawn_blocking(move || {
-            let now = SystemTime::now();
-            match target.as_ref() {
-                Target::Directory { directory, ending } => directory.write(&name, ending, &encoded.body, now),
-                Target::Path(rolling) => rolling.append(&record(form, &encoded.body), now),
-            }
+        let written = tokio::task::spawn_blocking(move || match target.as_ref() {
+            Target::Directory { directory, ending } => directory.write(&name, ending, &encoded.body, SystemTime::now()),
+            Target::Path(rolling) => rolling.append(&record(form, &encoded.body)),
         });
         match written.await {
             Ok(Ok(0)) => {}

@@ -1,4 +1,4 @@
-//! Whether files could be written to a place. Nothing is written to find out.
+//! Whether files could be written to a place, and a free name there. Nothing is written to find out.
 
 use std::io;
 use std::path::Path;
@@ -42,6 +42,20 @@ pub fn check_file(path: &Path) -> Result<(), String> {
         Ok(about) if about.is_dir() => Err(format!("{shown} is a directory; name a file, or say `directory`")),
         Ok(_) => may(path, Use::Write).map_err(|why| format!("{shown} cannot be written: {why}; {REMEDY}")),
         Err(_) => path.parent().map_or(Ok(()), check_directory),
+    }
+}
+
+/// Gives a file a name that nobody has.
+#[cfg(unix)]
+pub fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // not every file system can see to it by itself
+        Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(from, to),
+        renamed => renamed.map_err(io::Error::from),
     }
 }
 

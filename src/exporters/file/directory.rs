@@ -95,6 +95,11 @@ impl Directory {
                 fs::rename(&temporary, free)
             }
         });
+        // whoever follows it may do away with what it was made of
+        let written = written.and_then(|()| match name.lasting {
+            Some(_) => File::open(&self.path)?.sync_all(),
+            None => Ok(()),
+        });
         if let Err(error) = written {
             let _ = fs::remove_file(&temporary);
             return Err(error);

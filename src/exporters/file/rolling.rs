@@ -4,15 +4,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::directory::create_directory;
+use crate::pipeline::place::rename_to_free;
 use crate::pipeline::units::io_reason;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Names that are tried where others were put aside in the same millisecond.
+const MOST_NAMES: u64 = 10_000;
 
 /// `rotation`: when the file is put aside, and which of those stay.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -51,30 +55,16 @@ pub(super) struct Rolling {
     framing: Framing,
     rotation: Option<Rotation>,
     sync_every: Duration,
+    /// Held while the disk works: nobody may wait for it but threads that may block.
     open: Mutex<Option<Open>>,
+    /// Something was written since the file was last brought to the disk.
+    is_dirty: AtomicBool,
 }
 
 struct Open {
     file: File,
     len: u64,
     synced: SystemTime,
-    /// Something was written since.
-    dirty: bool,
-}
-
-impl Open {
-    /// Brings what was written to the disk. It is in the file already: what goes wrong here must not have it written again.
-    fn sync(&mut self, now: SystemTime) {
-        if self.dirty
-            && let Err(error) = self.file.sync_data()
-            // pipes and devices have no disk behind them
-            && error.kind() != io::ErrorKind::InvalidInput
-        {
-            tracing::warn!(why = io_reason(&error), "the file could not be brought to the disk");
-        }
-        self.dirty = false;
-        self.synced = now;
-    }
 }
 
 impl Rolling {
@@ -90,12 +80,19 @@ impl Rolling {
             rotation,
             sync_every,
             open: Mutex::new(None),
+            is_dirty: AtomicBool::new(false),
         }
     }
 
     /// Appends one record, whole or not at all. Says how many old files had to go.
-    pub(super) fn append(&self, record: &[u8], now: SystemTime) -> io::Result<u64> {
+    pub(super) fn append(&self, record: &[u8]) -> io::Result<u64> {
+        self.append_at(record, SystemTime::now)
+    }
+
+    /// The same, asking for the time when it is this record's turn.
+    fn append_at(&self, record: &[u8], now: impl FnOnce() -> SystemTime) -> io::Result<u64> {
         let mut slot = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let now = now();
         let removed = self.rotate_if_full(&mut slot, record.len() as u64, now)?;
         let open = match slot.as_mut() {
             Some(open) => open,
@@ -110,25 +107,36 @@ impl Rolling {
             return Err(error);
         }
         open.len += record.len() as u64;
-        open.dirty = true;
+        self.is_dirty.store(true, Ordering::Release);
         if now.duration_since(open.synced).unwrap_or_default() >= self.sync_every {
-            open.sync(now);
+            self.sync_open(open, now);
         }
         Ok(removed)
     }
 
-    /// When what was written is due on the disk; none if it is there.
+    /// When what was written is due on the disk; none if it is there. Does not wait for the disk.
     pub(super) fn due(&self) -> Option<Duration> {
-        let slot = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        slot.as_ref().filter(|open| open.dirty).map(|_| self.sync_every)
+        self.is_dirty.load(Ordering::Acquire).then_some(self.sync_every)
     }
 
     /// Brings everything to the disk.
     pub(super) fn sync(&self, now: SystemTime) {
         let mut slot = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(open) = slot.as_mut() {
-            open.sync(now);
+            self.sync_open(open, now);
         }
+    }
+
+    /// What was written is in the file already: what goes wrong here must not have it written again.
+    fn sync_open(&self, open: &mut Open, now: SystemTime) {
+        if self.is_dirty.swap(false, Ordering::AcqRel)
+            && let Err(error) = open.file.sync_data()
+            // pipes and devices have no disk behind them
+            && error.kind() != io::ErrorKind::InvalidInput
+        {
+            tracing::warn!(why = io_reason(&error), "the file could not be brought to the disk");
+        }
+        open.synced = now;
     }
 
     /// The same, for the last time.
@@ -144,16 +152,14 @@ impl Rolling {
         let mut options = OpenOptions::new();
         let mut file = options.create(true).append(true).open(&self.path)?;
         if file.metadata()?.is_file() && !self.is_whole()? {
-            let aside = self.aside(now);
+            let aside = self.put_aside(now)?;
             tracing::warn!(aside = %aside.display(), "the file ends in the middle of a record and was put aside");
-            fs::rename(&self.path, aside)?;
             file = options.open(&self.path)?;
         }
         Ok(Open {
             len: file.metadata()?.len(),
             file,
             synced: now,
-            dirty: false,
         })
     }
 
@@ -194,10 +200,22 @@ impl Rolling {
         if max == 0 || open.len == 0 || open.len + coming <= max {
             return Ok(0);
         }
-        open.sync(now);
+        self.sync_open(open, now);
         *slot = None;
-        fs::rename(&self.path, self.aside(now))?;
+        self.put_aside(now)?;
         self.prune(rotation, now)
+    }
+
+    /// Gives the file the first free name of one that was put aside, from now on.
+    fn put_aside(&self, now: SystemTime) -> io::Result<PathBuf> {
+        for millis in 0..MOST_NAMES {
+            let aside = self.aside(now + Duration::from_millis(millis));
+            match rename_to_free(&self.path, &aside) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                renamed => return renamed.map(|()| aside),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// `name-2026-11-21T05-00-00.000.ext`, as the Collector names them.
@@ -275,13 +293,42 @@ mod tests {
         let mut removed = 0;
         for i in 0..5 {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(i);
-            removed += rolling.append(&vec![0; 600_000], now).unwrap();
+            removed += rolling.append_at(&vec![0; 600_000], || now).unwrap();
         }
         rolling.close();
         assert_eq!(removed, 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
         assert!(folder.path().join("out-1970-01-01T00-00-04.000.otlp").exists());
         assert_eq!(fs::metadata(path).unwrap().len(), 600_000);
+    }
+
+    #[test]
+    fn what_was_put_aside_in_the_same_moment_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let rotation = Rotation {
+            max_megabytes: 1,
+            max_backups: 0,
+            ..Rotation::default()
+        };
+        let rolling = Rolling::new(
+            folder.path().join("out"),
+            Framing::Lengths,
+            Some(rotation),
+            Duration::ZERO,
+        );
+        for _ in 0..5 {
+            let moment = || SystemTime::UNIX_EPOCH;
+            rolling.append_at(&vec![0; 600_000], moment).unwrap();
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn nobody_waits_for_the_disk_to_hear_what_is_due() {
+        let folder = tempfile::tempdir().unwrap();
+        let rolling = Rolling::new(folder.path().join("out"), Framing::Lines, None, Duration::from_secs(9));
+        let _at_work = rolling.open.lock().unwrap();
+        assert_eq!(rolling.due(), None);
     }
 
     /// What the file holds after two more records, and how many files there are then.
@@ -291,7 +338,7 @@ mod tests {
         fs::write(&path, before).unwrap();
         for record in records {
             let rolling = Rolling::new(path.clone(), framing, None, Duration::from_secs(1));
-            rolling.append(record, SystemTime::now()).unwrap();
+            rolling.append(record).unwrap();
         }
         (fs::read(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count())
     }
@@ -318,7 +365,7 @@ mod tests {
     #[test]
     fn what_cannot_be_brought_to_a_disk_is_written_all_the_same() {
         let rolling = Rolling::new("/dev/null".into(), Framing::Lines, None, Duration::ZERO);
-        assert_eq!(rolling.append(b"a line\n", SystemTime::now()).unwrap(), 0);
+        assert_eq!(rolling.append(b"a line\n").unwrap(), 0);
     }
 
     #[test]
@@ -327,7 +374,7 @@ mod tests {
         let every = Duration::from_secs(9);
         let rolling = Rolling::new(folder.path().join("out"), Framing::Lines, None, every);
         assert_eq!(rolling.due(), None);
-        rolling.append(b"a line\n", SystemTime::now()).unwrap();
+        rolling.append(b"a line\n").unwrap();
         assert_eq!(rolling.due(), Some(every));
         rolling.sync(SystemTime::now());
         assert_eq!(rolling.due(), None);

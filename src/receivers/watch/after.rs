@@ -9,12 +9,10 @@ use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
-
 use super::config::{After, Places};
 use super::identity::{Found, Identity};
 use super::scan::regular;
+use crate::pipeline::place::rename_to_free;
 
 /// Names that are tried where the one of the file is taken.
 const MOST_NAMES: usize = 1_000;
@@ -62,7 +60,7 @@ fn put_aside(found: &Found, to: &Path, places: &Places) -> io::Result<()> {
                 .is_ok_and(|about| about.is_file() && Identity::of(&about) != found.identity);
             if is_other {
                 // it came in the last moment, and nobody has read it
-                rename(&moved, path)?;
+                rename_to_free(&moved, path)?;
             }
             Ok(())
         }
@@ -139,23 +137,13 @@ fn names(to: &Path, name: &OsStr) -> impl Iterator<Item = PathBuf> {
 fn rename_into(path: &Path, named: &Path, to: &Path) -> io::Result<PathBuf> {
     let name = named.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     for target in names(to, name) {
-        match rename(path, &target) {
+        match rename_to_free(path, &target) {
             Ok(()) => return Ok(target),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
-}
-
-/// Gives a file a name that nobody has.
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // not every file system can see to it by itself
-        Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
-        renamed => renamed.map_err(io::Error::from),
-    }
 }
 
 #[cfg(test)]
