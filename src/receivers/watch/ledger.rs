@@ -191,6 +191,10 @@ impl Ledger {
             (entry.seen, entry.gone) = (look, None);
             return Known::Done(entry.outcome);
         }
+        if let Some(entry) = state.unwritten.get_mut(&found.identity) {
+            entry.seen = look;
+            return Known::UnderWay;
+        }
         if state.strangers.is_empty() {
             return Known::New;
         }
@@ -352,15 +356,36 @@ pub(super) fn close(folder: &Path) {
     open.retain(|(path, _)| !path.starts_with(&folder));
 }
 
-/// Fills the disk of what is open below a folder.
+/// What is open below a folder.
 #[cfg(test)]
-pub(super) fn fill_disk(folder: &Path) {
+fn open_below(folder: &Path) -> Vec<Arc<Ledger>> {
     let folder = folder.canonicalize().unwrap();
     let open = OPEN.lock().unwrap();
     let ours = open.iter().filter(|(path, _)| path.starts_with(&folder));
-    for ledger in ours.filter_map(|(_, ledger)| ledger.upgrade()) {
+    ours.filter_map(|(_, ledger)| ledger.upgrade()).collect()
+}
+
+/// Fills the disk of what is open below a folder.
+#[cfg(test)]
+pub(super) fn fill_disk(folder: &Path) {
+    for ledger in open_below(folder) {
         *ledger.disk.lock().unwrap() = Some(Disk::full());
     }
+}
+
+/// Makes room on it again.
+#[cfg(test)]
+pub(super) fn mend_disk(folder: &Path) {
+    for ledger in open_below(folder) {
+        *ledger.disk.lock().unwrap() = None;
+    }
+}
+
+/// Files that wait for the disk.
+#[cfg(test)]
+pub(super) fn unwritten(folder: &Path) -> usize {
+    let ledgers = open_below(folder);
+    ledgers.iter().map(|ledger| ledger.state().unwritten.len()).sum()
 }
 
 #[cfg(test)]

@@ -187,13 +187,11 @@ impl Watcher {
             // what was not seen was there as well: the next start skips all of it
             return Ready::default();
         }
-        match self.ledger.end_look(look.dark()) {
-            // a directory that comes later is not one that was there
-            Ok(()) => self.skips.store(false, Ordering::Relaxed),
-            Err(error) => {
-                self.tell_storage(&error);
-                ready.leave(0);
-            }
+        // what comes later is not what was there, also where that cannot be written down yet
+        self.skips.store(false, Ordering::Relaxed);
+        if let Err(error) = self.ledger.end_look(look.dark()) {
+            self.tell_storage(&error);
+            ready.leave(0);
         }
         let room = self.watch.max_files.saturating_sub(self.ledger.len());
         if ready.candidates.len() > room {

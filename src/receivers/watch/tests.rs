@@ -35,6 +35,11 @@ impl Folder {
 
     /// Watches it with these keys.
     async fn watch(&self, engine: &Arc<Engine>, keys: &str) -> Running {
+        self.watch_after(Duration::ZERO, engine, keys).await
+    }
+
+    /// The same, beginning so much later.
+    async fn watch_after(&self, delay: Duration, engine: &Arc<Engine>, keys: &str) -> Running {
         let root = self.0.path().display();
         let mut keys: serde_json::Value = serde_saphyr::from_str(&keys.replace("ROOT", &root.to_string())).unwrap();
         let usual = serde_json::json!({
@@ -50,7 +55,7 @@ impl Folder {
         let config: WatchConfig = serde_json::from_value(keys).unwrap();
         let watch = config.check("", &context()).unwrap();
         let metrics = watch.metrics.clone();
-        let watcher = watch.open().await.unwrap();
+        let watcher = watch.delayed(delay).open().await.unwrap();
         let (out, stop) = (engine.outlet(), Stop::new());
         let asked = stop.clone();
         Running {
@@ -230,6 +235,26 @@ async fn a_full_disk_does_not_keep_the_process_from_ending() {
     let metrics = running.metrics.clone();
     tokio::time::timeout(DISK_PAUSE / 2, running.end()).await.unwrap();
     assert!(path.exists() && metrics.finished_count("invalid") == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_the_disk_is_full_is_not_what_was_there() {
+    let (folder, engine) = (Folder::new(), Engine::new());
+    folder.write("a.collapsed", RECORDING);
+    let delay = Duration::from_millis(500);
+    let keys = "{start_at: end, after: delete}";
+    let running = folder.watch_after(delay, &engine, keys).await;
+    let state = folder.outside("state");
+    ledger::fill_disk(&state);
+    until("the first look", || (ledger::unwritten(&state) == 1).then_some(())).await;
+    let later = folder.write("b.collapsed", RECORDING);
+    nothing(&engine).await;
+    ledger::mend_disk(&state);
+    drop(seen(&engine).await);
+    until("its end", || (!later.exists()).then_some(())).await;
+    nothing(&engine).await;
+    assert!(folder.path("a.collapsed").exists());
+    running.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
