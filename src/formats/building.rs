@@ -13,10 +13,14 @@ pub(super) struct Building<'a> {
     /// Nodes, numbers, samples and events so far, and what they take beside the tables.
     elements: usize,
     bytes: usize,
+    /// Steps from nodes to their roots so far.
+    steps: usize,
 }
 
 /// What a node takes, in a list, a column that doubles and a map.
 const NODE_BYTES: usize = 160;
+/// So many steps may be made for each element that there may be.
+const STEPS_FOR_ELEMENT: usize = 4;
 /// What a number of a list takes, and the sample that it becomes.
 const NUMBER_BYTES: usize = 48;
 
@@ -30,6 +34,7 @@ impl<'a> Building<'a> {
             tab: Tab::new(room),
             elements: 0,
             bytes: 0,
+            steps: 0,
         }
     }
 
@@ -54,6 +59,15 @@ impl<'a> Building<'a> {
         let tables = 2 * self.interner.dictionary().heap_bytes();
         let held = self.tab.hold(tables + self.bytes);
         held.map_err(|why| DecodeError::no_room(self.format, why))
+    }
+
+    /// Counts the steps from a node to its root. Stacks that come again add no frames, and would cost time all the same.
+    pub fn walked(&mut self, steps: usize) -> Result<(), DecodeError> {
+        self.steps = self.steps.saturating_add(steps);
+        match self.steps > self.limits.elements.saturating_mul(STEPS_FOR_ELEMENT) {
+            true => Err(self.too_large(Limit::Elements, "too many nodes too far from their roots")),
+            false => Ok(()),
+        }
     }
 
     /// The same text, if it is not too long.

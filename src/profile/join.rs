@@ -32,10 +32,20 @@ pub(super) fn join_equal(samples: &mut Arc<Samples>, types: usize) {
     });
 }
 
+/// Of so many numbers of stacks and more for each sample of a profile not all are counted: many small profiles would count all of one
+/// dictionary each.
+const SPARSE: usize = 64;
+
 /// For each sample whether another one has its stack: only those may have equals.
 fn shares_stack(stacks: &[StackId]) -> Vec<bool> {
-    let highest = stacks.iter().map(|stack| stack.index()).max();
-    let mut counts = vec![0u8; highest.map_or(0, |highest| highest + 1)];
+    let numbers = stacks.iter().map(|stack| stack.index() + 1).max().unwrap_or_default();
+    if numbers / SPARSE > stacks.len() {
+        let mut sorted = stacks.to_vec();
+        sorted.sort_unstable();
+        let next = |stack: &StackId| sorted.get(sorted.partition_point(|other| other < stack) + 1);
+        return stacks.iter().map(|stack| next(stack) == Some(stack)).collect();
+    }
+    let mut counts = vec![0u8; numbers];
     for stack in stacks {
         if let Some(count) = counts.get_mut(stack.index()) {
             *count = count.saturating_add(1);
@@ -168,6 +178,24 @@ fn shape(samples: &Samples, row: usize) -> (bool, bool) {
 mod tests {
     use super::*;
     use crate::profile::{Dictionary, Link};
+
+    #[test]
+    fn stacks_far_apart_are_found_to_be_shared_as_well() {
+        let mut d = Dictionary::default();
+        let stacks: Vec<StackId> = (0..1000).map(|_| d.stacks.push(&[])).collect();
+        for (few, shares) in [
+            (vec![0, 999, 0], vec![true, false, true]),
+            (vec![999, 5, 7], vec![false; 3]),
+            (vec![999, 999], vec![true; 2]),
+            (vec![], vec![]),
+        ] {
+            let few: Vec<StackId> = few.iter().map(|at| stacks[*at]).collect();
+            assert_eq!(shares_stack(&few), shares);
+            // among many they are counted
+            let many: Vec<StackId> = [&few[..], &stacks[100..200]].concat();
+            assert_eq!(shares_stack(&many)[..few.len()], shares);
+        }
+    }
 
     #[test]
     fn many_links_of_one_stack_cost_no_more_than_many_stacks() {

@@ -85,6 +85,7 @@ impl Nodes {
             locations.extend(row.frame.location());
             above = row.parent.and_then(|parent| self.rows.get(parent));
         }
+        building.walked(steps)?;
         Ok((building.interner.stack(&locations), is_idle))
     }
 }

@@ -371,3 +371,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn equal_leaves_far_from_the_root_are_only_so_many() {
+    let chain = 1..=400_u64;
+    let mut nodes: Vec<Json> = chain
+        .clone()
+        .map(|id| json!({"id": id, "callFrame": frame("deep"), "hitCount": 0, "children": [id + 1]}))
+        .collect();
+    let leaves: Vec<u64> = (401..=430).collect();
+    nodes[399]["children"] = json!(leaves);
+    nodes.extend(
+        leaves
+            .iter()
+            .map(|id| json!({"id": id, "callFrame": frame("leaf"), "hitCount": 1})),
+    );
+    let file = json!({"nodes": nodes, "startTime": 0, "endTime": 9, "samples": [], "timeDeltas": []}).to_string();
+    let read = |elements| {
+        let limits = Limits {
+            elements,
+            ..Limits::default()
+        };
+        decode_as(Format::CpuProfile, file.as_bytes(), &limits).map(|_| ())
+    };
+    assert!(read(4_000).is_ok());
+    let error = read(2_000).unwrap_err();
+    assert!(error.to_string().contains("too far from their roots"), "{error}");
+}

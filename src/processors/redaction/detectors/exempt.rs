@@ -20,8 +20,16 @@ pub fn is_identity(key: &str) -> bool {
         "profile.frame.type",
         "pyroscope.session_id",
     ];
-    let is_build_id = key.starts_with("process.executable.build_id.");
-    NAMES.contains(&key) || is_build_id || key.starts_with("pprof.") || TraceKeys::built_in().has(key)
+    let ending = FAMILIES.iter().find_map(|family| key.strip_prefix(family));
+    NAMES.contains(&key) || ending.is_some_and(is_word) || TraceKeys::built_in().has(key)
+}
+
+/// Keys of which there are several, told apart by a word behind this.
+const FAMILIES: &[&str] = &["process.executable.build_id.", "pprof."];
+
+/// Whether it can be no more than a name that somebody thought of: nobody's address, and no token.
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'_' | b'.'))
 }
 
 /// Ends of keys whose values are numbers that identify or measure: of threads, processes, builds, moments, addresses in memory.
@@ -114,4 +122,28 @@ pub fn is_id(value: &str) -> bool {
         .or_else(|| value.strip_prefix("0x"))
         .unwrap_or(value);
     (1..=LONGEST_ID).contains(&bare.len()) && bare.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_key_is_known_to_its_end() {
+        for known in [
+            "service.name",
+            "process.executable.build_id.gnu",
+            "process.executable.build_id.htlhash",
+            "pprof.mapping.has_functions",
+        ] {
+            assert!(is_identity(known), "{known}");
+        }
+        for other in [
+            "process.executable.build_id.alice@example.com",
+            "process.executable.build_id.AKIAIOSFODNN7EXAMPLE",
+            "pprof.4111111111111111",
+        ] {
+            assert!(!is_identity(other), "{other}");
+        }
+    }
 }

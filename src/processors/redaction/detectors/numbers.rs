@@ -432,6 +432,11 @@ fn uuid(bytes: &[u8], at: usize) -> Option<usize> {
     (!byte(bytes, end).is_some_and(joined)).then_some(end)
 }
 
+/// Digits of a telephone number, and its bytes with all that stands between them: whoever asks at each byte must not look at all that
+/// follow.
+const MOST_PHONE_DIGITS: usize = 15;
+const LONGEST_PHONE: usize = 48;
+
 /// A telephone number: `+` and 8 to 15 digits, or digits in the groups in which people write them.
 fn phone(bytes: &[u8], at: usize) -> Option<usize> {
     let first = byte(bytes, at)?;
@@ -445,7 +450,7 @@ fn phone(bytes: &[u8], at: usize) -> Option<usize> {
     let mut end = at + usize::from(first == b'+' || first == b'(');
     let mut last = end;
     let mut was_separator = false;
-    while let Some(b) = byte(bytes, end) {
+    while let Some(b) = byte(bytes, end).filter(|_| end - at < LONGEST_PHONE && digits <= MOST_PHONE_DIGITS) {
         match b {
             b'0'..=b'9' => {
                 digits += 1;
@@ -462,7 +467,7 @@ fn phone(bytes: &[u8], at: usize) -> Option<usize> {
     }
     let lead = byte(bytes, at + 1);
     let fits = match first {
-        b'+' => lead.is_some_and(|b| matches!(b, b'1'..=b'9')) && (8..=15).contains(&digits),
+        b'+' => lead.is_some_and(|b| matches!(b, b'1'..=b'9')) && (8..=MOST_PHONE_DIGITS).contains(&digits),
         b'(' => separators >= 2 && digits == 10,
         b'0' => separators >= 2 && (10..=11).contains(&digits),
         b'2'..=b'9' => separators == 2 && digits == 10 && run(bytes, at) == 3 && run(bytes, at + 4) == 3,

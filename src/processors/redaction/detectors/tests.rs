@@ -393,6 +393,17 @@ fn people_are_found_where_people_are_written() {
 }
 
 #[test]
+fn runs_of_groups_are_no_telephone_numbers_and_cost_little() {
+    assert_eq!(mask("[+1234567890123456 tid=7]"), None, "one digit too many");
+    // of each run there may be a number at its end
+    for group in ["(41)", "1-1 ", "(", "(((12345678", "+1 "] {
+        let text = format!("[{} tid=7]", group.repeat((60 << 10) / group.len()));
+        let masked = mask(&text).unwrap_or_default();
+        assert!(masked.len() <= text.len(), "{group}");
+    }
+}
+
+#[test]
 fn what_is_asked_for_is_found() {
     let only = |detector: Detector, text: &str| Detectors::new(&[detector]).unwrap().mask(text, Place::Text, |_, _| {});
     for (detector, text, kept) in [
