@@ -1,10 +1,8 @@
 //! Taking out of a batch what matches conditions: profiles, or single samples of them.
 
-use std::sync::Arc;
-
 use super::batch::Origin;
 use super::matcher::Matcher;
-use crate::profile::{Dictionary, Profile, ProfileRef, Profiles};
+use crate::profile::{AttributeSetId, Dictionary, Profile, ProfileRef, Profiles};
 
 /// Whether something matches one of the conditions.
 pub fn touches(matchers: &[&Matcher], profiles: &Profiles, origin: &Origin) -> bool {
@@ -60,13 +58,10 @@ fn thin(matchers: &[&Matcher], d: &Dictionary, p: ProfileRef<'_>, origin: &Origi
     if matchers.is_empty() {
         return Some(profile);
     }
-    let sets = p.profile.samples.attributes.clone();
-    let stays = |row: usize| match sets.get(row) {
-        Some(set) => !matchers.iter().any(|matcher| matcher.sample(d, *set)),
-        None => true,
-    };
-    let types = profile.sample_types.len();
-    Arc::make_mut(&mut profile.samples).retain(types, stays);
+    let stays = |set: &AttributeSetId| !matchers.iter().any(|matcher| matcher.sample(d, *set));
+    let rows = p.profile.samples.attributes.iter().enumerate();
+    let rows = rows.filter(|(_, set)| stays(set)).map(|(row, _)| row);
+    profile.pick_samples(&rows.collect::<Vec<_>>());
     let emptied = profile.samples.is_empty() && !p.profile.samples.is_empty();
     (!emptied).then_some(profile)
 }

@@ -1,7 +1,5 @@
 //! Which pipelines of a receiver a profile takes: `when:` on a pipeline, `routing: all | first`, and the default for the rest.
 
-use std::sync::Arc;
-
 use super::batch::{Batch, Origin};
 use super::graph::PipelineSpec;
 use super::matcher::Matcher;
@@ -264,9 +262,9 @@ fn part<'a>(batch: &Batch, profiles: &Profiles, rows: impl Iterator<Item = &'a R
             None | Some(Rows::None) => false,
             Some(Rows::All) => true,
             Some(Rows::Some(mask)) => {
-                let types = profile.sample_types.len();
-                let keep = |row: usize| mask.get(row).copied().unwrap_or_default();
-                Arc::make_mut(&mut profile.samples).retain(types, keep);
+                let rows = 0..profile.samples.len();
+                let rows = rows.filter(|row| mask.get(*row).copied().unwrap_or_default());
+                profile.pick_samples(&rows.collect::<Vec<_>>());
                 true
             }
         });

@@ -85,7 +85,7 @@ mod tests {
     use crate::formats::{Limits, any};
     use crate::pipeline::{Origin, Permit};
     use crate::profile::Profiles;
-    use crate::profile::testing::any_profiles;
+    use crate::profile::testing::{any_profiles, attach_originals, has_no_more};
 
     fn run(config: serde_json::Value, profiles: Profiles) -> Verdict {
         let cx = BuildContext::new("filter", Arc::default());
@@ -113,6 +113,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn prop_what_matches_is_not_in_an_original_either(mut profiles in any_profiles()) {
+            attach_originals(&mut profiles);
+            if let Verdict::Pass { batch, .. } = run(serde_json::json!({"drop": [{"sample.key-1": "*"}]}), profiles) {
+                prop_assert!(batch.as_profiles().unwrap().iter().all(|p| has_no_more(p.profile)));
+            }
+        }
+
         #[test]
         fn prop_what_matches_is_gone_and_counted(profiles in any_profiles()) {
             let all = profiles.received_count();

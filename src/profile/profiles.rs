@@ -269,6 +269,14 @@ impl Profile {
     pub fn received(&self) -> u64 {
         1 + u64::from(self.siblings)
     }
+
+    /// Leaves the samples of these rows, in their order. An attached original holds all of them: it goes where any goes.
+    pub fn pick_samples(&mut self, rows: &[usize]) {
+        if rows.len() < self.samples.len() {
+            self.samples = Arc::new(self.samples.pick(self.sample_types.len(), rows));
+            self.original_payload = None;
+        }
+    }
 }
 
 /// A profile in the form its profiler wrote it, attached to an OTLP profile.

@@ -1,7 +1,5 @@
 //! The samples of one trace, of one span, of one route.
 
-use std::sync::Arc;
-
 use super::dictionary::{AttributeSetId, Dictionary, Link, Value};
 use super::profiles::{Profile, Profiles};
 use super::samples::Samples;
@@ -157,10 +155,7 @@ impl<'d> Finder<'d> {
     /// Leaves of a profile the samples that are wanted, and says whether there are any.
     fn narrow(&mut self, profile: &mut Profile) -> bool {
         let rows = self.rows(&profile.samples);
-        if rows.len() < profile.samples.len() {
-            profile.samples = Arc::new(profile.samples.pick(profile.sample_types.len(), &rows));
-            profile.original_payload = None;
-        }
+        profile.pick_samples(&rows);
         !rows.is_empty()
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::dictionary::Dictionary;
 use super::intern::Interner;
@@ -218,13 +217,10 @@ fn some(profile: &Profile, rows: Range<usize>) -> Profile {
     if rows.len() == all {
         return profile.clone();
     }
-    let mappings = share(&profile.mappings, &rows, all);
-    let rows: Vec<usize> = rows.collect();
-    Profile {
-        mappings,
-        samples: Arc::new(profile.samples.pick(profile.sample_types.len(), &rows)),
-        ..profile.clone()
-    }
+    let mut some = profile.clone();
+    some.mappings = share(&profile.mappings, &rows, all);
+    some.pick_samples(&rows.collect::<Vec<_>>());
+    some
 }
 
 impl Profiles {

@@ -315,3 +315,23 @@ fn tell_sample(d: &Dictionary, samples: &Samples, row: usize) -> String {
     labels.sort_by(|a, b| a.split('=').next().cmp(&b.split('=').next()));
     format!("{frames:?} {labels:?} {:?}", d.links[samples.links[row]])
 }
+
+/// Attaches to each profile an original that tells how many samples it holds.
+pub fn attach_originals(profiles: &mut Profiles) {
+    let scopes = profiles
+        .edit_resources()
+        .iter_mut()
+        .flat_map(|resource| &mut resource.scopes);
+    for profile in scopes.flat_map(|scope| &mut scope.profiles) {
+        profile.original_payload = Some(OriginalPayload {
+            format: StringId::UNSET,
+            bytes: profile.samples.len().to_string().into(),
+        });
+    }
+}
+
+/// Whether no original holds more samples than its profile.
+pub fn has_no_more(profile: &Profile) -> bool {
+    let original = profile.original_payload.as_ref();
+    original.is_none_or(|original| *original.bytes == *profile.samples.len().to_string().as_bytes())
+}

@@ -1,10 +1,12 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::pipeline::Permit;
 use crate::pipeline::matcher::MatchConfig;
-use crate::profile::testing::any_profiles;
+use crate::profile::testing::{any_profiles, attach_originals, has_no_more};
 
 fn when(items: serde_json::Value) -> Route {
     let items: Vec<MatchConfig> = serde_json::from_value(items).unwrap();
@@ -79,6 +81,17 @@ proptest! {
         prop_assert_eq!(shares.parts[0].as_ref().map_or(0, Batch::weight), matching);
         let alone = share(routes.iter().take(1), Mode::All, &whole);
         prop_assert_eq!(alone.unrouted, whole.weight() - matching);
+    }
+}
+
+proptest! {
+    #[test]
+    fn prop_no_part_has_the_original_of_more_than_it_has(mut profiles in any_profiles()) {
+        attach_originals(&mut profiles);
+        let routes = [when(json!([{"sample.key-1": "*"}])), Route::Rest];
+        let shares = share(routes.iter(), Mode::First, &batch(profiles));
+        let parts = shares.parts.iter().flatten().filter_map(Batch::as_profiles);
+        prop_assert!(parts.flat_map(Profiles::iter).all(|p| has_no_more(p.profile)));
     }
 }
 

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::profile::testing::{Told, any_profiles, tell};
 use crate::profile::{Attribute, Id, Interner, LinkId, Observations};
