@@ -19,8 +19,9 @@ const FEWEST_BYTES: u64 = 1 << 20;
 const MOST_GAUGES: usize = 64;
 
 /// Sample types that tell how things are: memory in use, goroutines, threads.
-const GAUGES: [&str; 10] = [
+const GAUGES: [&str; 11] = [
     "inuse_*",
+    "old_*",
     "malloc_inuse_*",
     "live",
     "heap-live-*",

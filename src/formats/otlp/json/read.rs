@@ -357,9 +357,9 @@ impl<'de> Visitor<'de> for One<'_, '_> {
     }
 }
 
-/// Ids are hex in OTLP, and base64 where a library knows protobuf's own JSON only: 16 bytes are 24 characters then.
+/// Ids are hex in OTLP, and base64 where a library knows protobuf's own JSON only: 16 bytes are 24 characters then, and 8 are 12.
 fn hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() == 24 {
+    if matches!(text.len(), 12 | 24) {
         return base64::decode(text);
     }
     let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);

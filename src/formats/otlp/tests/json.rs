@@ -94,6 +94,7 @@ fn names_and_values_are_read_in_every_spelling() {
             .replace("\"7\"", "7")
             .replace("\"16\"", "1.6e1"),
         plain.replace("000102030405060708090A0B0C0D0E0F", "AAECAwQFBgcICQoLDA0ODw=="),
+        plain.replace("b7ad6b7169203331", "t61rcWkgMzE="),
         plain.replace(
             "\"stackIndex\":1",
             "\"stackIndex\":\"1\",\"news\":{\"a\":[null]},\"attributeIndices\":null",
