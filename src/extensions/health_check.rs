@@ -1,5 +1,6 @@
 //! `health_check`: 200 while ready, 503 otherwise.
 
+use http::uri::PathAndQuery;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,11 +52,31 @@ impl HealthCheck {
     /// Reads and checks: where it listens, its path, and its certificates.
     pub fn read(raw: RawConfig) -> Result<(Endpoint, String, Option<ServerTls>), BuildError> {
         let config: Self = parse(raw)?;
-        if !config.path.starts_with('/') || config.path.contains(['{', '}', '?', '#']) {
+        // what the router would take for something else than text
+        let is_pattern = |segment: &str| segment.starts_with([':', '*']) || segment.contains(['{', '}']);
+        let is_path = config.path.starts_with('/') && config.path.parse::<PathAndQuery>().is_ok();
+        if !is_path || config.path.contains(['?', '#']) || config.path.split('/').any(is_pattern) {
             return Err(BuildError::at("path", "not a path; write it as /health"));
         }
         let endpoint = config.endpoint.parse();
         let endpoint = endpoint.map_err(|error| BuildError::at("endpoint", format!("{error}")))?;
         Ok((endpoint, config.path, tls(config.tls.as_ref())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_a_router_would_not_take_as_they_are_are_refused() {
+        let read = |path: &str| HealthCheck::read(serde_json::json!({ "path": path }));
+        for path in ["/", "/health", "/a/b:c", "/a*"] {
+            assert!(read(path).is_ok(), "{path}");
+            let _ = crate::admin::health(path, crate::pipeline::Readiness::default());
+        }
+        for path in ["", "health", "/*", "/a/:b", "/{a}", "/a?b", "/a b"] {
+            assert_eq!(read(path).map(drop).unwrap_err().path, "path", "{path}");
+        }
     }
 }

@@ -88,6 +88,14 @@ impl Failure {
         CODES.into_iter().find(|code| *code == self.code)
     }
 
+    /// Whether the same may succeed later, by the words of Connect: 499 is what a server says that gave up itself.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self.code(),
+            Some("canceled" | "aborted" | "unavailable" | "deadline_exceeded")
+        )
+    }
+
     fn meaning(&self) -> Option<Meaning> {
         // labels stand in front, in quotes, and may say anything
         let sentence = self.message.rsplit("}' ").next().unwrap_or_default();
@@ -112,7 +120,7 @@ pub(super) fn judge(answer: &Answer, plain_bytes: usize) -> Result<Sent, ExportE
         StatusCode::PAYLOAD_TOO_LARGE => Err(ExportError::TooLarge),
         StatusCode::TOO_MANY_REQUESTS if plain_bytes > BURST => Err(ExportError::TooLarge),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(settings::retry(what, hint)),
-        _ if status.is_server_error() => Err(settings::retry(what, hint)),
+        _ if status.is_server_error() || failure.may_pass() => Err(settings::retry(what, hint)),
         _ => match failure.meaning() {
             Some(Meaning::TooLarge) => Err(ExportError::TooLarge),
             Some(Meaning::Says(why)) => Err(settings::refused(format!("{what}: {why}"))),
@@ -148,6 +156,10 @@ mod tests {
                 panic!("{status}")
             };
             assert!(why.ends_with("(unavailable)"), "{why}");
+        }
+        for (status, code) in [(499, "canceled"), (409, "aborted"), (400, "deadline_exceeded")] {
+            let answer = judged(status, error(code, "planted-token"), 1);
+            assert!(matches!(answer, Err(ExportError::Retry { .. })), "{code}");
         }
         assert_eq!(judged(429, String::new(), 3 << 20), Err(ExportError::TooLarge));
         assert_eq!(judged(413, String::new(), 1), Err(ExportError::TooLarge));

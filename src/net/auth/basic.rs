@@ -205,7 +205,7 @@ impl Users {
         let compared = user.or_else(somebody).ok_or_else(refused)?;
         let fits = match &compared.password {
             Password::Plain(plain) => plain.expose().as_bytes().ct_eq(password.expose().as_bytes()).into(),
-            Password::Bcrypt(hash) => self.proves(&name, hash, &password).await?,
+            Password::Bcrypt(hash) => self.proves(&name, hash, &password, user.is_some()).await?,
         };
         match user {
             Some(user) if fits => Ok(Identity {
@@ -215,7 +215,8 @@ impl Users {
         }
     }
 
-    async fn proves(&self, name: &str, hash: &Secret, password: &Secret) -> Result<bool, Refusal> {
+    /// Whether a password fits; remembered for names that there are.
+    async fn proves(&self, name: &str, hash: &Secret, password: &Secret, is_known: bool) -> Result<bool, Refusal> {
         let fingerprint = self.hasher.hash_one((name, hash.expose(), password.expose()));
         let proved = || self.proved.lock().unwrap_or_else(PoisonError::into_inner);
         if proved().get(name) == Some(&fingerprint) {
@@ -234,7 +235,7 @@ impl Users {
             bcrypt::verify(word.expose(), hash.expose()).unwrap_or(false)
         });
         let fits = compared.await.unwrap_or(false);
-        if fits && (self.inline.contains_key(name) || self.file.is_some()) {
+        if fits && is_known {
             let mut proved = proved();
             // names of users who are gone
             if proved.len() >= 10_000 {
@@ -256,4 +257,30 @@ fn said(headers: &HeaderMap) -> Option<(String, Secret)> {
     let pair = String::from_utf8(STANDARD.decode(pair.trim()).ok()?).ok()?;
     let (name, password) = pair.split_once(':')?;
     Some((name.to_owned(), Secret::new(password)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(user: &str, password: &str) -> HeaderMap {
+        let pair = STANDARD.encode(format!("{user}:{password}"));
+        HeaderMap::from_iter([(AUTHORIZATION, format!("Basic {pair}").parse().unwrap())])
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_has_are_not_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("users");
+        let hash = bcrypt::hash("planted", 4).unwrap();
+        std::fs::write(&file, format!("bob:{hash}\n")).unwrap();
+        let config = serde_json::json!({ "htpasswd": { "file": file } });
+        let users = serde_json::from_value::<BasicConfig>(config).unwrap().server().unwrap();
+        for invented in ["a", "b", "c"] {
+            assert!(users.identify(&basic(invented, "planted")).await.is_err());
+        }
+        assert_eq!(users.proved.lock().unwrap().len(), 0);
+        assert!(users.identify(&basic("bob", "planted")).await.is_ok());
+        assert_eq!(users.proved.lock().unwrap().len(), 1);
+    }
 }

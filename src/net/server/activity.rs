@@ -103,6 +103,13 @@ impl Activity {
             .await;
     }
 
+    /// The same, whatever was before.
+    pub(super) async fn idle_from_now_for(&self, pause: Duration) {
+        let now = Instant::now();
+        self.over(pause, |state| (state.under_way == 0).then_some(state.since.max(now)))
+            .await;
+    }
+
     /// Returns once the head of a request was being read for as long as `limit`.
     pub(super) async fn head_later_than(&self, limit: Duration) {
         self.over(limit, |state| state.head).await;
@@ -141,6 +148,17 @@ impl Drop for Busy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_was_idle_for_long_has_time_all_the_same() {
+        let (activity, pause) = (Activity::new(), Duration::from_secs(5));
+        tokio::time::sleep(10 * pause).await;
+        let start = Instant::now();
+        activity.idle_for(pause).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        activity.idle_from_now_for(pause).await;
+        assert_eq!(start.elapsed(), pause);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn idle_begins_when_the_last_request_ends() {

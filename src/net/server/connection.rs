@@ -195,7 +195,7 @@ impl Server {
         };
         tokio::select! {
             _ = connection.as_mut() => {}
-            () = activity.idle_for(patience) => {}
+            () = activity.idle_from_now_for(patience) => {}
             () = after(grace) => {}
         }
     }
