@@ -200,7 +200,11 @@ async fn all_profiles_of_a_target_have_one_identity() {
     assert!(undated + 60_000_000_000 > began, "V8 does not know the time");
     let visited = running.health(&format!("http://{address}"));
     assert_eq!((visited.health, visited.why.as_str()), (Health::Up, ""));
-    assert!(running.metrics.scraped_count("ok") >= 6);
+    running
+        .until("the count of what was handed over", |running| {
+            running.metrics.scraped_count("ok") >= 6
+        })
+        .await;
     assert!(running.metrics.counters_bytes() > 0);
     let Running {
         stop, task, metrics, ..
