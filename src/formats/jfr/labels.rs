@@ -1,6 +1,6 @@
 //! What a sample says besides its stack: thread, state, class, context.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::context::Contexts;
 use super::defect::Defect;
@@ -10,7 +10,7 @@ use super::pools::Pools;
 use super::schema::PoolName;
 use super::symbols::class_name;
 use crate::formats::attributes;
-use crate::profile::{AttributeId, AttributeSetId, Id, Interner, Link, LinkId};
+use crate::profile::{AttributeId, AttributeSetId, Id, Interner, Link, LinkId, StringId};
 
 type Map<Key, Value> = HashMap<Key, Value, foldhash::fast::RandomState>;
 
@@ -71,9 +71,20 @@ pub(super) struct Labels {
     sets: Map<Key, (AttributeSetId, LinkId)>,
     threads: Map<u64, Vec<AttributeId>>,
     scratch: Vec<AttributeId>,
+    seen: HashSet<StringId, foldhash::fast::RandomState>,
+    /// Labels of a sample: one too many is enough for whoever counts them.
+    most: usize,
 }
 
 impl Labels {
+    /// None yet, of samples of at most so many.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most: most.saturating_add(1),
+            ..Self::default()
+        }
+    }
+
     /// About the bytes that they take.
     pub fn bytes(&self) -> usize {
         let sets = self.sets.capacity() * size_of::<(Key, (AttributeSetId, LinkId))>();
@@ -149,13 +160,11 @@ impl Labels {
 
     /// Of labels under one key the first stays: applications give theirs any name.
     fn drop_repeated(&mut self, interner: &Interner) {
-        let mut keys = Vec::with_capacity(self.scratch.len());
-        self.scratch.retain(|label| {
-            let key = interner.dictionary().attributes[*label].key;
-            let is_first = !keys.contains(&key);
-            keys.push(key);
-            is_first
-        });
+        self.seen.clear();
+        let seen = &mut self.seen;
+        self.scratch
+            .retain(|label| seen.insert(interner.dictionary().attributes[*label].key));
+        self.scratch.truncate(self.most);
     }
 
     fn thread(&mut self, number: u64, pools: &Pools<'_>, interner: &mut Interner) -> Result<(), Defect> {
@@ -191,7 +200,7 @@ impl Labels {
 
     fn context(&mut self, context: &Context, contexts: &Contexts, interner: &mut Interner) -> LinkId {
         let labels = &mut self.scratch;
-        for (key, value) in contexts.labels(context.context) {
+        for (key, value) in contexts.labels(context.context).take(self.most) {
             labels.push(interner.text_attribute(key, value));
         }
         if let Some(name) = contexts.string(context.span_name) {

@@ -44,7 +44,8 @@ const MOST_STEPS: usize = 1 << 18;
 /// Works layouts out.
 pub(super) struct Layouts<'a> {
     types: &'a Types,
-    /// How many more steps there may be: types may hold others many times over.
+    /// How many more fields may be gone through, and steps come of them: types may hold others many times over, also such as have
+    /// none.
     left: usize,
 }
 
@@ -67,7 +68,12 @@ impl<'a> Layouts<'a> {
         self.of_type(of, &|_| None, 0).map(Vec::into_boxed_slice)
     }
 
-    /// The steps that keep the fields for which `slot` names one.
+    /// The steps that keep the fields for which `slot` names one, and pass over all others: for values that follow each other.
+    pub fn keep_all_the_way(&mut self, of: &Type, slot: &dyn Fn(&str) -> Option<usize>) -> Result<Layout, Defect> {
+        self.of_type(of, slot, 0).map(Vec::into_boxed_slice)
+    }
+
+    /// The same as far as the last of these fields.
     pub fn keep(&mut self, of: &Type, slot: &dyn Fn(&str) -> Option<usize>) -> Result<Layout, Defect> {
         let mut steps = self.of_type(of, slot, 0)?;
         let wanted = steps.iter().rposition(Step::keeps);
@@ -86,12 +92,18 @@ impl<'a> Layouts<'a> {
         }
         for field in &of.fields {
             let slot_of_field = if depth == 0 { slot(&field.name) } else { None };
+            self.spend()?;
             for step in self.of_field(field, slot_of_field, depth)? {
-                self.left = self.left.checked_sub(1).ok_or(Defect::TooLarge(Limit::Elements))?;
+                self.spend()?;
                 add(&mut steps, step);
             }
         }
         Ok(steps)
+    }
+
+    fn spend(&mut self) -> Result<(), Defect> {
+        self.left = self.left.checked_sub(1).ok_or(Defect::TooLarge(Limit::Elements))?;
+        Ok(())
     }
 
     fn of_field(&mut self, field: &Field, slot: Option<usize>, depth: usize) -> Result<Vec<Step>, Defect> {

@@ -81,7 +81,7 @@ impl Types {
         }
         let mut texts = Vec::new();
         for _ in 0..count {
-            texts.push(cursor.text()?);
+            texts.push(name(cursor.text()?));
         }
         let mut tree = Tree {
             texts,
@@ -105,6 +105,25 @@ impl Types {
     }
 }
 
+/// What an element is, as far as it matters.
+enum Element {
+    Class,
+    Field,
+    Annotation,
+    Other,
+}
+
+impl Element {
+    fn named(name: &str) -> Self {
+        match name {
+            "class" => Self::Class,
+            "field" => Self::Field,
+            "annotation" => Self::Annotation,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What an element stands in, as far as it matters.
 #[derive(Clone, Copy)]
 enum Parent {
@@ -114,7 +133,7 @@ enum Parent {
 }
 
 struct Tree<'a> {
-    texts: Vec<Text<'a>>,
+    texts: Vec<Cow<'a, str>>,
     types: Vec<Type>,
     fields: usize,
 }
@@ -124,9 +143,9 @@ impl<'a> Tree<'a> {
         if depth == MOST_DEPTH {
             return Err(Defect::TooLarge(Limit::Depth));
         }
-        let name = self.text(cursor)?;
-        let own = match (&*name, parent) {
-            ("class", _) => {
+        let element = Element::named(self.text(cursor)?);
+        let own = match (element, parent) {
+            (Element::Class, _) => {
                 let of = self.class(cursor)?;
                 self.types.push(of);
                 if self.types.len() > MOST_TYPES {
@@ -134,7 +153,7 @@ impl<'a> Tree<'a> {
                 }
                 Parent::Type
             }
-            ("field", Parent::Type) => {
+            (Element::Field, Parent::Type) => {
                 let field = self.field(cursor)?;
                 self.fields += 1;
                 if self.fields > MOST_FIELDS {
@@ -145,7 +164,7 @@ impl<'a> Tree<'a> {
                 }
                 Parent::Field
             }
-            ("annotation", Parent::Field) => {
+            (Element::Annotation, Parent::Field) => {
                 let unit = self.unit(cursor)?;
                 let field = self.types.last_mut().and_then(|of| of.fields.last_mut());
                 if let Some(field) = field.filter(|_| unit != Unit::None) {
@@ -168,7 +187,7 @@ impl<'a> Tree<'a> {
         let mut of = Type::default();
         self.attributes(cursor, |key, value| match key {
             "id" => of.id = id(value),
-            "name" => of.name = short(value),
+            "name" => of.name = value.into(),
             _ => {}
         })?;
         Ok(of)
@@ -177,7 +196,7 @@ impl<'a> Tree<'a> {
     fn field(&self, cursor: &mut Cursor<'a>) -> Result<Field, Defect> {
         let mut field = Field::default();
         self.attributes(cursor, |key, value| match key {
-            "name" => field.name = short(value),
+            "name" => field.name = value.into(),
             "class" => field.type_id = id(value),
             "constantPool" => field.is_reference = value == "true",
             "dimension" => field.is_list = value == "1",
@@ -199,17 +218,17 @@ impl<'a> Tree<'a> {
     fn attributes(&self, cursor: &mut Cursor<'a>, mut each: impl FnMut(&str, &str)) -> Result<(), Defect> {
         for _ in 0..cursor.count()? {
             let (key, value) = (self.text(cursor)?, self.text(cursor)?);
-            each(&key, &value);
+            each(key, value);
         }
         Ok(())
     }
 
     /// The text whose number comes next.
-    fn text(&self, cursor: &mut Cursor<'a>) -> Result<Cow<'a, str>, Defect> {
+    fn text(&self, cursor: &mut Cursor<'a>) -> Result<&str, Defect> {
         let before = *cursor;
         let number = usize::try_from(cursor.integer(Width::Four)?).unwrap_or(usize::MAX);
         let text = self.texts.get(number);
-        text.map(|text| text.plain())
+        text.map(Cow::as_ref)
             .ok_or_else(|| before.malformed("the metadata names a text that it does not have"))
     }
 }
@@ -218,6 +237,12 @@ fn id(text: &str) -> u64 {
     text.parse::<i64>().unwrap_or_default() as u64
 }
 
-fn short(text: &str) -> Box<str> {
-    if text.len() > MOST_NAME_BYTES { "" } else { text }.into()
+/// What names something; nothing of what is too long to, as texts may be named any number of times.
+fn name(text: Text<'_>) -> Cow<'_, str> {
+    match text.most_bytes() > 3 * MOST_NAME_BYTES {
+        true => Cow::Borrowed(""),
+        false => Some(text.plain())
+            .filter(|text| text.len() <= MOST_NAME_BYTES)
+            .unwrap_or_default(),
+    }
 }

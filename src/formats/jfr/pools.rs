@@ -1,6 +1,7 @@
 //! The pools of constants of a chunk: where each constant stands. What it says is read when somebody asks.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use hashbrown::HashMap;
 
@@ -26,7 +27,13 @@ pub(super) struct Pools<'a> {
     places: [HashMap<u64, u32, foldhash::fast::RandomState>; POOLS],
     /// Bytes of the longest text that is read.
     most_text: usize,
+    /// Bytes of texts that may still be read: few bytes can name a long one again and again.
+    texts_left: Cell<usize>,
 }
+
+/// So many times the bytes of a chunk, and somewhat more, may be read as texts.
+const TEXTS_FOR_BYTE: usize = 32;
+const TEXTS_MORE: usize = 4 << 20;
 
 /// What a constant takes in a map that is never more than seven eighths and seldom less than half full.
 const PLACE_BYTES: usize = 3 * size_of::<(u64, u32)>();
@@ -48,15 +55,17 @@ impl<'a> Pools<'a> {
             clock: header.clock,
             places: Default::default(),
             most_text,
+            texts_left: Cell::new(bytes.end().saturating_mul(TEXTS_FOR_BYTE).saturating_add(TEXTS_MORE)),
         };
-        let mut at = header.checkpoint;
+        let (mut at, mut end) = (header.checkpoint, bytes.end());
         loop {
-            let delta = pools.checkpoint(at, memory)?;
+            let delta = pools.checkpoint(at, end, memory)?;
             if delta == 0 {
                 return Ok(pools);
             }
             // only ever backwards, so that there is an end
             let next = i64::try_from(at).ok().and_then(|at| at.checked_add(delta));
+            end = at;
             at = match next.and_then(|next| usize::try_from(next).ok()) {
                 Some(next) if next < at && next >= super::chunk::HEADER_BYTES => next,
                 _ => {
@@ -69,9 +78,10 @@ impl<'a> Pools<'a> {
         }
     }
 
-    /// Notes the constants of one checkpoint; how far the one before it is away.
-    fn checkpoint(&mut self, at: usize, memory: &mut Memory<'_>) -> Result<i64, Defect> {
-        let (type_id, mut cursor) = event_at(self.bytes.moved_to(at))?;
+    /// Notes the constants of one checkpoint, which ends where the newer one begins: none is read twice. Gives how far the one before
+    /// it is away.
+    fn checkpoint(&mut self, at: usize, end: usize, memory: &mut Memory<'_>) -> Result<i64, Defect> {
+        let (type_id, mut cursor) = event_at(self.bytes.until(end).moved_to(at))?;
         if type_id != 1 {
             return Err(Defect::Malformed {
                 at,
@@ -160,6 +170,8 @@ impl<'a> Pools<'a> {
         if text.most_bytes() > self.most_text {
             return Err(Defect::TooLarge(Limit::String));
         }
+        let left = self.texts_left.get().checked_sub(text.most_bytes());
+        self.texts_left.set(left.ok_or(Defect::TooLarge(Limit::Decompressed))?);
         Ok(text.plain())
     }
 

@@ -186,7 +186,7 @@ impl<'a> Recording<'a> {
         let before = before.map_or_else(Stacks::default, |(stacks, _)| stacks);
         let mut looked_up = LookedUp {
             symbols: Symbols::new(schema.is_async_profiler, self.limits.stack_depth, before),
-            labels: Labels::default(),
+            labels: Labels::new(self.limits.labels),
             spans,
             header: *header,
         };

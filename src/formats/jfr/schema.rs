@@ -122,7 +122,7 @@ impl Schema {
             }
             schema.constants_of(of, &mut layouts)?;
             if &*of.name == "jdk.types.StackFrame" {
-                schema.frame = layouts.keep(of, &frame_slot)?;
+                schema.frame = layouts.keep_all_the_way(of, &frame_slot)?;
             }
         }
         Ok(schema)

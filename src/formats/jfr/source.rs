@@ -82,8 +82,9 @@ impl<'a, F: Read + Seek> Stream<'a, F> {
         self.at = None;
         self.chunk.clear();
         self.read_some(HEADER_BYTES)?;
-        // what is no header is for the recording to tell
-        let rest = Header::read(&self.chunk).map_or(0, |header| header.size - HEADER_BYTES);
+        // what is no header is for the recording to tell, and so is a chunk that is not whole
+        let announced = Header::read(&self.chunk).map_or(0, |header| header.size - HEADER_BYTES);
+        let rest = announced.min(self.left()?);
         if rest > self.limits.decompressed_bytes {
             return Err(Defect::TooLarge(Limit::Decompressed).told(at).into());
         }
@@ -92,6 +93,14 @@ impl<'a, F: Read + Seek> Stream<'a, F> {
         self.read_some(rest)?;
         self.at = Some(at);
         Ok(())
+    }
+
+    /// How much of the file is behind what was read.
+    fn left(&mut self) -> std::io::Result<usize> {
+        let here = self.file.stream_position()?;
+        let end = self.file.seek(SeekFrom::End(0))?;
+        self.file.seek(SeekFrom::Start(here))?;
+        Ok(usize::try_from(end.saturating_sub(here)).unwrap_or(usize::MAX))
     }
 
     /// Reads so many bytes more, or fewer if there are no more: memory is taken as they come, whatever was announced.

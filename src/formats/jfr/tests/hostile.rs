@@ -182,6 +182,67 @@ fn types_within_types_end() {
 }
 
 #[test]
+fn types_of_nothing_end() {
+    // forty fields of the type below at each of seven levels, and nothing at the bottom
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let fields: Vec<Vec<(&str, u64, How)>> = (0..7).map(|level| vec![("x", 41 + level, Plain); 40]).collect();
+    let levels = fields.iter().zip(names).zip(40..);
+    let mut types: Vec<Type<'_>> = levels.map(|((of, name), id)| (id, name, &of[..])).collect();
+    types.push((47, "nothing", &[]));
+    let mut chunk = Chunk::new(true);
+    chunk.metadata(&types).checkpoint(0, &[]);
+    let error = decoded(&chunk.finish()).expect_err("too many");
+    assert_eq!(error.fault, Fault::TooLarge(Limit::Elements));
+}
+
+#[test]
+fn checkpoints_do_not_lie_in_each_other() {
+    let newer = |back: i64| {
+        let mut alone = Chunk::new(true);
+        alone.bytes.clear();
+        alone.checkpoint(back, &[]).bytes.clone()
+    };
+    // all negative numbers are of one length
+    let len = newer(-1).len();
+    let mut chunk = Chunk::new(true);
+    let around = chunk.metadata(TYPES).bytes.len();
+    let text = [vec![3, len as u8], vec![0; len]].concat();
+    chunk.checkpoint(0, &[(STRING, &[(1, text)])]);
+    let within = chunk.bytes.len() - len;
+    chunk.bytes[within..].copy_from_slice(&newer(around as i64 - within as i64));
+    let mut bytes = chunk.finish();
+    bytes[16..24].copy_from_slice(&(within as u64).to_be_bytes());
+    assert!(decoded(&bytes).is_err());
+}
+
+#[test]
+fn long_texts_are_not_read_for_each_that_names_them() {
+    let long = "x".repeat(100_000);
+    let methods: Vec<(u64, Vec<u8>)> = {
+        let v = Chunk::new(true);
+        (1..=2_000).map(|id| (id, v.values(&[Long(0), Long(1)]))).collect()
+    };
+    let mut chunk = Chunk::new(true);
+    chunk.metadata(TYPES);
+    let frames: Vec<Value<'_>> = methods.iter().flat_map(|(id, _)| [Long(*id), Int(1)]).collect();
+    let mut stack = chunk.values(&[Byte(0), Int(methods.len() as u64)]);
+    stack.extend(chunk.values(&frames));
+    let sample = chunk.values(&[Long(1), Long(0), Long(5)]);
+    chunk.event(SAMPLE, &sample);
+    let symbol = chunk.values(&[Text(&long)]);
+    chunk.checkpoint(
+        0,
+        &[(SYMBOL, &[(1, symbol)]), (METHOD, &methods), (STACK, &[(5, stack)])],
+    );
+    let limits = Limits {
+        stack_depth: 4_000,
+        ..Limits::default()
+    };
+    let error = decode(&chunk.finish(), &limits).expect_err("too much text");
+    assert_eq!(error.fault, Fault::TooLarge(Limit::Decompressed));
+}
+
+#[test]
 fn lists_of_nothing_end() {
     let types: &[Type<'_>] = &[(40, "nothing", &[]), (41, "list", &[("of", 40, List)])];
     let mut chunk = Chunk::new(true);
