@@ -326,13 +326,31 @@ impl Output {
         if path == Path::new("-") {
             return std::io::stdout().write_all(&bytes).map_err(fail);
         }
-        // nobody sees half a file
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let temporary = path.with_file_name(format!(".{name}.tmp"));
-        std::fs::write(&temporary, &bytes)
-            .and_then(|()| std::fs::rename(&temporary, path))
-            .map_err(fail)
+        write(path, &bytes).map_err(fail)
     }
+}
+
+/// Writes a file so that nobody sees half of it; what is no file, a pipe or a device, is written through.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let there = std::fs::metadata(path).ok();
+    if there.as_ref().is_some_and(|there| !there.is_file()) {
+        return std::fs::File::options().write(true).open(path)?.write_all(bytes);
+    }
+    // a link stays one
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
+    let temporary = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let written = std::fs::File::create_new(&temporary)?
+        .write_all(bytes)
+        .and_then(|()| match there {
+            Some(there) => std::fs::set_permissions(&temporary, there.permissions()),
+            None => Ok(()),
+        })
+        .and_then(|()| std::fs::rename(&temporary, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
 }
 
 /// What tells the profiles of one file apart: the kind of each, or the sample type that is shown where the kind is `other` or is
@@ -439,7 +457,7 @@ pub fn pick(mut profiles: Profiles, type_name: Option<&str>) -> Result<Profiles,
         let kinds: Vec<&str> = kinds.into_iter().collect();
         return Err(Failure::No(format!(
             "no profile of type {wanted}; there are {}",
-            kinds.join(", ")
+            super::plain(&kinds.join(", "))
         )));
     }
     let mut keep = keep.into_iter();
@@ -526,5 +544,27 @@ mod tests {
         assert_eq!(first, Path::new("d/out.cpu.pb.gz"));
         assert_eq!(output.path_of(2, "cpu", &[first]), Path::new("d/out.cpu.2.pb.gz"));
         assert_eq!(output.path_of(1, "cpu", &[]), Path::new("d/out.pb.gz"));
+    }
+    #[test]
+    fn what_is_written_takes_the_place_of_content_only() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, device] = ["file", "link", "device"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "before").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("file", &link).unwrap();
+        symlink("/dev/null", &device).unwrap();
+        for path in [&link, &device] {
+            write(path, b"after").unwrap();
+            assert!(path.symlink_metadata().unwrap().is_symlink());
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"after");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(write(folder.path(), b"after").is_err() && write(Path::new(".."), b"after").is_err());
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            3,
+            "nothing is left behind"
+        );
     }
 }

@@ -202,6 +202,13 @@ fn validate(args: &ConfigArgs) -> Result<(), Failure> {
     checked.map(drop).map_err(|error| Failure::No(error.to_string()))
 }
 
+/// Names come from anywhere: nothing in them may steer the terminal.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
 /// Writes to the standard output; a reader that has gone away is no fault.
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;

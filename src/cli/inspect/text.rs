@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::forecast::Foretold;
 use super::found::Report;
 use super::summary::{ProfileSummary, Row, Summary};
+use crate::cli::plain;
 use crate::formats::quantity::{counted, grouped, quantity};
 
 /// So many files are named; the others are counted.
@@ -208,13 +209,6 @@ fn table(page: &mut String, title: &str, rows: &[Row], unit: &str) {
         let value = plain(&quantity(row.value, unit));
         let _ = writeln!(page, "  {value:>12} {:>6.2}%  {}", row.percent, plain(&row.function));
     }
-}
-
-/// Names come from anywhere: nothing in them may steer the terminal.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

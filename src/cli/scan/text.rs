@@ -1,6 +1,7 @@
 //! The answer of `scan` for a terminal.
 
 use super::{Class, Scan};
+use crate::cli::plain;
 use crate::formats::quantity::counted;
 
 /// Files that could not be read and are named; the others are counted.
@@ -36,7 +37,7 @@ pub(super) fn text(scan: &Scan) -> String {
     if !scan.unreadable.is_empty() {
         text.push_str(&format!("not read: {}\n", scan.unreadable.len()));
         for unreadable in scan.unreadable.iter().take(NAMED) {
-            text.push_str(&format!("  {}: {}\n", unreadable.source, unreadable.reason));
+            text.push_str(&format!("  {}: {}\n", plain(&unreadable.source), unreadable.reason));
         }
         let more = scan.unreadable.len().saturating_sub(NAMED);
         if more > 0 {
@@ -74,7 +75,7 @@ fn findings(scan: &Scan) -> String {
             finding.class.name(),
             finding.rule,
             finding.carrier,
-            finding.service,
+            plain(&finding.service),
         );
         text.push_str(line.trim_end());
         text.push('\n');
