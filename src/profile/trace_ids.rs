@@ -194,7 +194,7 @@ fn spellings(key: &str) -> Vec<String> {
 }
 
 /// What a set of attributes says about traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Said {
     /// The number of the dialect, in the order of the table.
     pub dialect: usize,
@@ -211,7 +211,7 @@ pub struct Said {
 }
 
 /// What may be wrong with an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flaw {
     /// It is none in this dialect.
     Unreadable,

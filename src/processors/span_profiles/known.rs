@@ -35,6 +35,8 @@ struct Table {
     /// For the memory of it, once there is any.
     permit: Option<Permit>,
     bytes: usize,
+    /// The second in which processes without spans were last looked for because there was no room.
+    swept: Option<u32>,
 }
 
 /// A span of a process.
@@ -83,7 +85,7 @@ impl Known {
             ..Forgotten::default()
         };
         for Sampled { process, spans } in sampled {
-            let Some(process) = table.process(process) else {
+            let Some(process) = table.process(process, now) else {
                 forgotten.crowded += spans.len() as u64;
                 continue;
             };
@@ -133,10 +135,13 @@ impl Drop for Known {
 
 impl Table {
     /// The one that stands for a process; none if there are too many others.
-    fn process(&mut self, process: Process) -> Option<Arc<Process>> {
-        if let Some(known) = self.processes.of(process.clone(), MOST_PROCESSES) {
-            return Some(known);
+    fn process(&mut self, process: Process, now: u32) -> Option<Arc<Process>> {
+        let known = self.processes.of(process.clone(), MOST_PROCESSES);
+        // to look at all of them takes its time, and others wait for the table
+        if known.is_some() || self.swept == Some(now) {
+            return known;
         }
+        self.swept = Some(now);
         self.processes.forget_unused();
         self.processes.of(process, MOST_PROCESSES)
     }

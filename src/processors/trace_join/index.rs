@@ -24,6 +24,8 @@ const RINGS: usize = 16;
 const LEAST_OF_RING: (usize, usize) = (1_024, 1 << 20);
 /// Processes that are known at once.
 const MOST_PROCESSES: usize = 65_536;
+/// At most so often all of them are looked at, to make room.
+const SWEPT_EVERY: Duration = Duration::from_secs(1);
 /// Of its memory an index spends no more than this part on names, and on routes.
 const PART_OF_NAMES: usize = 16;
 /// Of the memory of the process it takes no more than this part.
@@ -62,6 +64,8 @@ struct Words {
     names: Names,
     routes: Names,
     forgot: Instant,
+    /// When processes that nothing is known of any more were last looked for because there was no room.
+    swept: Option<Instant>,
 }
 
 /// What came of the spans of a request.
@@ -87,6 +91,7 @@ impl Index {
                 names: names(),
                 routes: names(),
                 forgot: now,
+                swept: None,
             }),
             rings: (0..rings).map(|_| Mutex::default()).collect(),
             key: RandomState::default(),
@@ -114,7 +119,7 @@ impl Index {
         let mut tally = Tally::default();
         for resource in traces.resources() {
             let process = Process::of_spans(tenant, resource);
-            let known = self.known(&process);
+            let known = self.known(&process, now);
             for span in resource.spans() {
                 show(&process, &span);
                 match &known {
@@ -128,15 +133,22 @@ impl Index {
     }
 
     /// The one that stands for a process; none if nothing is said of it, or if there are too many others.
-    fn known(&self, process: &Process) -> Option<Arc<Process>> {
+    fn known(&self, process: &Process, now: Instant) -> Option<Arc<Process>> {
         if !process.is_known() {
             return None;
         }
-        let processes = &mut lock(&self.words).processes;
-        processes.of(process.clone(), MOST_PROCESSES).or_else(|| {
-            processes.forget_unused();
-            processes.of(process.clone(), MOST_PROCESSES)
-        })
+        let words = &mut *lock(&self.words);
+        let known = words.processes.of(process.clone(), MOST_PROCESSES);
+        // to look at all of them takes its time, and others wait for the words
+        let is_swept = words
+            .swept
+            .is_some_and(|swept| now.saturating_duration_since(swept) < SWEPT_EVERY);
+        if known.is_some() || is_swept {
+            return known;
+        }
+        words.swept = Some(now);
+        words.processes.forget_unused();
+        words.processes.of(process.clone(), MOST_PROCESSES)
     }
 
     fn add_span(&self, process: &Arc<Process>, span: &Span<'_>, memory: usize, now: Instant, tally: &mut Tally) {
@@ -200,6 +212,15 @@ impl Index {
         let ring = lock(ring);
         let entries = ring.of(span_id);
         found.extend(entries.filter(|entry| !self.is_expired(entry, now)).cloned());
+    }
+
+    /// The span above one, of its trace and process.
+    pub(super) fn parent_of(&self, entry: &Entry, now: Instant) -> Option<Entry> {
+        let ring = lock(self.ring(entry.parent_span_id)?);
+        let is_parent = |other: &&Entry| {
+            other.trace_id == entry.trace_id && other.process.is_same(&entry.process) && !self.is_expired(other, now)
+        };
+        ring.of(entry.parent_span_id).find(is_parent).cloned()
     }
 
     /// Forgets what is too old, and gives back what is not needed any more. To be called now and then.

@@ -97,6 +97,13 @@ enum Taken {
     Unknown,
 }
 
+/// What is asked for: many sets of attributes may ask for the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Question {
+    Link(Link),
+    Said(Said),
+}
+
 /// What was found of the ids in a set of attributes and a link.
 #[derive(Clone, Copy)]
 enum Asked {
@@ -122,6 +129,9 @@ pub(super) struct Search<'s> {
     /// Whether a span that comes later may tell more.
     pub(super) lacks: bool,
     found: Vec<Entry>,
+    answers: HashMap<(Process, Question), Asked, RandomState>,
+    /// Of spans below a parent.
+    routes: HashMap<(Process, Link), Option<Arc<str>>, RandomState>,
 }
 
 impl<'s> Search<'s> {
@@ -144,6 +154,8 @@ impl<'s> Search<'s> {
             tally: [0; RESULTS.len()],
             lacks: false,
             found: Vec::new(),
+            answers: HashMap::default(),
+            routes: HashMap::default(),
         };
         if !search.ids.any() && d.links.len() <= 1 {
             return None;
@@ -173,7 +185,9 @@ impl<'s> Search<'s> {
     /// Bytes held.
     pub(super) fn heap_bytes(&self) -> usize {
         let hits: usize = self.hits.iter().map(Vec::capacity).sum();
-        self.candidates.capacity() * size_of::<Candidate>() + hits * size_of::<Hit>()
+        let answers = self.answers.capacity() * size_of::<((Process, Question), Asked)>();
+        let routes = self.routes.capacity() * size_of::<((Process, Link), Option<Arc<str>>)>();
+        self.candidates.capacity() * size_of::<Candidate>() + hits * size_of::<Hit>() + answers + routes
     }
 
     fn resource(&mut self, d: &Dictionary, resource: &ResourceProfiles, process: &Process) {
@@ -250,17 +264,29 @@ impl<'s> Search<'s> {
 
     fn ask(&mut self, d: &Dictionary, (set, link): (AttributeSetId, LinkId), process: &Process) -> Asked {
         let link = d.links[link];
+        let question = match is_whole(&link) {
+            true => Question::Link(link),
+            false => match self.ids.said(d, set) {
+                None => return Asked::NoIds,
+                Some(said) => Question::Said(said),
+            },
+        };
+        let key = (process.clone(), question);
+        if let Some(known) = self.answers.get(&key) {
+            return *known;
+        }
         let first = self.candidates.len();
-        if is_whole(&link) {
-            if self.state.looks_beyond_links() {
-                let _ = self.find(link.span_id, Some(link.trace_id), process, Some(Part::Span));
+        let answer = match question {
+            Question::Said(said) => self.ask_said(&said, process, first),
+            Question::Link(link) => {
+                if self.state.looks_beyond_links() {
+                    let _ = self.find(link.span_id, Some(link.trace_id), process, Some(Part::Span));
+                }
+                Asked::Linked(first, self.candidates.len())
             }
-            return Asked::Linked(first, self.candidates.len());
-        }
-        match self.ids.said(d, set) {
-            None => Asked::NoIds,
-            Some(said) => self.ask_said(&said, process, first),
-        }
+        };
+        self.answers.insert(key, answer);
+        answer
     }
 
     fn ask_said(&mut self, said: &Said, process: &Process, first: usize) -> Asked {
@@ -306,7 +332,8 @@ impl<'s> Search<'s> {
             let is_of_trace = trace.is_none_or(|trace| trace == entry.trace_id);
             let why = match entry.process.is_same(process) {
                 true if is_of_trace => {
-                    self.candidates.push(self.candidate_of(&entry, kind));
+                    let candidate = self.candidate_of(&entry, kind);
+                    self.candidates.push(candidate);
                     continue;
                 }
                 true => Outcome::NoSpanYet,
@@ -319,7 +346,7 @@ impl<'s> Search<'s> {
         (self.candidates.len() == first).then_some(missed)
     }
 
-    fn candidate_of(&self, entry: &Entry, kind: Option<Part>) -> Candidate {
+    fn candidate_of(&mut self, entry: &Entry, kind: Option<Part>) -> Candidate {
         let state = self.state;
         let duration = || state.buckets.text(entry.end.saturating_sub(entry.start));
         // of a span that is not known only what it shares with its local root can be told
@@ -341,15 +368,26 @@ impl<'s> Search<'s> {
     }
 
     /// The route of a span, or of the next one above it in its process.
-    fn route(&self, entry: &Entry) -> Option<Arc<str>> {
+    fn route(&mut self, entry: &Entry) -> Option<Arc<str>> {
         if entry.route.is_some() || entry.is_local_root {
             return entry.route.clone();
         }
-        let (mut at, mut found) = (entry.clone(), Vec::new());
+        let parent = Link {
+            trace_id: entry.trace_id,
+            span_id: entry.parent_span_id,
+        };
+        let key = (Process::clone(&entry.process), parent);
+        if let Some(known) = self.routes.get(&key) {
+            return known.clone();
+        }
+        let route = self.route_above(entry.clone());
+        self.routes.insert(key, route.clone());
+        route
+    }
+
+    fn route_above(&self, mut at: Entry) -> Option<Arc<str>> {
         for _ in 0..HIGHEST {
-            self.state.index.find(at.parent_span_id, self.now, &mut found);
-            let is_parent = |other: &Entry| other.trace_id == at.trace_id && other.process.is_same(&at.process);
-            at = found.drain(..).find(is_parent)?;
+            at = self.state.index.parent_of(&at, self.now)?;
             if at.route.is_some() || at.is_local_root {
                 return at.route;
             }
