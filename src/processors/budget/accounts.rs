@@ -4,7 +4,7 @@
 //! what it offers that fits. Beside that whatever is kept is paid from three buckets, of the key, of its tenant and of all: they bound what
 //! passes before a share has followed a load, and as they run low everybody keeps less.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hashbrown::HashMap;
 
@@ -436,6 +436,9 @@ impl Terms {
     }
 }
 
+/// A batch that began earlier and comes later is behind by less than this; what goes back further is a clock that was set.
+const OVERTAKEN: Duration = Duration::from_secs(120);
+
 /// Time that never goes back, whatever the clock of the machine does.
 #[derive(Clone, Copy, Debug, Default)]
 struct Clock {
@@ -450,9 +453,15 @@ impl Clock {
     /// Goes on to a time. Says how many ticks went by.
     fn go_on(&mut self, now: SystemTime) -> u64 {
         let last = *self.last.get_or_insert(now);
-        let passed = now.duration_since(last).unwrap_or_default();
-        self.now += passed.as_secs_f64();
-        self.last = Some(now);
+        match now.duration_since(last) {
+            Ok(passed) => {
+                self.now += passed.as_secs_f64();
+                self.last = Some(now);
+            }
+            Err(back) if back.duration() > OVERTAKEN => self.last = Some(now),
+            // the time since then has passed already
+            Err(_) => {}
+        }
         if self.next_tick == 0.0 {
             self.next_tick = self.now + TICK;
         }
@@ -462,5 +471,27 @@ impl Clock {
         }
         self.next_tick += ticks * TICK;
         (ticks as u64).min(MOST_TICKS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_overtake_each_other_make_no_time() {
+        let at = |seconds: f64| SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds);
+        let mut clock = Clock::default();
+        for _ in 0..100 {
+            clock.go_on(at(10.0));
+            clock.go_on(at(9.0));
+        }
+        clock.go_on(at(12.0));
+        assert_eq!(clock.now, 2.0);
+        // a clock that was set back goes on from there
+        clock.go_on(at(1_000.0));
+        clock.go_on(at(10.0));
+        clock.go_on(at(11.0));
+        assert_eq!(clock.now, 991.0);
     }
 }

@@ -278,7 +278,14 @@ impl<Number: PartialOrd + Copy> Range<Number> {
         true
     }
 
-    fn check(&self, path: &str) -> Result<(), BuildError> {
+    /// Whether both can be what `usable` says, and the least is below the most.
+    fn check(
+        &self,
+        path: &str,
+        usable: impl Fn(&str, Option<Number>) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        usable(&format!("{path}.min"), self.min)?;
+        usable(&format!("{path}.max"), self.max)?;
         match (self.min, self.max) {
             (Some(min), Some(max)) if min > max => Err(BuildError::at(path, "`min` is above `max`")),
             _ => Ok(()),
@@ -299,12 +306,12 @@ impl Bounds {
         beyond.map(|(key, _)| key).collect()
     }
 
-    /// Whether each has its least below its most.
+    /// Whether what is held within them can be a budget.
     pub fn check(&self) -> Result<(), BuildError> {
-        self.target_hz.check("bounds.target_hz")?;
-        self.bytes_per_s.check("bounds.bytes_per_s")?;
-        self.profiles_per_s.check("bounds.profiles_per_s")?;
-        self.weight.check("bounds.weight")
+        self.target_hz.check("bounds.target_hz", check_rate)?;
+        self.bytes_per_s.check("bounds.bytes_per_s", check_bytes)?;
+        self.profiles_per_s.check("bounds.profiles_per_s", check_number)?;
+        self.weight.check("bounds.weight", check_number)
     }
 }
 

@@ -519,6 +519,10 @@ fn what_cannot_be_meant_is_refused() {
     let cx = BuildContext::new("budget", Arc::default());
     for (config, path) in [
         (json!({ "keys": ["service"] }), "keys[0]"),
+        (
+            json!({ "bounds": { "target_hz": { "max": 0 } } }),
+            "bounds.target_hz.max",
+        ),
         (json!({ "max_keys": 0 }), "max_keys"),
         (json!({ "over_budget": [] }), "over_budget"),
         (json!({ "default": { "target_hz": 0 } }), "default.target_hz"),
