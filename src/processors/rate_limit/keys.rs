@@ -1,4 +1,4 @@
-//! The buckets of all keys, which are only so many: further ones share one.
+//! The buckets of all keys, which are only so many: further ones share one, or one for each tenant.
 
 use hashbrown::HashMap;
 
@@ -13,16 +13,33 @@ const FEW: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) limit: usize,
+    /// A part of the hash of its tenant, where keys tell tenants apart.
+    pub(super) tenant: u8,
     pub(super) hash: u64,
+}
+
+/// Tenants are told apart by so many numbers.
+const TENANTS: usize = 1 << u8::BITS;
+/// One of them leaves so large a part of the keys to the others.
+const LEFT_TO_OTHERS: usize = 8;
+
+impl Key {
+    /// The bucket that it shares if it has none of its own.
+    fn of_others(self) -> usize {
+        self.limit * TENANTS + usize::from(self.tenant)
+    }
 }
 
 /// The buckets.
 #[derive(Debug)]
 pub(super) struct Keys {
     known: HashMap<Key, Buckets, foldhash::fast::RandomState>,
-    /// Those of all other keys, by limit.
+    /// Those of all other keys, by limit and tenant.
     others: Vec<Buckets>,
     max_keys: usize,
+    /// Keys of each tenant with buckets of their own.
+    of_tenants: [usize; TENANTS],
+    tells_tenants: bool,
     next_sweep: Time,
 }
 
@@ -39,11 +56,13 @@ pub(super) struct Admitted {
 }
 
 impl Keys {
-    pub(super) fn new(limits: usize, max_keys: usize) -> Self {
+    pub(super) fn new(limits: usize, max_keys: usize, tells_tenants: bool) -> Self {
         Self {
             known: HashMap::default(),
-            others: vec![Buckets::default(); limits],
+            others: vec![Buckets::default(); limits * TENANTS],
             max_keys,
+            of_tenants: [0; TENANTS],
+            tells_tenants,
             next_sweep: 0,
         }
     }
@@ -57,9 +76,9 @@ impl Keys {
     pub(super) fn admit(&mut self, key: Key, limit: &Limit, load: &Load, now: Time) -> Admitted {
         self.sweep(now);
         let known = self.known.get(&key).copied();
-        let is_shared = known.is_none() && self.known.len() >= self.max_keys;
+        let is_shared = known.is_none() && !self.has_room(key.tenant);
         let before = match is_shared {
-            true => self.others.get(key.limit).copied(),
+            true => self.others.get(key.of_others()).copied(),
             false => known,
         };
         let mut buckets = before.unwrap_or_default();
@@ -76,6 +95,22 @@ impl Keys {
         }
     }
 
+    /// Whether one more key of a tenant may have buckets of its own. Whoever makes names up leaves room for other tenants.
+    fn has_room(&self, tenant: u8) -> bool {
+        let most = match self.tells_tenants {
+            true => self.max_keys - self.max_keys / LEFT_TO_OTHERS,
+            false => self.max_keys,
+        };
+        let theirs = self.of_tenants.get(usize::from(tenant)).copied();
+        self.known.len() < self.max_keys && theirs.is_some_and(|theirs| theirs < most)
+    }
+
+    fn count(&mut self, tenant: u8, change: impl FnOnce(usize) -> usize) {
+        if let Some(theirs) = self.of_tenants.get_mut(usize::from(tenant)) {
+            *theirs = change(*theirs);
+        }
+    }
+
     /// Gives back what was taken; the last one first.
     pub(super) fn undo(&mut self, admitted: Admitted) {
         if admitted.over.is_none() {
@@ -86,12 +121,20 @@ impl Keys {
     fn put(&mut self, key: Key, is_shared: bool, buckets: Option<Buckets>) {
         match (is_shared, buckets) {
             (true, buckets) => {
-                if let (Some(others), Some(buckets)) = (self.others.get_mut(key.limit), buckets) {
+                if let (Some(others), Some(buckets)) = (self.others.get_mut(key.of_others()), buckets) {
                     *others = buckets;
                 }
             }
-            (false, Some(buckets)) => drop(self.known.insert(key, buckets)),
-            (false, None) => drop(self.known.remove(&key)),
+            (false, Some(buckets)) => {
+                if self.known.insert(key, buckets).is_none() {
+                    self.count(key.tenant, |theirs| theirs + 1);
+                }
+            }
+            (false, None) => {
+                if self.known.remove(&key).is_some() {
+                    self.count(key.tenant, |theirs| theirs.saturating_sub(1));
+                }
+            }
         }
     }
 
@@ -106,6 +149,12 @@ impl Keys {
             return;
         }
         self.known.retain(|_, buckets| !buckets.are_full(now));
+        self.of_tenants = [0; TENANTS];
+        for key in self.known.keys() {
+            if let Some(theirs) = self.of_tenants.get_mut(usize::from(key.tenant)) {
+                *theirs += 1;
+            }
+        }
         if self.known.capacity() > 4 * self.known.len().max(FEW) {
             self.known.shrink_to(2 * self.known.len());
         }
@@ -124,7 +173,11 @@ mod tests {
     }
 
     fn key(hash: u64) -> Key {
-        Key { limit: 0, hash }
+        Key {
+            limit: 0,
+            tenant: 0,
+            hash,
+        }
     }
 
     /// Whether one more of a key passes.
@@ -134,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_million_keys_take_no_more_memory_than_allowed_and_those_beyond_share_a_bucket() {
-        let mut keys = Keys::new(1, 10_000);
+        let mut keys = Keys::new(1, 10_000, false);
         let passed = (0..1_000_000).filter(|hash| pass(&mut keys, *hash, 0)).count();
         assert_eq!(passed, 10_001, "each its own, and one of all others");
         assert_eq!(keys.len(), 10_000);
@@ -145,8 +198,30 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_that_makes_names_up_harms_itself_alone() {
+        let mut keys = Keys::new(1, 800, true);
+        let of = |tenant: u8, hash: u64| Key {
+            limit: 0,
+            tenant,
+            hash: hash << 8 | u64::from(tenant),
+        };
+        let mut pass = |key: Key, now| keys.admit(key, &limit(), &[1; MEASURES], now).over.is_none();
+        let passed = (0..10_000).filter(|hash| pass(of(1, *hash), 0)).count();
+        assert_eq!(passed, 701);
+        assert!((0..100).all(|hash| pass(of(2, hash), 0)), "each its own");
+        assert!(
+            pass(of(2, 100), 0) && pass(of(3, 0), 0),
+            "one in common, for each tenant"
+        );
+        assert!(!pass(of(2, 101), 0));
+        // who was counted is counted once
+        assert!((0..100).all(|hash| pass(of(2, hash), SECOND)));
+        assert!(!pass(of(2, 0), SECOND));
+    }
+
+    #[test]
     fn who_is_quiet_is_forgotten_and_nobody_gains_by_it() {
-        let mut keys = Keys::new(1, 5_000);
+        let mut keys = Keys::new(1, 5_000, false);
         for hash in 0..5_000 {
             assert!(pass(&mut keys, hash, 0));
         }
@@ -159,19 +234,23 @@ mod tests {
 
     #[test]
     fn limits_have_keys_of_their_own() {
-        let mut keys = Keys::new(2, 1);
+        let mut keys = Keys::new(2, 1, false);
         let load = [1; MEASURES];
         for (limit_at, hash) in [(0, 1), (1, 1), (0, 2)] {
-            let key = Key { limit: limit_at, hash };
+            let key = Key {
+                limit: limit_at,
+                tenant: 0,
+                hash,
+            };
             assert_eq!(keys.admit(key, &limit(), &load, 0).over, None, "{key:?}");
         }
-        let shared = keys.admit(Key { limit: 1, hash: 1 }, &limit(), &load, 0);
+        let shared = keys.admit(Key { limit: 1, ..key(1) }, &limit(), &load, 0);
         assert!(shared.is_shared && shared.over.is_some());
     }
 
     #[test]
     fn what_is_given_back_was_never_taken() {
-        let mut keys = Keys::new(1, 1);
+        let mut keys = Keys::new(1, 1, false);
         for hash in [1, 2] {
             let admitted = keys.admit(key(hash), &limit(), &[1; MEASURES], 0);
             assert_eq!((admitted.over, admitted.is_shared), (None, hash == 2));

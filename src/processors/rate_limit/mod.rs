@@ -69,10 +69,11 @@ struct RateLimit {
 
 fn build(raw: RawConfig, cx: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
     let config: Config = parse(raw)?;
-    let limits = config.check()?;
+    let (limits, parts) = (config.check()?, config.parts()?);
+    let tells_tenants = parts.contains(&KeyPart::Tenant);
     Ok(Box::new(RateLimit {
-        parts: config.parts()?,
-        keys: Mutex::new(Keys::new(limits.len(), config.max_keys)),
+        parts,
+        keys: Mutex::new(Keys::new(limits.len(), config.max_keys, tells_tenants)),
         limits,
         on_limit: config.on_limit,
         hasher: foldhash::fast::RandomState::default(),
@@ -168,6 +169,10 @@ impl RateLimit {
         };
         Key {
             limit: self.limits.iter().position(holds).unwrap_or_default(),
+            tenant: match self.parts.contains(&KeyPart::Tenant) {
+                true => self.hasher.hash_one(&*origin.tenant) as u8,
+                false => 0,
+            },
             hash: hasher.finish(),
         }
     }

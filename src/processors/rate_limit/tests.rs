@@ -18,10 +18,11 @@ fn context() -> BuildContext {
 fn limiter(config: serde_json::Value) -> RateLimit {
     let cx = context();
     let config: Config = parse(config).unwrap();
-    let limits = config.check().unwrap();
+    let (limits, parts) = (config.check().unwrap(), config.parts().unwrap());
+    let tells_tenants = parts.contains(&KeyPart::Tenant);
     RateLimit {
-        parts: config.parts().unwrap(),
-        keys: Mutex::new(Keys::new(limits.len(), config.max_keys)),
+        parts,
+        keys: Mutex::new(Keys::new(limits.len(), config.max_keys, tells_tenants)),
         limits,
         on_limit: config.on_limit,
         hasher: foldhash::fast::RandomState::default(),
