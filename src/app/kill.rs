@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Component, Config, ConfigErrors, Loaded};
-use crate::kill::{Asked, Components, EVERY, LONGEST, Now, Settings, Source, Switch, What};
+use crate::config::{Component, Config, ConfigError, ConfigErrors, Loaded};
+use crate::kill::{Asked, Components, EVERY, LONGEST, Now, Settings, Source, Switch, What, unreadable};
 use crate::pipeline::compute;
 
 /// What the configuration says of it.
@@ -29,6 +29,14 @@ pub(super) fn settings(loaded: &Loaded, config: &Config, dry_run: bool) -> Resul
         components: components(config),
         dry_run,
     })
+}
+
+/// That everything would be killed here from the start.
+pub(super) fn lacking(loaded: &Loaded, config: &Config) -> Option<ConfigError> {
+    let why = unreadable(config.service.kill_switch.storage.as_ref())?;
+    let path = ["service", "kill_switch", "storage"];
+    let why = format!("`run` would kill everything here, as kills that were kept cannot be read: {why}");
+    Some(loaded.error_at(&path, why))
 }
 
 /// What there is to kill.
@@ -100,7 +108,9 @@ fn heed(switch: &Switch, kills: bool) {
 
 /// Says at the start what is killed.
 pub(super) fn tell(switch: &Switch) {
-    let kills = switch.kills();
+    // what cannot be read was told when that was found
+    let mut kills = switch.kills();
+    kills.retain(|kill| kill.source != Source::Gate);
     if !kills.is_empty() {
         let all: Vec<String> = kills
             .iter()

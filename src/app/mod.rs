@@ -69,7 +69,7 @@ pub fn check(loaded: &Loaded) -> Result<Config, ConfigErrors> {
         ..lack
     });
     let awaited = graph.awaits().into_iter().map(|one| placed(loaded, one));
-    let places = lacking.chain(awaited);
+    let places = lacking.chain(awaited).chain(kill::lacking(loaded, &config));
     config.warnings.extend(places.map(|place| place.to_string()));
     Ok(config)
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub use entry::{Asked, Date, Kill, Source, What, Wrong};
 pub use file::{add_to, read, remove_from};
+pub use store::unreadable;
 pub use switch::{NotLifted, Stored, Switch};
 
 pub use crate::pipeline::clock::Now;

@@ -50,6 +50,16 @@ impl Kept {
             seen,
         }
     }
+
+    /// Whether every kill can be heeded.
+    pub(super) fn is_good(&self) -> bool {
+        self.kills.iter().all(|kept| kept.kill.check().is_ok())
+    }
+}
+
+/// Why what was kept in a directory cannot be read: a gate that begins with it kills everything.
+pub fn unreadable(directory: &Path) -> Option<String> {
+    load(directory).err()
 }
 
 /// What was kept in a directory.

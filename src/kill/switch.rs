@@ -96,13 +96,17 @@ impl Switch {
     /// Takes up what was in force before, and what the file says.
     pub fn begin(&self, now: Now) {
         let mut state = self.state();
-        state.restore(now);
+        match store::load(&state.settings.storage) {
+            Ok(kept) => state.restore(kept, now),
+            Err(why) => state.distrust(STORAGE, &why, now),
+        }
         self.publish(&mut state, now);
         state
             .in_force()
             .for_each(|kill| warn_of_strangers(kill, &state.settings));
         drop(state);
         self.look(now);
+        let _ = self.finish();
     }
 
     /// Heeds other settings from now on. What is in force stays, but for the kills of a file that is not watched any more.
@@ -132,10 +136,27 @@ impl Switch {
 
     /// Looks at the file, and at the clock. Waits on the disk.
     pub fn look(&self, now: Now) {
-        let file = self.state().settings.file.clone();
+        let (file, unread) = {
+            let state = self.state();
+            let is_broken = state.broken.contains_key(STORAGE);
+            (
+                state.settings.file.clone(),
+                is_broken.then(|| state.settings.storage.clone()),
+            )
+        };
         let content = file.as_deref().map(Content::look);
+        let mended = unread.and_then(|storage| store::load(&storage).ok().filter(Kept::is_good));
         let mut state = self.state();
         let mut changed = state.expire(now);
+        if let Some(kept) = mended
+            && let Some(broken) = state.broken.remove(STORAGE)
+        {
+            state.restore(kept, now);
+            state
+                .news
+                .push(News::Lifted(broken, "mended", Source::Gate.name().to_owned()));
+            changed = true;
+        }
         if state.settings.file == file
             && let Some(content) = content.and_then(|content| state.watched.look(content))
         {
@@ -320,11 +341,7 @@ impl State {
     }
 
     /// What was in force when the process ended before.
-    fn restore(&mut self, now: Now) {
-        let kept = match store::load(&self.settings.storage) {
-            Ok(kept) => kept,
-            Err(why) => return self.distrust(STORAGE, &why, now),
-        };
+    fn restore(&mut self, kept: Kept, now: Now) {
         self.seen = kept.seen.into_iter().map(|seen| (seen.id, seen.since)).collect();
         for KeptKill {
             id,

@@ -309,6 +309,23 @@ fn a_storage_that_cannot_be_read_kills_everything_until_somebody_lifts_that() {
 }
 
 #[test]
+fn a_storage_that_is_mended_is_heeded() {
+    let bench = Bench::new();
+    bench.kill(json!({ "match": { "tenant": "shop" } }));
+    let path = bench.folder.path().join("state/kills.json");
+    let kept = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "{").unwrap();
+    let mut bench = bench.restart();
+    bench.wait(EVERY);
+    assert_eq!(bench.killed(), ["everything"]);
+    std::fs::write(&path, &kept).unwrap();
+    bench.wait(EVERY);
+    assert_eq!(bench.killed(), ["tenant shop"]);
+    assert!(!bench.is_broken("storage"));
+    assert_eq!(bench.restart().killed(), ["tenant shop"]);
+}
+
+#[test]
 fn a_kill_that_cannot_be_stored_is_in_force_all_the_same() {
     let bench = Bench::new();
     std::fs::write(bench.folder.path().join("state"), "a file in the way").unwrap();
