@@ -99,15 +99,12 @@ pub fn plain_message(message: &str) -> String {
         );
     }
     if let Some(rest) = message.strip_prefix("unknown variant ") {
-        let (word, mut words) = unknown(rest);
+        let (word, all) = unknown(rest);
         // a value that may be written in capitals too stands there twice
-        let mut known: Vec<String> = Vec::new();
-        words.retain(|word| {
-            let word = word.to_ascii_lowercase();
-            let is_new = !known.contains(&word);
-            known.push(word);
-            is_new
-        });
+        let in_small = |word: &&str| all.contains(&&*word.to_ascii_lowercase());
+        let is_small = |word: &str| !word.bytes().any(|b| b.is_ascii_uppercase());
+        let words = all.iter().copied().filter(|word| is_small(word) || !in_small(word));
+        let words: Vec<&str> = words.collect();
         return format!(
             "not an allowed value{}{}",
             did_you_mean(word, words.iter().copied()),

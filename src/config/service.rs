@@ -162,6 +162,7 @@ pub struct Logs {
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Everything.
+    #[serde(alias = "TRACE")]
     Trace,
     /// For people who look for a fault.
     #[serde(alias = "DEBUG")]

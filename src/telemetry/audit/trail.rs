@@ -27,15 +27,19 @@ impl Trail {
         })
     }
 
-    /// Adds whole lines, in one write. The file is opened anew each time: somebody else may have moved it away.
+    /// Adds whole lines, all or none. The file is opened anew each time: somebody else may have moved it away.
     pub(super) fn append(&mut self, lines: &[u8]) -> Result<()> {
         let mut file = open(&self.path)?;
-        let length = file.metadata()?.len();
+        let mut length = file.metadata()?.len();
         if length > 0 && length + lines.len() as u64 > self.max_bytes {
             self.rotate()?;
             file = open(&self.path)?;
+            length = file.metadata()?.len();
         }
-        file.write_all(lines)
+        file.write_all(lines).inspect_err(|_| {
+            // they are told again: half of them would count twice, and the last one would not end
+            let _ = file.set_len(length);
+        })
     }
 
     /// `PATH` becomes `PATH.1`, that `PATH.2`, and the last one goes.
