@@ -1,11 +1,12 @@
 //! `send`: pushes files into a running gate, or into any backend that an exporter can reach.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use super::Failure;
 use super::files::{self, FormatName};
@@ -42,7 +43,7 @@ pub struct SendArgs {
     from: Option<FormatName>,
 }
 
-/// Sends every file.
+/// Sends every file; one that cannot be sent keeps no other.
 pub fn send(args: &SendArgs) -> Result<(), Failure> {
     let (row, config) = target(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -51,31 +52,57 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
     let cx = BuildContext::new("send", Arc::default());
     let built = (row.build)(config, &cx).map_err(|error| not_built(&error))?;
     drop(guard);
-    for path in &args.files {
-        let input = files::read(path, args.from)?;
-        files::warn_of_rejected(&input.decoded);
-        let sent = runtime.block_on(deliver(&built, row.unit, input.decoded));
-        let sent = sent.map_err(|error| {
-            let (path, to) = (path.display(), place(&args.to));
-            // the port may have told wrong
-            let guess = match args.exporter {
-                None => format!(" (by exporter `{}`; --exporter names another)", row.about.name),
-                Some(_) => String::new(),
-            };
-            Failure::No(format!("{path}: not sent to {to}: {error}{guess}"))
-        })?;
-        eprintln!(
-            "{}: {} sent, {} rejected",
-            path.display(),
-            counted(sent.profiles as usize, "profile"),
-            sent.rejected
-        );
-        if sent.rejected > 0 {
-            return Err(Failure::No("the backend did not keep everything".to_owned()));
-        }
-    }
+    let sent = args
+        .files
+        .iter()
+        .map(|path| send_file(path, args, row, &built, &runtime));
+    let failures: Vec<Failure> = sent.filter_map(Result::err).collect();
     runtime.block_on(built.exporter.close());
-    Ok(())
+    all(failures, args.files.len())
+}
+
+fn send_file(
+    path: &Path,
+    args: &SendArgs,
+    row: &ExporterSpec,
+    built: &BuiltExporter,
+    runtime: &Runtime,
+) -> Result<(), Failure> {
+    let input = files::read(path, args.from)?;
+    files::warn_of_rejected(&input.decoded);
+    let sent = runtime.block_on(deliver(built, row.unit, input.decoded));
+    let sent = sent.map_err(|error| {
+        let (path, to) = (path.display(), place(&args.to));
+        // the port may have told wrong
+        let guess = match args.exporter {
+            None => format!(" (by exporter `{}`; --exporter names another)", row.about.name),
+            Some(_) => String::new(),
+        };
+        Failure::No(format!("{path}: not sent to {to}: {error}{guess}"))
+    })?;
+    let (path, profiles) = (path.display(), counted(sent.profiles as usize, "profile"));
+    eprintln!("{path}: {profiles} sent, {} rejected", sent.rejected);
+    match sent.rejected {
+        0 => Ok(()),
+        _ => Err(Failure::No(format!("{path}: the backend did not keep everything"))),
+    }
+}
+
+/// One failure as it is; of several each is told, and how many they are is the whole.
+fn all(mut failures: Vec<Failure>, files: usize) -> Result<(), Failure> {
+    if files == 1 || failures.is_empty() {
+        return failures.pop().map_or(Ok(()), Err);
+    }
+    for Failure::No(why) | Failure::Trouble(why) in &failures {
+        eprintln!("error: {why}");
+    }
+    let is_trouble = failures.iter().any(|failure| matches!(failure, Failure::Trouble(_)));
+    let whole = format!("{} of {files} files were not sent, or not all of it", failures.len());
+    Err(if is_trouble {
+        Failure::Trouble(whole)
+    } else {
+        Failure::No(whole)
+    })
 }
 
 /// The URL without a password or a query in it, which may hold any sign.
