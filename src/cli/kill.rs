@@ -338,10 +338,7 @@ impl Place {
 
 /// A header with its value filled in as in a configuration: tokens need not stand in the shell's history.
 fn read_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let named = text.split_once('=');
-    // what is no name may be all of a header as others write it, with a token in it
-    let named = named.and_then(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value)));
-    let (name, value) = named.ok_or("--header takes NAME=VALUE")?;
+    let (name, value) = super::header_parts(text)?;
     let value = filled_in(value, &|name| std::env::var(name).ok()).map_err(|why| format!("--header {name}: {why}"))?;
     let value = HeaderValue::from_str(&value).map_err(|_| format!("--header {name}: not the value of a header"))?;
     Ok((name, value))

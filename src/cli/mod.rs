@@ -202,6 +202,15 @@ fn validate(args: &ConfigArgs) -> Result<(), Failure> {
     checked.map(drop).map_err(|error| Failure::No(error.to_string()))
 }
 
+/// Name and value of a `--header`. What is no name may be all of a header as others write it, with a token in it: it is not quoted.
+fn header_parts(text: &str) -> Result<(http::HeaderName, &str), String> {
+    let (name, value) = text.split_once('=').ok_or("--header takes NAME=VALUE")?;
+    let name = name.parse();
+    let name =
+        name.map_err(|_| "--header takes NAME=VALUE: what stands in front of the = is not the name of a header")?;
+    Ok((name, value))
+}
+
 /// Names come from anywhere: nothing in them may steer the terminal.
 fn plain(text: &str) -> String {
     text.chars()

@@ -28,7 +28,7 @@ enum TableFormat {
 pub struct PrintArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Whether secrets are shown
+    /// Whether secrets are shown, and what came from the environment
     #[arg(long, value_enum, default_value = "redacted")]
     mode: Mode,
     /// How to show it

@@ -363,11 +363,7 @@ fn send_never_quotes_a_credential() {
     let nobody = format!("http://localhost:{}", free_port());
     let with_query = format!("{nobody}/?token=plantedEXAMPLE");
     let blamed = send(&["--to", &nobody, "--header", "not a name=plantedEXAMPLE"]);
-    assert!(
-        blamed.err().contains("--header not a name: not a header name"),
-        "{}",
-        blamed.err()
-    );
+    assert!(blamed.err().contains("is not the name of a header"), "{}", blamed.err());
     for args in [
         &["--to", "http://u:plantedEXAMPLE@localhost:1"][..],
         &["--to", "plantedEXAMPLE"],
@@ -381,6 +377,7 @@ fn send_never_quotes_a_credential() {
         ],
         &["--to", &nobody, "--header", "plantedEXAMPLE"],
         &["--to", &nobody, "--header", "not a name=plantedEXAMPLE"],
+        &["--to", &nobody, "--header", "authorization: Bearer plantedEXAMPLE=="],
         &["--to", &nobody, "--header", "x=plantedEXAMPLE\n"],
     ] {
         let sent = send(args);
