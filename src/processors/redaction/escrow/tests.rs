@@ -149,6 +149,12 @@ fn whoever_redacts_never_waits_and_what_found_no_room_is_told_again() {
     );
     std::fs::remove_file(&file).unwrap();
     assert!(escrow.flush());
+    let files = std::fs::read_dir(file.join("below")).unwrap();
+    let sizes: Vec<u64> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
+    assert!(
+        sizes.len() > 8 && sizes.iter().all(|size| *size < 2 << 20),
+        "a file is read as a whole: {sizes:?}"
+    );
     escrow.keep(Role::FunctionName, "fn_k1_3999", &name);
     assert!(escrow.flush());
 }

@@ -278,10 +278,7 @@ impl Writer {
         if self.unwritten.is_empty() {
             return true;
         }
-        let stored = match seal(&self.unwritten, &self.recipient) {
-            Some(file) => add(&self.directory, &file),
-            None => Err(std::io::Error::other("nothing to seal with")),
-        };
+        let stored = self.write_files();
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         self.has_failed = stored.is_err();
         if let Err(error) = stored {
@@ -289,15 +286,30 @@ impl Writer {
             self.wait = FIRST_WAIT;
             return false;
         }
-        self.metrics.escrowed("kept", self.unwritten.len() as u64);
-        self.unwritten.clear();
-        self.bytes = 0;
         match retire(&self.directory, self.max_age, self.max_bytes) {
             Ok(0) => {}
             Ok(_) => self.shared.renew.store(true, Ordering::Relaxed),
             Err(error) => tracing::warn!(why = io_reason(&error), "old files of the escrow cannot be removed"),
         }
         true
+    }
+
+    /// Writes what waits in files of the usual size, also if it had to wait for long: a file is read as a whole.
+    fn write_files(&mut self) -> std::io::Result<()> {
+        while !self.unwritten.is_empty() {
+            let mut bytes = 0;
+            let fits = |entry: &&Entry| {
+                bytes += size(entry);
+                bytes <= FILE_BYTES
+            };
+            let entries = self.unwritten.iter().take_while(fits).count().max(1);
+            let file = seal(self.unwritten.get(..entries).unwrap_or_default(), &self.recipient);
+            let file = file.ok_or_else(|| std::io::Error::other("nothing to seal with"))?;
+            add(&self.directory, &file)?;
+            self.metrics.escrowed("kept", entries as u64);
+            self.bytes -= self.unwritten.drain(..entries).map(|entry| size(&entry)).sum::<usize>();
+        }
+        Ok(())
     }
 }
 
