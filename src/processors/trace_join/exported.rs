@@ -61,7 +61,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 pub(super) struct Exported {
     key: RandomState,
     traces: Mutex<Traces>,
-    sampling: Mutex<HashMap<u64, Sampling, RandomState>>,
+    sampling: Mutex<Services>,
     /// Traces of each half.
     most: usize,
     window: Duration,
@@ -74,6 +74,13 @@ struct Traces {
     since: Instant,
 }
 
+/// What services say of their sampling. When there are too many, further ones are not heard, and after a while all are asked anew:
+/// whoever makes up names does not have others forgotten.
+struct Services {
+    sampling: HashMap<u64, Sampling, RandomState>,
+    since: Instant,
+}
+
 impl Exported {
     pub(super) fn new(most: usize, window: Duration, now: Instant) -> Self {
         Self {
@@ -83,7 +90,10 @@ impl Exported {
                 old: HashSet::default(),
                 since: now,
             }),
-            sampling: Mutex::default(),
+            sampling: Mutex::new(Services {
+                sampling: HashMap::default(),
+                since: now,
+            }),
             most: (most / 2).max(1),
             window,
         }
@@ -98,9 +108,14 @@ impl Exported {
             traces.since = now;
         }
         traces.young.insert(trace);
-        let (service, all) = (process.service(), &mut *lock(&self.sampling));
+        let (service, services) = (process.service(), &mut *lock(&self.sampling));
+        let all = &mut services.sampling;
+        if all.len() >= MOST_SERVICES && now.saturating_duration_since(services.since) > self.window {
+            all.clear();
+            services.since = now;
+        }
         match Sampling::of(span.trace_state) {
-            Some(_) if all.len() >= MOST_SERVICES && !all.contains_key(&service) => all.clear(),
+            Some(_) if all.len() >= MOST_SERVICES && !all.contains_key(&service) => {}
             Some(sampling) => {
                 all.insert(service, sampling);
             }
@@ -113,7 +128,7 @@ impl Exported {
     /// Whether somebody keeps a trace, as far as it is known.
     pub(super) fn keeps(&self, process: &Process, trace_id: [u8; 16]) -> bool {
         self.knows(process, trace_id) || {
-            let sampling = lock(&self.sampling).get(&process.service()).copied();
+            let sampling = lock(&self.sampling).sampling.get(&process.service()).copied();
             sampling.is_some_and(|sampling| sampling.keeps(trace_id))
         }
     }
@@ -131,7 +146,7 @@ impl Exported {
     pub(super) fn heap_bytes(&self) -> usize {
         let traces = lock(&self.traces);
         let traces = traces.young.allocation_size() + traces.old.allocation_size();
-        traces + lock(&self.sampling).allocation_size()
+        traces + lock(&self.sampling).sampling.allocation_size()
     }
 }
 
