@@ -22,7 +22,7 @@ pub struct NotAnEndpoint;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another program has it.
-    #[error("{0} is in use by another program; stop that or choose another port")]
+    #[error("{0} is in use, by another program or another part of this gate; stop that or choose another port")]
     Busy(Endpoint),
     /// The host has no address here.
     #[error("{endpoint} cannot be resolved: {source}")]
