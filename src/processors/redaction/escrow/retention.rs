@@ -54,8 +54,8 @@ fn made(path: &Path) -> Option<Duration> {
     Some(Duration::from_millis(time))
 }
 
-/// Adds a file: nobody ever sees a part of it.
-pub(super) fn add(directory: &Path, content: &[u8]) -> Result<()> {
+/// Adds a file: nobody ever sees a part of it. Gives its path.
+pub(super) fn add(directory: &Path, content: &[u8]) -> Result<PathBuf> {
     std::fs::create_dir_all(directory)?;
     let mut random = [0; 8];
     let filled = SystemRandom::new().fill(&mut random);
@@ -63,14 +63,15 @@ pub(super) fn add(directory: &Path, content: &[u8]) -> Result<()> {
     let number = u64::from_le_bytes(random);
     let name = format!("{:014}-{number:016x}.{ENDING}", now().as_millis());
     let temporary = directory.join(format!(".{name}.tmp"));
-    let written = write(&temporary, content).and_then(|()| std::fs::rename(&temporary, directory.join(name)));
+    let path = directory.join(name);
+    let written = write(&temporary, content).and_then(|()| std::fs::rename(&temporary, &path));
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
     written?;
     // so that the name lasts too, where directories can be synced
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
-    Ok(())
+    Ok(path)
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {

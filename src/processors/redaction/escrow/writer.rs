@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 
 use super::keys::Recipient;
-use super::retention::{add, retire};
+use super::retention::{add, list, retire};
 use super::seal::{Entry, seal};
 use super::{Config, Keep};
 use crate::pipeline::spec::BuildError;
@@ -153,6 +153,7 @@ impl Escrow {
             metrics: self.metrics.clone(),
             shared: self.shared.clone(),
             unwritten: Vec::new(),
+            files: HashSet::new(),
             bytes: 0,
             has_failed: false,
             wait: FIRST_WAIT,
@@ -232,6 +233,8 @@ struct Writer {
     shared: Arc<Shared>,
     unwritten: Vec<Entry>,
     bytes: usize,
+    /// Its files, as far as they are there: other gates may remove them.
+    files: HashSet<PathBuf>,
     /// The disk is tried again after a while, not with every name.
     has_failed: bool,
     wait: Duration,
@@ -286,12 +289,22 @@ impl Writer {
             self.wait = FIRST_WAIT;
             return false;
         }
-        match retire(&self.directory, self.max_age, self.max_bytes) {
-            Ok(0) => {}
-            Ok(_) => self.shared.renew.store(true, Ordering::Relaxed),
-            Err(error) => tracing::warn!(why = io_reason(&error), "old files of the escrow cannot be removed"),
+        if let Err(error) = retire(&self.directory, self.max_age, self.max_bytes) {
+            tracing::warn!(why = io_reason(&error), "old files of the escrow cannot be removed");
+        }
+        if self.lost_files() {
+            self.shared.renew.store(true, Ordering::Relaxed);
         }
         true
+    }
+
+    /// Whether files of its own are gone, whoever removed them: names in them that are still in use have to be told again.
+    fn lost_files(&mut self) -> bool {
+        let Ok(there) = list(&self.directory) else { return false };
+        let there: HashSet<PathBuf> = there.into_iter().map(|file| file.path).collect();
+        let before = self.files.len();
+        self.files.retain(|file| there.contains(file));
+        self.files.len() < before
     }
 
     /// Writes what waits in files of the usual size, also if it had to wait for long: a file is read as a whole.
@@ -305,7 +318,7 @@ impl Writer {
             let entries = self.unwritten.iter().take_while(fits).count().max(1);
             let file = seal(self.unwritten.get(..entries).unwrap_or_default(), &self.recipient);
             let file = file.ok_or_else(|| std::io::Error::other("nothing to seal with"))?;
-            add(&self.directory, &file)?;
+            self.files.insert(add(&self.directory, &file)?);
             self.metrics.escrowed("kept", entries as u64);
             self.bytes -= self.unwritten.drain(..entries).map(|entry| size(&entry)).sum::<usize>();
         }
@@ -319,4 +332,30 @@ fn size(entry: &Entry) -> usize {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processors::redaction::escrow::keys::Identity;
+
+    #[test]
+    fn names_in_files_that_another_gate_removed_are_to_be_told_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({
+            "directory": folder.path(),
+            "recipient": Identity::generate().recipient().to_string(),
+        });
+        let config = serde_json::from_value(config).unwrap();
+        let escrow = Escrow::open(&config, &Arc::default()).unwrap();
+        let keep_and_see = |pseudonym: &str| {
+            escrow.keep(Role::FunctionName, pseudonym, "name");
+            assert!(escrow.flush());
+            escrow.shared.renew.load(Ordering::Relaxed)
+        };
+        assert!(!keep_and_see("fn_k1_aaa") && !keep_and_see("fn_k1_bbb"));
+        let file = list(folder.path()).unwrap().remove(0);
+        std::fs::remove_file(file.path).unwrap();
+        assert!(keep_and_see("fn_k1_ccc"));
+    }
 }
