@@ -52,7 +52,7 @@ impl Kept {
     }
 
     /// Whether every kill can be heeded.
-    pub(super) fn is_good(&self) -> bool {
+    fn is_good(&self) -> bool {
         self.kills.iter().all(|kept| kept.kill.check().is_ok())
     }
 }
@@ -60,6 +60,14 @@ impl Kept {
 /// Why what was kept in a directory cannot be read: a gate that begins with it kills everything.
 pub fn unreadable(directory: &Path) -> Option<String> {
     load(directory).err()
+}
+
+/// What was kept in a directory, once that is there and can be heeded. One that is not there may be about to be put back.
+pub(super) fn mended(directory: &Path) -> Option<Kept> {
+    match Content::look(&directory.join(NAME)) {
+        Content::Text(_) => load(directory).ok().filter(Kept::is_good),
+        Content::Missing | Content::Unreadable(_) => None,
+    }
 }
 
 /// What was kept in a directory.

@@ -145,7 +145,7 @@ impl Switch {
             )
         };
         let content = file.as_deref().map(Content::look);
-        let mended = unread.and_then(|storage| store::load(&storage).ok().filter(Kept::is_good));
+        let mended = unread.and_then(|storage| store::mended(&storage));
         let mut state = self.state();
         let mut changed = state.expire(now);
         if let Some(kept) = mended
@@ -342,7 +342,10 @@ impl State {
 
     /// What was in force when the process ended before.
     fn restore(&mut self, kept: Kept, now: Now) {
-        self.seen = kept.seen.into_iter().map(|seen| (seen.id, seen.since)).collect();
+        for Seen { id, since } in kept.seen {
+            let known = self.seen.entry(id).or_insert(since);
+            known.0 = known.0.min(since.0);
+        }
         for KeptKill {
             id,
             source,

@@ -318,6 +318,9 @@ fn a_storage_that_is_mended_is_heeded() {
     let mut bench = bench.restart();
     bench.wait(EVERY);
     assert_eq!(bench.killed(), ["everything"]);
+    std::fs::remove_file(&path).unwrap();
+    bench.wait(EVERY);
+    assert_eq!(bench.killed(), ["everything"], "it may be about to be put back");
     std::fs::write(&path, &kept).unwrap();
     bench.wait(EVERY);
     assert_eq!(bench.killed(), ["tenant shop"]);
