@@ -1,6 +1,7 @@
 //! Profiles in files: reading any format, writing by the name of the file.
 
 use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -333,14 +334,20 @@ impl Output {
 /// Writes a file so that nobody sees half of it; what is no file, a pipe or a device, is written through.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let there = std::fs::metadata(path).ok();
-    if there.as_ref().is_some_and(|there| !there.is_file()) {
-        return std::fs::File::options().write(true).open(path)?.write_all(bytes);
+    // `/dev/stdout` may lead to a file that others write to as well
+    let is_lent = ["/dev", "/proc"].iter().any(|root| path.starts_with(root));
+    if is_lent || there.as_ref().is_some_and(|there| !there.is_file()) {
+        return std::fs::File::options().append(true).open(path)?.write_all(bytes);
     }
     // a link stays one
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
     let temporary = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::File::create_new(&temporary)?
+    // what only its owner could read is nobody else's meanwhile
+    let mode = if there.is_some() { 0o600 } else { 0o666 };
+    let mut options = std::fs::File::options();
+    let mut file = options.write(true).create_new(true).mode(mode).open(&temporary)?;
+    let written = file
         .write_all(bytes)
         .and_then(|()| match there {
             Some(there) => std::fs::set_permissions(&temporary, there.permissions()),

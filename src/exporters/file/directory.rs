@@ -97,7 +97,7 @@ impl Directory {
         });
         // whoever follows it may do away with what it was made of
         let written = written.and_then(|()| match name.lasting {
-            Some(_) => File::open(&self.path)?.sync_all(),
+            Some(_) => self.sync(),
             None => Ok(()),
         });
         if let Err(error) = written {
@@ -105,6 +105,15 @@ impl Directory {
             return Err(error);
         }
         Ok(self.trim(content.len() as u64, now))
+    }
+
+    /// Brings its names to the disk, where that can be asked for.
+    fn sync(&self) -> io::Result<()> {
+        use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+        match File::open(&self.path).and_then(|directory| directory.sync_all()) {
+            Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Ok(()),
+            synced => synced,
+        }
     }
 
     /// The file is there: what goes wrong here must not have it written again.
