@@ -10,7 +10,7 @@ use super::pools::Pools;
 use super::schema::PoolName;
 use super::symbols::class_name;
 use crate::formats::attributes;
-use crate::profile::{AttributeId, AttributeSetId, Id, Interner, Link, LinkId, StringId};
+use crate::profile::{Attribute, AttributeId, AttributeSetId, Id, Interner, Link, LinkId, StringId, Value};
 
 type Map<Key, Value> = HashMap<Key, Value, foldhash::fast::RandomState>;
 
@@ -70,6 +70,8 @@ pub(super) struct Context {
 pub(super) struct Labels {
     sets: Map<Key, (AttributeSetId, LinkId)>,
     threads: Map<u64, Vec<AttributeId>>,
+    /// Texts of attributes with names of the application's, by constant: unset if empty.
+    values: Map<u64, StringId>,
     scratch: Vec<AttributeId>,
     seen: HashSet<StringId, foldhash::fast::RandomState>,
     /// Labels of a sample: one too many is enough for whoever counts them.
@@ -89,7 +91,8 @@ impl Labels {
     pub fn bytes(&self) -> usize {
         let sets = self.sets.capacity() * size_of::<(Key, (AttributeSetId, LinkId))>();
         let threads = self.threads.capacity() * (size_of::<(u64, Vec<AttributeId>)>() + 4 * size_of::<AttributeId>());
-        2 * (sets + threads)
+        let values = self.values.capacity() * size_of::<(u64, StringId)>();
+        2 * (sets + threads + values)
     }
 
     /// Labels and link of a sample.
@@ -147,9 +150,18 @@ impl Labels {
             }
         }
         for (name, number) in plan.attributes(kept).filter(|(_, number)| *number != 0) {
-            let value = pools.constant(PoolName::Attribute, number)?;
-            if !value.is_empty() {
-                self.scratch.push(interner.text_attribute(name, &value));
+            let text = match self.values.get(&number) {
+                Some(known) => *known,
+                None => {
+                    let text = interner.string(&pools.constant(PoolName::Attribute, number)?);
+                    self.values.insert(number, text);
+                    text
+                }
+            };
+            if text.is_set() {
+                let (key, value) = (interner.string(name), Value::String(text));
+                let unit = Id::UNSET;
+                self.scratch.push(interner.attribute(Attribute { key, value, unit }));
             }
         }
         Ok(match self.scratch.is_empty() {
