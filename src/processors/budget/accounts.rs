@@ -437,7 +437,7 @@ impl Terms {
 }
 
 /// A batch that began earlier and comes later is behind by less than this; what goes back further is a clock that was set.
-const OVERTAKEN: Duration = Duration::from_secs(120);
+const OVERTAKEN: Duration = Duration::from_secs(30);
 
 /// Time that never goes back, whatever the clock of the machine does.
 #[derive(Clone, Copy, Debug, Default)]

@@ -78,6 +78,7 @@ struct Traces {
 /// whoever makes up names does not have others forgotten.
 struct Services {
     sampling: HashMap<u64, Sampling, RandomState>,
+    /// Since when there are too many.
     since: Instant,
 }
 
@@ -118,6 +119,9 @@ impl Exported {
             Some(_) if all.len() >= MOST_SERVICES && !all.contains_key(&service) => {}
             Some(sampling) => {
                 all.insert(service, sampling);
+                if all.len() < MOST_SERVICES {
+                    services.since = now;
+                }
             }
             None => {
                 all.remove(&service);
