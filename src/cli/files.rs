@@ -334,8 +334,10 @@ impl Output {
 /// Writes a file so that nobody sees half of it; what is no file, a pipe or a device, is written through.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let there = std::fs::metadata(path).ok();
-    // `/dev/stdout` may lead to a file that others write to as well
-    let is_lent = ["/dev", "/proc"].iter().any(|root| path.starts_with(root));
+    // these may lead to a file that others write to as well
+    let is_lent = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"]
+        .iter()
+        .any(|lent| path.starts_with(lent));
     if is_lent || there.as_ref().is_some_and(|there| !there.is_file()) {
         return std::fs::File::options().append(true).open(path)?.write_all(bytes);
     }
