@@ -41,7 +41,7 @@ With `on_limit: refuse` a request of which anything is over is refused whole: 42
 `drop` what is over is dropped and counted (`rate_limited`), the rest passes, and the sender hears OK, over OTLP with the number. Senders \
 that do not heed a 429 only come again: use `drop` for them. Files wait with `refuse`, and counters that are fetched go on from the scrape before.\n\n\
 The first item of `limits` whose `match` holds sets other limits for the profiles that match; what it leaves out is as for all. At most `max_keys` keys \
-are known at once, further ones share one bucket for each set of limits. Who has been quiet until its buckets are full is forgotten. A reload that \
+are known at once, further ones share one bucket for each set of limits, and where keys tell tenants apart for each tenant, which has seven eighths of them at most. Who has been quiet until its buckets are full is forgotten. A reload that \
 changes the configuration begins with full buckets.\n\n\
 Put it first: what is refused need not be redacted. Where a receiver feeds several pipelines each counts for itself, and what one refuses the \
 others have counted as well. Limits are of one process: behind a load balancer divide them by the replicas.",
